@@ -1,0 +1,1 @@
+"""The fused ops of domain ``ddgan``, one folder an op."""

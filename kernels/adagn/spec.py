@@ -1,0 +1,135 @@
+"""AdaGN: adaptive group normalization (Xiao et al. 2022, appendix C; Wu & He 2018).
+
+    y = act(scale * (x - mean_g) / sqrt(var_g + epsilon) + shift)
+
+mean_g and var_g are the mean and the biased variance over each of ``groups``
+groups of channels and all pixels. Statistics, affine map and activation are
+float32 whatever x is. With constant scale and shift it is affine GroupNorm.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from ..op import OpSpec
+
+ACTIVATIONS = ("none", "silu")
+
+
+def reference(
+    x: torch.Tensor,
+    scale: torch.Tensor,
+    shift: torch.Tensor,
+    groups: int,
+    epsilon: float = 1e-6,
+    activation: str = "none",
+) -> torch.Tensor:
+    """AdaGN in PyTorch; differentiable.
+
+    Args:
+        x: [N, C, H, W], any float type.
+        scale, shift: [N or 1, C], any float type.
+        groups: a divisor of C.
+        epsilon: added to the variance.
+        activation: "none" or "silu".
+
+    Returns:
+        [N, C, H, W] of x's type.
+
+    Raises:
+        ValueError: ranks, channels, groups or activation do not fit together.
+    """
+    _check(x, scale, shift, groups, activation)
+    y = F.group_norm(x.float(), groups, eps=epsilon)
+    y = y * scale.float()[:, :, None, None] + shift.float()[:, :, None, None]
+    return (F.silu(y) if activation == "silu" else y).to(x.dtype)
+
+
+def _check(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, groups: int, activation: str) -> None:
+    if x.dim() != 4:
+        raise ValueError(f"AdaGN: x has {x.dim()} dimensions, it must be [N, C, H, W]")
+    channels = x.shape[1]
+    if groups < 1 or channels % groups:
+        raise ValueError(f"AdaGN: {channels} channels cannot be divided into {groups} groups")
+    for name, value in (("scale", scale), ("shift", shift)):
+        if value.dim() != 2 or value.shape[1] != channels:
+            raise ValueError(f"AdaGN: {name} has shape {list(value.shape)}, it must be [N or 1, {channels}]")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"AdaGN: activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
+
+
+@torch.library.custom_op("ddgan::adagn", mutates_args=())
+def _adagn(
+    x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, groups: int, epsilon: float, activation: str
+) -> torch.Tensor:
+    return reference(x, scale, shift, groups, epsilon, activation)
+
+
+@_adagn.register_fake
+def _(
+    x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, groups: int, epsilon: float, activation: str
+) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
+def adagn(
+    x: torch.Tensor,
+    scale: torch.Tensor,
+    shift: torch.Tensor,
+    groups: int,
+    epsilon: float = 1e-6,
+    activation: str = "none",
+) -> torch.Tensor:
+    """`reference`, except that ``torch.export`` keeps it as one ``ddgan::adagn`` node."""
+    if torch.compiler.is_exporting():
+        y: torch.Tensor = torch.ops.ddgan.adagn(x, scale, shift, groups, epsilon, activation)
+        return y
+    return reference(x, scale, shift, groups, epsilon, activation)
+
+
+def _body(activation: str) -> str:
+    # InstanceNormalization over [N, groups, rest] is the group statistics in one standard
+    # op, which every runtime has; ones and zeros stand in for its own affine map.
+    body = """
+        x32 = Cast <to = 1> (x)
+        group_count = Constant <value_int: int = @groups> ()
+        axis_0 = Constant <value_ints = [0]> ()
+        group_dim = Unsqueeze (group_count, axis_0)
+        batch_dim = Shape <start = 0, end = 1> (x)
+        rest_dim = Constant <value_ints = [-1]> ()
+        grouped_shape = Concat <axis = 0> (batch_dim, group_dim, rest_dim)
+        grouped = Reshape (x32, grouped_shape)
+        one = Constant <value_float = 1.0> ()
+        ones = Expand (one, group_dim)
+        zeros = Sub (ones, ones)
+        normalized_groups = InstanceNormalization <epsilon: float = @epsilon> (grouped, ones, zeros)
+        x_shape = Shape (x)
+        normalized = Reshape (normalized_groups, x_shape)
+        spatial_axes = Constant <value_ints = [2, 3]> ()
+        scale32 = Cast <to = 1> (scale)
+        scale_nchw = Unsqueeze (scale32, spatial_axes)
+        shift32 = Cast <to = 1> (shift)
+        shift_nchw = Unsqueeze (shift32, spatial_axes)
+        scaled = Mul (normalized, scale_nchw)
+        affine = Add (scaled, shift_nchw)"""
+    if activation == "silu":
+        return (
+            body
+            + """
+        gate = Sigmoid (affine)
+        activated = Mul (affine, gate)
+        y = CastLike (activated, x)"""
+        )
+    return body + "\n        y = CastLike (affine, x)"
+
+
+SPEC = OpSpec(
+    name="AdaGN",
+    inputs=(("x", "T"), ("scale", "S"), ("shift", "S")),
+    outputs=(("y", "T"),),
+    attributes={"groups": "INT", "epsilon": "FLOAT", "activation": "STRING"},
+    variant="activation",
+    variants=ACTIVATIONS,
+    body=_body,
+)
