@@ -1,0 +1,142 @@
+"""The diffusion process in the paper's notation, and the reference sampler.
+
+Xiao, Kreis & Vahdat, "Tackling the generative learning trilemma with denoising
+diffusion GANs" (ICLR 2022). t counts from 0: step t takes x_{t+1} of the paper
+to x_t, and t = 0 is the last.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ddgan_deploy.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ddgan_deploy.models.ncsnpp import Generator
+
+MIN_STEPS, MAX_STEPS = 1, 64
+T_MIN = 0.001
+"""Smallest continuous time, at which the schedule begins."""
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The noise schedule of a T-step process (section 4 and appendix A).
+
+    Attributes:
+        steps: T, 1..64.
+        beta_min, beta_max: of the variance-preserving SDE, or of the geometric variance.
+        use_geometric: geometric variance instead of variance preserving.
+
+    Raises:
+        InputError: steps or betas out of range.
+    """
+
+    steps: int
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    use_geometric: bool = False
+
+    def __post_init__(self) -> None:
+        if not MIN_STEPS <= self.steps <= MAX_STEPS:
+            raise InputError(f"steps {self.steps} is out of range: give {MIN_STEPS}..{MAX_STEPS}")
+        if not 0 < self.beta_min <= self.beta_max:
+            raise InputError(
+                f"beta_min {self.beta_min} and beta_max {self.beta_max} are no schedule: give 0 < beta_min <= beta_max"
+            )
+        if self.use_geometric and self.beta_max >= 1:
+            raise InputError(
+                f"beta_max {self.beta_max} is no geometric variance: with use_geometric give a value below 1"
+            )
+
+    @functools.cached_property
+    def betas(self) -> Float32:
+        """beta_t = 1 - abar_t / abar_{t-1} [T], computed in float64 and rounded once."""
+        t = T_MIN + (1 - T_MIN) * np.arange(self.steps + 1, dtype=np.float64) / self.steps
+        if self.use_geometric:
+            alpha_bar = 1 - self.beta_min * (self.beta_max / self.beta_min) ** t
+        else:
+            log_mean = -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
+            alpha_bar = np.exp(2 * log_mean)
+        return (1 - alpha_bar[1:] / alpha_bar[:-1]).astype(np.float32)
+
+    @functools.cached_property
+    def posterior(self) -> Posterior:
+        """Coefficients of q(x_{t-1} | x_t, x_0), from the float32 betas (equation 4)."""
+        one = np.float32(1)
+        beta, alpha = self.betas, one - self.betas
+        alpha_bar = np.cumprod(alpha, dtype=np.float32)
+        alpha_bar_prev = np.concatenate([[one], alpha_bar[:-1]]).astype(np.float32)
+        variance = beta * (one - alpha_bar_prev) / (one - alpha_bar)
+        return Posterior(
+            coef_x0=beta * np.sqrt(alpha_bar_prev) / (one - alpha_bar),
+            coef_xt=(one - alpha_bar_prev) * np.sqrt(alpha) / (one - alpha_bar),
+            sigma=np.exp(np.float32(0.5) * np.log(np.maximum(variance, np.float32(1e-20)))),
+        )
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Coefficients of the posterior by ascending t, float32 [T].
+
+    x_{t-1} = coef_x0 * x_0 + coef_xt * x_t + sigma * noise; at t = 0 that is x_0
+    itself, without noise.
+    """
+
+    coef_x0: Float32
+    coef_xt: Float32
+    sigma: Float32
+
+    def at(self, t: int) -> tuple[float, float, float]:
+        """(coef_x0, coef_xt, sigma) of one step."""
+        return float(self.coef_x0[t]), float(self.coef_xt[t]), float(self.sigma[t])
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Every state of one sampling run, in running order: index k goes with t = T-1-k.
+
+    Attributes:
+        x0: the generator's output at each step, float32 [T, N, C, H, W].
+        x_prev: the state after each step, float32 [T, N, C, H, W]; the last is x_0.
+    """
+
+    x0: Float32
+    x_prev: Float32
+
+
+def sample(generator: Generator, schedule: Schedule, x_T: Float32, z: Float32, noise: Float32) -> Trajectory:
+    """The reference sampler (algorithm 2), in float32 PyTorch, one step at a time.
+
+    Args:
+        generator: the trained generator.
+        schedule: the T-step process.
+        x_T: [N, C, H, W].
+        z: [N, T, nz], in running order.
+        noise: [N, T-1, C, H, W], in running order.
+    """
+    import torch
+
+    from ddgan_deploy.kernels.posterior_sample.spec import reference as posterior_sample
+
+    posterior = schedule.posterior
+    x = torch.from_numpy(x_T)
+    x0s: list[torch.Tensor] = []
+    states: list[torch.Tensor] = []
+    with torch.inference_mode():
+        for k, t in enumerate(reversed(range(schedule.steps))):
+            x_0 = generator(x, torch.full((len(x),), t), torch.from_numpy(z[:, k]))
+            # At t = 0 the posterior is x_0 itself.
+            x = posterior_sample(x_0, x, torch.from_numpy(noise[:, k]), *posterior.at(t)) if t > 0 else x_0
+            x0s.append(x_0)
+            states.append(x)
+    return Trajectory(torch.stack(x0s).numpy(), torch.stack(states).numpy())

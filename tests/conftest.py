@@ -1,0 +1,64 @@
+"""Golden cases: checkpoints in the published form, and what the published code computes from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
+from ddgan_deploy.noise import Noise
+
+DATA = Path(__file__).parent / "data"
+CASES = {"biggan": 4, "biggan_oneadagn": 4, "gray_t8": 8, "no_fir_t2": 2, "training_state": 4}
+"""Case -> steps."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One golden case.
+
+    Attributes:
+        path: the checkpoint file.
+        config: the training arguments, where the case has a file of them.
+        steps: T.
+        noise: what the published sampler was fed with.
+        io: all arrays of the case; x0 and x_prev are [T, N, C, H, W].
+    """
+
+    name: str
+    path: Path
+    config: Path | None
+    steps: int
+    noise: Noise
+    io: dict[str, np.ndarray]
+
+    def load(self) -> Checkpoint:
+        return load_checkpoint(self.path, self.config)
+
+
+def golden_case(name: str) -> Golden:
+    folder = DATA / name
+    io = dict(np.load(folder / "io.npz"))
+    path = next(path for path in (folder / "netG.pth", folder / "content.pth") if path.exists())
+    config = folder / "args.json"
+    noise = Noise(
+        io["x_T"],
+        np.ascontiguousarray(io["z"].swapaxes(0, 1)),
+        np.ascontiguousarray(io["noise"][:-1].swapaxes(0, 1)),
+    )
+    return Golden(name, path, config if config.exists() else None, CASES[name], noise, io)
+
+
+@pytest.fixture(scope="session", params=CASES)
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Every golden case in turn."""
+    return golden_case(request.param)
+
+
+@pytest.fixture(scope="session")
+def biggan() -> Golden:
+    """The golden case that most tests use."""
+    return golden_case("biggan")
