@@ -57,6 +57,8 @@ class Schedule:
             raise InputError(
                 f"beta_max {self.beta_max} is no geometric variance: with use_geometric give a value below 1"
             )
+        if not np.isfinite(self.betas).all():
+            raise InputError(f"beta_max {self.beta_max} leaves nothing of the image: give a smaller one, such as 20")
 
     @functools.cached_property
     def betas(self) -> Float32:
@@ -67,7 +69,8 @@ class Schedule:
         else:
             log_mean = -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
             alpha_bar = np.exp(2 * log_mean)
-        return (1 - alpha_bar[1:] / alpha_bar[:-1]).astype(np.float32)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (1 - alpha_bar[1:] / alpha_bar[:-1]).astype(np.float32)
 
     @functools.cached_property
     def posterior(self) -> Posterior:

@@ -81,14 +81,18 @@ def parse_seeds(text: str) -> list[int]:
     """
     seeds: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*(\d{1,20})(?:\s*-\s*(\d{1,20}))?\s*", part)
         if not match:
-            raise InputError(f"seeds {text!r} cannot be read: give a list such as 0-15 or 3,7,20-23")
+            raise InputError(f"seeds {_short(text)} cannot be read: give a list such as 0-15 or 3,7,20-23")
         first, last = int(match[1]), int(match[2] or match[1])
+        seed_array([first, last])
         if last < first:
             raise InputError(f"seeds {part.strip()} run backwards: give {last}-{first}")
         if len(seeds) + last - first >= MAX_SEEDS:
-            raise InputError(f"seeds {text!r} are over {MAX_SEEDS:,}: sample them in several runs")
+            raise InputError(f"seeds {_short(text)} are over {MAX_SEEDS:,}: sample them in several runs")
         seeds += range(first, last + 1)
-    seed_array(seeds[-1:])
     return seeds
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= 60 else f"{text[:57]!r}..."

@@ -11,6 +11,8 @@ RESBLOCK_TYPES = ("biggan", "biggan_oneadagn")
 PROGRESSIVE = ("none", "output_skip")
 PROGRESSIVE_INPUT = ("none", "input_skip", "residual")
 PROGRESSIVE_COMBINE = ("sum", "cat")
+IMAGE_CHANNELS = (1, 3, 4)
+MAX_IMAGE_SIZE = 4096
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,10 @@ class GeneratorConfig:
         for name in ("image_size", "num_channels", "num_channels_dae", "num_res_blocks", "nz", "z_emb_dim"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)} is not a size: it must be 1 or more")
+        if self.num_channels not in IMAGE_CHANNELS:
+            raise InputError(f"num_channels {self.num_channels} is no image: it must be 1 (grey), 3 (RGB) or 4 (RGBA)")
+        if self.image_size > MAX_IMAGE_SIZE:
+            raise InputError(f"image_size {self.image_size} is too large: it must be at most {MAX_IMAGE_SIZE}")
         if self.n_mlp < 0:
             raise InputError(f"n_mlp {self.n_mlp} is not a number of layers: it must be 0 or more")
         if not self.ch_mult or min(self.ch_mult) < 1:

@@ -1,0 +1,66 @@
+"""Output that appears whole or not at all, and what identifies a file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ddgan_deploy.errors import InputError
+
+
+@contextlib.contextmanager
+def written_whole(target: Path) -> Iterator[Path]:
+    """A temporary file that becomes ``target`` when the block ends without an error.
+
+    Raises:
+        InputError: the target cannot be written.
+    """
+    try:
+        with created_parents(target):
+            prefix = f".{target.name[:100]}-"
+            handle, name = tempfile.mkstemp(prefix=prefix, suffix=target.suffix[:100], dir=target.parent)
+            os.close(handle)
+            temporary = Path(name)
+            try:
+                yield temporary
+                temporary.chmod(0o666 & ~current_umask())
+                temporary.replace(target)
+            finally:
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written ({error.strerror or error}): choose another place") from None
+
+
+@contextlib.contextmanager
+def created_parents(target: Path) -> Iterator[None]:
+    """The folders that lead to the target; those that were not there go again if the block fails.
+
+    Raises:
+        OSError: a folder cannot be made.
+    """
+    missing = [parent for parent in target.parents if not parent.exists()]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for parent in missing:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+def current_umask() -> int:
+    """The process's file mode mask; it can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,543 @@
+"""A checkpoint file is read whole, or refused in one line that names the thing; nothing in it ever runs."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import io
+import json
+import os
+import pickle
+import random
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ddgan_deploy import checkpoint as module
+from ddgan_deploy.checkpoint import load_checkpoint
+from ddgan_deploy.errors import InputError
+from tests.conftest import DATA, Golden
+
+NET_G = DATA / "biggan" / "netG.pth"
+CONTENT = DATA / "training_state" / "content.pth"
+STATE: dict[str, torch.Tensor] = torch.load(NET_G, weights_only=True)
+KEYS = [key.removeprefix("module.") for key in STATE]
+CONV, NORM = "all_modules.4.Conv_0.weight", "all_modules.7.GroupNorm_0.bias"
+
+
+def training_state() -> dict[str, Any]:
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(CONTENT, weights_only=True)
+
+
+@pytest.fixture(autouse=True)
+def _silent() -> Iterator[None]:
+    """No warning may add a second line to the error."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        yield
+    assert [str(warning.message) for warning in said] == []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fast() -> Iterator[None]:
+    """Builds the reference once for an architecture, not once for a damaged file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_expected_shapes", functools.cache(module._expected_shapes))
+        yield
+
+
+def refusal(path: Path, *args: Any, **kwargs: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        load_checkpoint(path, *args, **kwargs)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    assert len(message) < 500
+    return message
+
+
+def saved(folder: Path, content: object, name: str = "netG.pth", **kwargs: Any) -> Path:
+    path = folder / name
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.save(content, path, **kwargs)
+    return path
+
+
+def written(folder: Path, content: bytes, name: str = "netG.pth") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+# Both forms are read.
+
+
+def test_a_golden_case_is_read(golden: Golden):
+    checkpoint = golden.load()
+    assert all(weight.dtype == torch.float32 for weight in checkpoint.weights.values())
+    assert checkpoint.generator().config == checkpoint.config
+    assert len(checkpoint.sha256) == 64
+
+
+def test_the_prefix_of_distributed_training_may_be_absent(tmp_path):
+    plain = saved(tmp_path, {key.removeprefix("module."): value for key, value in STATE.items()})
+    ours, theirs = load_checkpoint(plain), load_checkpoint(NET_G)
+    assert ours.config == theirs.config
+    assert ours.weights.keys() == theirs.weights.keys()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floating_point_is_read_as_float32(tmp_path, dtype):
+    path = saved(tmp_path, {key: value.to(dtype) for key, value in STATE.items()})
+    for key, weight in load_checkpoint(path).weights.items():
+        assert torch.equal(weight, STATE[f"module.{key}"].to(dtype).float())
+
+
+def test_the_older_pickle_format_is_read(tmp_path):
+    path = saved(tmp_path, STATE, _use_new_zipfile_serialization=False)
+    assert load_checkpoint(path).config == load_checkpoint(NET_G).config
+
+
+def test_safetensors_hold_the_same(tmp_path):
+    path = tmp_path / "netG.safetensors"
+    save_file(dict(STATE), path)
+    ours, theirs = load_checkpoint(path), load_checkpoint(NET_G)
+    assert ours.config == theirs.config
+    assert all(torch.equal(ours.weights[key], theirs.weights[key]) for key in theirs.weights)
+
+
+def test_a_training_state_gives_its_moving_average_or_its_raw_weights():
+    state = training_state()
+    average, raw = load_checkpoint(CONTENT), load_checkpoint(CONTENT, weights="raw")
+    for number, (key, value) in enumerate(state["netG_dict"].items()):
+        name = key.removeprefix("module.")
+        assert torch.equal(raw.weights[name], value)
+        assert torch.equal(average.weights[name], state["optimizerG"]["state"][number]["ema"])
+    assert any(not torch.equal(average.weights[key], raw.weights[key]) for key in raw.weights)
+    assert average.training_args["num_timesteps"] == 4
+
+
+# Files that are no checkpoint.
+
+
+def test_absent_file(tmp_path):
+    assert "does not exist" in refusal(tmp_path / "netG.pth")
+
+
+def test_folder(tmp_path):
+    assert "is a folder" in refusal(tmp_path)
+
+
+def test_file_as_if_it_were_a_folder(tmp_path):
+    assert "cannot be read" in refusal(written(tmp_path, b"x") / "netG.pth")
+
+
+def test_link_to_itself(tmp_path):
+    path = tmp_path / "netG.pth"
+    path.symlink_to(path)
+    assert "cannot be read" in refusal(path)
+
+
+def test_name_that_no_file_can_have(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        load_checkpoint(tmp_path / ("x" * 300))
+
+
+def test_reading_that_fails_half_way(monkeypatch, tmp_path):
+    def unreadable(self: Path, *args: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", unreadable)
+    assert "cannot be read (Permission denied)" in refusal(NET_G)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"epoch 1200, loss 0.3\n" * 20, ""),
+        (b"{}", ""),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(200), ""),
+        (random.Random(0).randbytes(5000), ""),
+        (bytes(5000), ""),
+        (b"\x80", ""),
+        (b"PK\x03\x04", ""),
+        (b"\xff" * 64, ""),
+    ],
+    ids=["empty", "text", "json", "png", "random", "zeros", "pickle-start", "zip-start", "ones"],
+)
+def test_other_content(tmp_path, content, says, suffix):
+    message = refusal(written(tmp_path, content, f"netG{suffix}"))
+    assert (says or "damaged") in message
+
+
+def test_other_zip_archive(tmp_path):
+    path = tmp_path / "netG.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    assert "damaged or not a PyTorch checkpoint" in refusal(path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_torchscript_archive(tmp_path):
+    path = tmp_path / "netG.pth"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(torch.nn.Linear(2, 2)).save(str(path))
+    assert "damaged or not a PyTorch checkpoint" in refusal(path)
+
+
+@pytest.mark.parametrize("form", ["zip", "legacy"])
+def test_truncated_at_any_length(tmp_path, form):
+    whole = saved(tmp_path, STATE, _use_new_zipfile_serialization=form == "zip").read_bytes()
+    path = tmp_path / "cut.pth"
+    few = [*range(0, 64, 7), *range(64, 4000, 307)]
+    for length in [*few, *range(4000, len(whole), len(whole) // 25), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        assert "never run" not in (message := refusal(path)) or form == "legacy"
+        assert "damaged" in message or "empty" in message or "never run" in message
+
+
+def test_damaged_bytes_end_in_a_line_or_in_other_weights(tmp_path):
+    whole = saved(tmp_path, {"module.x": torch.ones(3)}, _use_new_zipfile_serialization=False).read_bytes()
+    rng = random.Random(7)
+    path = tmp_path / "flipped.pth"
+    for _ in range(300):
+        content = bytearray(whole)
+        for _ in range(rng.choice([1, 1, 3, 20])):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        path.write_bytes(content)
+        refusal(path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "header", "length", "offsets", "dtype"])
+def test_damaged_safetensors(tmp_path, damage):
+    path = tmp_path / "netG.safetensors"
+    save_file(dict(STATE), path)
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    entry = header[next(iter(STATE))]
+    if damage == "offsets":
+        entry["data_offsets"] = [0, 1]
+    elif damage == "dtype":
+        entry["dtype"] = "F32X"
+    text = json.dumps(header).encode()
+    changed = {
+        "truncated": content[:-100],
+        "header": content[:20] + b"\x00" + content[21:],
+        "length": (2**62).to_bytes(8, "little") + content[8:],
+        "offsets": len(text).to_bytes(8, "little") + text + content[8 + size :],
+        "dtype": len(text).to_bytes(8, "little") + text + content[8 + size :],
+    }[damage]
+    assert "damaged" in refusal(written(tmp_path, changed, path.name))
+
+
+# Pickled code.
+
+
+class Payload:
+    """Runs a command when it is unpickled by anything that trusts it."""
+
+    def __init__(self, sentinel: Path) -> None:
+        self.command = f"touch {sentinel}"
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return os.system, (self.command,)
+
+
+class Foreign:
+    """A class of the training code, which we do not have."""
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_bare_pickled_code_never_runs(tmp_path, protocol):
+    sentinel = tmp_path / "ran"
+    refusal(written(tmp_path, pickle.dumps(Payload(sentinel), protocol)))
+    assert not sentinel.exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda payload: payload,
+        lambda payload: {**STATE, "module.extra": payload},
+        lambda payload: {"netG_dict": STATE, "args": payload},
+        lambda payload: {**training_state(), "args": argparse.Namespace(num_timesteps=payload)},
+    ],
+    ids=["alone", "among the weights", "as args", "within args"],
+)
+def test_pickled_code_in_a_checkpoint_never_runs(tmp_path, place, zipped):
+    sentinel = tmp_path / "ran"
+    path = saved(tmp_path, place(Payload(sentinel)), _use_new_zipfile_serialization=zipped)
+    message = refusal(path)
+    assert "pickled code (posix.system), which is never run" in message
+    assert not sentinel.exists()
+
+
+def test_the_payload_of_these_tests_would_run(tmp_path):
+    sentinel = tmp_path / "ran"
+    pickle.loads(pickle.dumps(Payload(sentinel)))
+    assert sentinel.exists()
+
+
+def test_code_in_a_safetensors_file_never_runs(tmp_path):
+    sentinel = tmp_path / "ran"
+    refusal(written(tmp_path, pickle.dumps(Payload(sentinel)), "netG.safetensors"))
+    assert not sentinel.exists()
+
+
+def test_args_with_a_class_of_the_training_code(tmp_path):
+    state = training_state()
+    state["args"].logger = Foreign()
+    assert "Foreign" in refusal(saved(tmp_path, state))
+
+
+# Content that is no state dict of this network.
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ([1, 2], "a list"),
+        (5, "a int"),
+        ("text", "a str"),
+        (torch.zeros(3), "a Tensor"),
+        (argparse.Namespace(x=1), "a Namespace"),
+        ({1: torch.zeros(3)}, "keys are no texts"),
+        ({}, "no weights"),
+        ({"model": dict(STATE)}, "model is a dict"),
+        ({**STATE, "epoch": 3}, "epoch is a int"),
+        ({**STATE, "x": None}, "x is a NoneType"),
+        ({"netG_dict": [1]}, "netG_dict"),
+        ({"netG_dict": {1: torch.zeros(3)}}, "netG_dict"),
+        ({"netG_dict": {}, "optimizerG": {"state": {}}}, "no weights"),
+    ],
+)
+def test_other_objects(tmp_path, content, says):
+    assert says in refusal(saved(tmp_path, content))
+
+
+def networks() -> list[torch.nn.Module]:
+    nn = torch.nn
+    convolutions = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8, 10))
+    # One that has our names, but is another.
+    look_alike = nn.Module()
+    look_alike.all_modules = nn.ModuleList([nn.Linear(16, 64), nn.Linear(64, 64), nn.Conv2d(3, 16, 3)])
+    look_alike.z_transform = nn.Sequential(nn.Identity(), nn.Linear(8, 8))
+    return [convolutions, nn.Transformer(16, 2, 1, 1, 32, batch_first=True), nn.LSTM(4, 4), look_alike]
+
+
+@pytest.mark.parametrize("network", networks(), ids=["convolutions", "transformer", "lstm", "look-alike"])
+def test_another_network(tmp_path, network):
+    assert "not the generator of a Denoising Diffusion GAN" in refusal(saved(tmp_path, network.state_dict()))
+
+
+# Single keys. The files of these tests hold no numbers, so that writing them costs nothing.
+
+
+def refusal_of(tmp_path: Path, tensors: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> str:
+    path = tmp_path / "netG.pth"
+    path.write_bytes(b"x")
+    monkeypatch.setattr(module, "_read_pickle", lambda *_: tensors)
+    return refusal(path)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_missing_key_is_named(tmp_path, monkeypatch, key):
+    tensors = {name: value for name, value in STATE.items() if name != f"module.{key}"}
+    message = refusal_of(tmp_path, tensors, monkeypatch)
+    assert f"the key '{key}' is missing" in message
+
+
+@pytest.mark.parametrize("change", ["one more", "one axis more", "scalar"])
+@pytest.mark.parametrize("key", KEYS)
+def test_a_misshapen_key_is_named(tmp_path, monkeypatch, key, change):
+    shape = STATE[f"module.{key}"].shape
+    other = {
+        "one more": (shape[0] + 1, *shape[1:]),
+        "one axis more": (*shape, 1),
+        "scalar": (),
+    }[change]
+    message = refusal_of(tmp_path, {**STATE, f"module.{key}": torch.zeros(other)}, monkeypatch)
+    last_convolution = key == "all_modules.18.weight" and len(other) != 4
+    if last_convolution or (key, other) == ("z_transform.1.weight", ()):
+        assert "is missing" in message
+    else:
+        assert f"{key} has shape {list(other)}, this architecture needs {list(shape)}" in message
+
+
+@pytest.mark.parametrize("key", ["extra", "", "z_transform.99.bias", "all_modules.4.x"])
+def test_a_key_too_many_is_named(tmp_path, monkeypatch, key):
+    message = refusal_of(tmp_path, {**STATE, f"module.{key}": torch.zeros(3)}, monkeypatch)
+    assert repr(key) in message or ("missing" in message and "z_transform" in message)
+
+
+@pytest.mark.parametrize("number", ["999999999", "9" * 5000])
+@pytest.mark.parametrize("key", ["z_transform.{}.weight", "all_modules.{}.weight"])
+def test_absurd_numbers_in_keys_cost_nothing(number, key):
+    shapes = {name: tuple(STATE[f"module.{name}"].shape) for name in KEYS} | {key.format(number): (3,)}
+    with pytest.raises(InputError):
+        module._check_keys(shapes, module.infer_config(shapes, {}))
+
+
+def test_only_some_keys_with_the_prefix(tmp_path):
+    first = next(iter(STATE))
+    mixed = {first.removeprefix("module."): STATE[first], **{k: v for k, v in STATE.items() if k != first}}
+    assert "not the generator" in refusal(saved(tmp_path, mixed))
+
+
+@pytest.mark.parametrize("key", [CONV, NORM])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda weight: weight * float("nan"), "NaN or infinite"),
+        (lambda weight: torch.full_like(weight, float("-inf")), "NaN or infinite"),
+        (lambda weight: torch.full_like(weight, 1e300, dtype=torch.float64), "NaN or infinite"),
+        (lambda weight: weight.int(), "is int32"),
+        (lambda weight: weight > 0, "is bool"),
+        (lambda weight: weight.to(torch.complex64), "is complex64"),
+        (lambda weight: weight.to(torch.float8_e4m3fn), "is float8_e4m3fn"),
+        (lambda weight: weight.to_sparse(), "not a dense tensor"),
+        (
+            lambda weight: weight.flatten(1).to_sparse_csr() if weight.dim() > 1 else weight.to_sparse(),
+            "dense",
+        ),
+        (lambda weight: weight.to("meta"), "meta, not a dense tensor"),
+        (lambda weight: torch.nested.nested_tensor([weight, weight]), "not a dense tensor"),
+        (lambda weight: torch.zeros(1).expand(10**7, 10**7), "has shape"),
+        (lambda weight: weight.numpy(), "pickled code (numpy"),
+        (lambda weight: weight.tolist(), "is a list"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_weights_that_are_none(tmp_path, key, change, says):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = saved(tmp_path, {**STATE, f"module.{key}": change(STATE[f"module.{key}"])})
+    message = refusal(path)
+    assert says in message
+    assert key in message or "pickled" in message
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_one_nan_among_many_weights(tmp_path, place):
+    weight = STATE[f"module.{CONV}"].clone()
+    weight.view(-1)[place] = float("nan")
+    assert CONV in refusal(saved(tmp_path, {**STATE, f"module.{CONV}": weight}))
+
+
+# Training states.
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        None,
+        [],
+        {},
+        {"state": None},
+        {"state": []},
+        {"state": {}},
+        {"state": {"0": {}}},
+        {"state": {0: {"step": 1}}},
+    ],
+)
+def test_a_training_state_without_moving_averages(tmp_path, optimizer):
+    path = saved(tmp_path, {**training_state(), "optimizerG": optimizer})
+    assert "optimizerG.state[0].ema" in (message := refusal(path))
+    assert "--weights raw" in message
+    assert load_checkpoint(path, weights="raw").config
+
+
+def test_a_training_state_without_its_optimizer(tmp_path):
+    state = training_state()
+    del state["optimizerG"]
+    assert "--weights raw" in refusal(saved(tmp_path, state))
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        (None, "optimizerG.state[3].ema"),
+        ({"ema": None}, "is a NoneType"),
+        ({"ema": torch.zeros(2)}, "has shape [2]"),
+        ({"ema": torch.full((32,), float("nan"))}, "NaN"),
+    ],
+)
+def test_a_moving_average_that_is_none(tmp_path, entry, says):
+    state = training_state()
+    name = list(state["netG_dict"])[3].removeprefix("module.")
+    state["optimizerG"]["state"][3] = entry
+    message = refusal(saved(tmp_path, state))
+    assert says in message
+    assert name in message
+
+
+def test_raw_weights_of_a_file_that_has_one_set():
+    assert "--weights raw needs a training state" in refusal(NET_G, weights="raw")
+
+
+@pytest.mark.parametrize("form", [lambda args: args, vars], ids=["namespace", "dict"])
+def test_the_own_arguments_of_a_training_state_are_heeded(tmp_path, form):
+    state = training_state()
+    state["args"].num_timesteps = 7
+    state["args"] = form(state["args"])
+    checkpoint = load_checkpoint(saved(tmp_path, state))
+    with pytest.raises(InputError, match=r"--steps 4 contradicts .* num_timesteps 7: give --steps 7"):
+        checkpoint.schedule(4)
+    assert checkpoint.schedule(7).steps == 7
+
+
+@pytest.mark.parametrize("args", [None, 3, [1]])
+def test_a_training_state_without_arguments(tmp_path, args):
+    assert load_checkpoint(saved(tmp_path, {**training_state(), "args": args})).training_args == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("num_timesteps", ["4", None, True, 4.0, [4], torch.tensor([4, 4]), 10**5000]),
+        ("beta_min", ["4", None, True, [4], torch.tensor([4, 4]), 10**5000, float("nan"), float("inf")]),
+        ("fir", ["4", None, 4, 1.0, [1], torch.tensor([1, 1])]),
+        ("ch_mult", ["4", None, 4, [4.0], [None], torch.tensor([4, 4]), [10**5000]]),
+        ("fir_kernel", ["4", None, 4, [float("nan"), 1, 1, 1], [[1]]]),
+        ("resblock_type", [None, 4, ["biggan"]]),
+    ],
+    ids=["num_timesteps", "beta_min", "fir", "ch_mult", "fir_kernel", "resblock_type"],
+)
+def test_own_arguments_of_wrong_types(tmp_path, monkeypatch, name, values):
+    path = written(tmp_path, b"x")
+    for value in values:
+        state = {**training_state(), "args": argparse.Namespace(**{name: value})}
+        monkeypatch.setattr(module, "_read_pickle", lambda *_, state=state: state)
+        assert f"(args): {name} is " in refusal(path)
+
+
+def test_steps_that_contradict_and_cannot_be_exported(tmp_path):
+    state = training_state()
+    state["args"].num_timesteps = 1000
+    with pytest.raises(InputError, match=r"num_timesteps 1000: only 1\.\.64 can be exported"):
+        load_checkpoint(saved(tmp_path, state)).schedule(4)
+
+
+def test_nothing_is_written_beside_the_file(tmp_path):
+    path = saved(tmp_path, [1])
+    refusal(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_without_a_name_of_their_own(tmp_path):
+    buffer = io.BytesIO()
+    torch.save(dict(STATE), buffer)
+    assert load_checkpoint(written(tmp_path, buffer.getvalue(), "no suffix")).config.nz == 16
