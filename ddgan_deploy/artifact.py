@@ -1,0 +1,263 @@
+"""The exported folder: its manifest, its integrity, and how it comes to be."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ddgan_deploy.checkpoint import Weights
+from ddgan_deploy.diffusion import Schedule
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.files import created_parents, current_umask, sha256
+from ddgan_deploy.models.config import GeneratorConfig
+from ddgan_deploy.results import KeptLayer, ParityResult
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+SAMPLER = "sampler.onnx"
+SERVED = "ddgan.onnx"
+WEIGHTS = "weights.bin"
+
+Precision = Literal["fp32", "fp16"]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output of a graph; "batch" stands for the dynamic first size."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class GraphInfo:
+    """The signature of a graph, and its size."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    nodes: int
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """Size and SHA-256 of a file of the artifact."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """Where the weights came from."""
+
+    file: str
+    sha256: str
+    weights: Weights
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact is: all that running, serving or checking it needs to know.
+
+    ``parity`` is None where the export ran with ``--no-verify``.
+    """
+
+    format_version: int
+    created: str
+    checkpoint: CheckpointInfo
+    generator: GeneratorConfig
+    schedule: Schedule
+    steps: int
+    precision: Precision
+    kept_fp32: tuple[KeptLayer, ...]
+    graphs: Mapping[str, GraphInfo]
+    versions: Mapping[str, str]
+    parity: ParityResult | None
+    files: Mapping[str, FileInfo] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Versioned:
+    """What the manifests of all formats share."""
+
+    format_version: int
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact folder that was read and found whole."""
+
+    path: Path
+    manifest: Manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Writes ``manifest.json``, as the last file of an artifact."""
+    from pydantic import TypeAdapter
+
+    (folder / MANIFEST).write_bytes(TypeAdapter(Manifest).dump_json(manifest, indent=2) + b"\n")
+
+
+def read_artifact(path: str | Path, check_files: bool = True) -> Artifact:
+    """Reads an artifact's manifest and checks its files.
+
+    Args:
+        path: the exported folder.
+        check_files: compare every file's hash, not only its size.
+
+    Raises:
+        InputError: the folder is no artifact, is of another format, or a file is missing or changed.
+    """
+    folder = Path(path)
+    manifest = _read_manifest(folder)
+    damage = damaged_files(folder, manifest, check_files)
+    if damage:
+        raise InputError(f"{folder / damage[0]} is missing or changed since the export: export again")
+    return Artifact(folder, manifest)
+
+
+def read_damaged(path: str | Path) -> tuple[Artifact, list[str]]:
+    """As `read_artifact`, but lists the files that are changed instead of refusing them."""
+    folder = Path(path)
+    manifest = _read_manifest(folder)
+    for name in manifest.files:
+        if not (folder / name).is_file():
+            raise InputError(f"{folder / name} is missing: export again")
+    return Artifact(folder, manifest), damaged_files(folder, manifest, check_hashes=True)
+
+
+def damaged_files(folder: Path, manifest: Manifest, check_hashes: bool) -> list[str]:
+    """Names of the files that are missing or not as they were exported."""
+
+    def whole(name: str, info: FileInfo) -> bool:
+        file = folder / name
+        if not file.is_file() or file.stat().st_size != info.bytes:
+            return False
+        return not check_hashes or sha256(file) == info.sha256
+
+    return [name for name, info in manifest.files.items() if not whole(name, info)]
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        if not folder.exists():
+            raise InputError(f"{folder} does not exist: give a folder that ddgan-export wrote")
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise InputError(f"{folder} has no readable {MANIFEST}: give a folder that ddgan-export wrote") from None
+    try:
+        # First the version alone: another one may have other fields.
+        version = TypeAdapter(_Versioned).validate_json(text).format_version
+        if version != FORMAT_VERSION:
+            raise InputError(
+                f"{folder} has format version {version}, this ddgan-deploy reads {FORMAT_VERSION}: export again"
+            )
+        manifest = TypeAdapter(Manifest).validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{folder / MANIFEST} is damaged ({place or 'content'}: {first['msg']}): export again"
+        ) from None
+    for listed in (manifest.graphs, manifest.files):
+        absent = {SAMPLER, SERVED, *([WEIGHTS] if listed is manifest.files else [])} - listed.keys()
+        if absent:
+            raise InputError(f"{folder / MANIFEST} is damaged (it lists no {min(absent)}): export again")
+    return manifest
+
+
+def file_infos(folder: Path, names: list[str]) -> dict[str, FileInfo]:
+    """Size and hash of each file."""
+    return {name: FileInfo((folder / name).stat().st_size, sha256(folder / name)) for name in names}
+
+
+class Staging:
+    """A folder in the making; see `staged`."""
+
+    def __init__(self, path: Path, target: Path, overwrite: bool) -> None:
+        self.path = path
+        self.target = target
+        self.overwrite = overwrite
+
+    def keep_as(self, target: Path) -> None:
+        """Puts the folder under another name than it was meant for, in place of an older artifact."""
+        self.target = target
+        self.overwrite = True
+
+
+@contextlib.contextmanager
+def staged(target: Path, overwrite: bool) -> Iterator[Staging]:
+    """A temporary folder that becomes ``target`` when the block ends without an error.
+
+    The target exists whole or not at all; with an error nothing is left behind and
+    an older target stays as it was.
+
+    Raises:
+        InputError: the target exists and may not be replaced, or cannot be written.
+    """
+    check_target(target, overwrite)
+    try:
+        with created_parents(target):
+            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}-", dir=target.parent))
+            staging = Staging(temporary, target, overwrite)
+            try:
+                yield staging
+                temporary.chmod(0o777 & ~current_umask())
+                # Once more, since the target may have come to be meanwhile.
+                check_target(staging.target, staging.overwrite)
+                _replace(temporary, staging.target)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise InputError(
+            f"{target} cannot be written ({error.strerror or error}): free space or choose another --out"
+        ) from None
+
+
+def check_target(target: Path, overwrite: bool) -> None:
+    """Refuses a target folder that may not be written, before any work is done.
+
+    Raises:
+        InputError: it exists and ``overwrite`` is not given, or is no artifact.
+    """
+    try:
+        if not target.exists() and not target.is_symlink():
+            return
+        replaceable = target.is_dir() and (_is_artifact(target) or not any(target.iterdir()))
+    except OSError as error:
+        raise InputError(f"{target} cannot be written ({error.strerror}): choose another --out") from None
+    if not overwrite:
+        raise InputError(f"{target} exists already: give --overwrite to replace it, or another --out")
+    if not replaceable:
+        raise InputError(f"{target} is not an artifact, so --overwrite will not replace it: give another --out")
+    if target.is_symlink():
+        raise InputError(f"{target} is a symbolic link: give the folder it points to as --out")
+
+
+def _is_artifact(folder: Path) -> bool:
+    """Whether ddgan-export wrote the folder, damaged as it may be since; others write a manifest.json too."""
+    return (folder / MANIFEST).is_file() and any((folder / name).exists() for name in (SAMPLER, SERVED, WEIGHTS))
+
+
+def _replace(folder: Path, target: Path) -> None:
+    if not target.exists():
+        folder.rename(target)
+        return
+    # Two renames, so that the target is always either the old folder or the new one.
+    old = folder.with_name(folder.name + "-old")
+    target.rename(old)
+    try:
+        folder.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,138 @@
+"""ONNX Runtime on the CPU, by the ops' own function bodies."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from ddgan_deploy.artifact import SAMPLER, SERVED, Artifact
+from ddgan_deploy.diffusion import Trajectory
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.noise import Noise, seed_array
+
+if TYPE_CHECKING:
+    import onnx
+
+_ERRORS_ONLY = 3
+
+
+class PortableOnnxRuntime:
+    """Stock ONNX Runtime: runs the artifact's files as they are.
+
+    Sessions are made at first use; ONNX Runtime lets several threads share one.
+    """
+
+    name = "onnxruntime-portable"
+
+    def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
+        self.artifact = artifact
+        self.threads = threads
+
+    def sample(self, noise: Noise) -> npt.NDArray[np.float32]:
+        """x_0 [N, C, H, W] from given noise."""
+        (x_0,) = self._sampler.run(["x_0"], feeds(noise))
+        return np.asarray(x_0, np.float32)
+
+    def generate(self, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Images [N, H, W, C] of the seeds, in their order."""
+        (image,) = self._served.run(None, {"seed": seed_array(seeds)})
+        return np.asarray(image, np.uint8)
+
+    def trajectory(self, noise: Noise) -> Trajectory:
+        """Every step's x0 and x_prev, read off the PosteriorSample nodes; x_0 is both at the last step."""
+        nodes = self._posterior_nodes
+        names = [name for node in nodes for name in (node.input[0], node.output[0])]
+        *inner, x_0 = self._sampler.run([*names, "x_0"], feeds(noise))
+        raw = [value.astype(np.float32) for value in inner[0::2]]
+        x0 = [np.tanh(value) if _squashes(node) else value for node, value in zip(nodes, raw, strict=True)]
+        return Trajectory(np.stack([*x0, x_0]), np.stack([*inner[1::2], x_0]))
+
+    def inner_values(self, noise: Noise, names: Sequence[str]) -> list[npt.NDArray[np.float32]]:
+        """Any values of the sampler graph, by a session made for them."""
+        session = self._probing_session(names)
+        return [np.asarray(value, np.float32) for value in session.run(list(names), feeds(noise))]
+
+    @functools.cached_property
+    def graph(self) -> onnx.GraphProto:
+        """The sampler's graph, without its weights."""
+        return self._model.graph
+
+    @functools.cached_property
+    def _model(self) -> onnx.ModelProto:
+        import onnx
+        from google.protobuf.message import DecodeError
+
+        path = self.artifact.path / SAMPLER
+        try:
+            return onnx.load(path, load_external_data=False)
+        except (OSError, DecodeError):
+            raise InputError(f"{path} is missing or damaged: export again") from None
+
+    @functools.cached_property
+    def _posterior_nodes(self) -> list[onnx.NodeProto]:
+        return [node for node in self.graph.node if node.op_type == "PosteriorSample"]
+
+    @functools.cached_property
+    def _sampler(self) -> onnxruntime.InferenceSession:
+        return self._probing_session(
+            [name for node in self._posterior_nodes for name in (node.input[0], node.output[0])]
+        )
+
+    @functools.cached_property
+    def _served(self) -> onnxruntime.InferenceSession:
+        return new_session(self.artifact.path / SERVED, self.threads)
+
+    def _probing_session(self, names: Sequence[str]) -> onnxruntime.InferenceSession:
+        """The sampler with inner values as further outputs, so that one session serves both."""
+        import onnx
+
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        # Without a type ONNX Runtime infers it.
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names))
+        return new_session(model.SerializeToString(), self.threads, self.artifact.path)
+
+
+def _squashes(node: onnx.NodeProto) -> bool:
+    return any(attribute.name == "squash" and attribute.s == b"tanh" for attribute in node.attribute)
+
+
+def feeds(noise: Noise) -> dict[str, npt.NDArray[np.float32]]:
+    """The sampler's inputs; a one-step sampler takes no ``noise``."""
+    inputs = {"x_T": noise.x_T, "z": noise.z, "noise": noise.noise}
+    return inputs if noise.noise.shape[1] else {name: inputs[name] for name in ("x_T", "z")}
+
+
+def new_session(
+    model: Path | bytes, threads: int | None = None, weights_folder: Path | None = None
+) -> onnxruntime.InferenceSession:
+    """A CPU session.
+
+    Args:
+        model: a file, or a serialized model.
+        threads: of the session's own pool; None: all cores.
+        weights_folder: where a serialized model's external weights lie.
+
+    Raises:
+        InputError: ONNX Runtime cannot load the model.
+    """
+    options: Any = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if weights_folder is not None:
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(weights_folder.resolve())
+        )
+    source = model if isinstance(model, bytes) else str(model)
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own errors share no base class
+        name = "the graph" if isinstance(model, bytes) else str(model)
+        raise InputError(f"ONNX Runtime cannot load {name}: {str(error).splitlines()[0]}") from None

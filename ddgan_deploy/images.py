@@ -1,0 +1,108 @@
+"""Pixels -> pictures that a person looks at: image grids, PNG files."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.files import written_whole
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+CHANNELS = (1, 3, 4)
+"""Grey, RGB and RGBA: what a PNG file can hold."""
+SMALL = 64
+"""Images with a longer side below this many pixels are enlarged."""
+ENLARGED = 128
+"""To this many pixels, at least."""
+_BACKGROUND = 255
+
+
+def grid(images: npt.NDArray[np.uint8], columns: int | None = None, gap: int = 2, scale: int | None = None) -> Image:
+    """All images in one, row by row, on white.
+
+    Args:
+        images: uint8 [N, H, W, C], C = 1, 3 or 4.
+        columns: images in a row; None: about as many as there are rows, with few places left empty.
+        gap: pixels between neighbours.
+        scale: whole factor of enlargement; None: 1, and for images below 64 pixels
+            the least factor that gives 128.
+
+    Returns:
+        An image of mode L, RGB or RGBA.
+
+    Raises:
+        InputError: the array is no such batch of images, or a number is out of range.
+    """
+    from PIL import Image
+
+    _check_images(images)
+    columns = tidy_columns(len(images)) if columns is None else columns
+    scale = _scale(images) if scale is None else scale
+    for name, value, least in (("columns", columns, 1), ("gap", gap, 0), ("scale", scale, 1)):
+        if value < least:
+            raise InputError(f"{name} {value} is out of range: give {least} or more")
+    enlarged = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    canvas = _arrange(enlarged, columns, gap)
+    return Image.fromarray(canvas[:, :, 0] if canvas.shape[2] == 1 else canvas)
+
+
+def tidy_columns(count: int) -> int:
+    """The number of columns, from a square's to twice as many, that leaves the fewest places empty."""
+    square = max(1, math.ceil(math.sqrt(count)))
+    return min(range(square, 2 * square + 1), key=lambda columns: (-count % columns, columns))
+
+
+def png(image: Image) -> bytes:
+    """The image as the content of a PNG file; equal images give equal bytes."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def save_png(image: Image, path: str | Path) -> None:
+    """Writes a PNG file, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    content = png(image)
+    with written_whole(Path(path)) as file:
+        file.write_bytes(content)
+
+
+def _check_images(images: npt.NDArray[np.uint8]) -> None:
+    if images.ndim != 4 or images.dtype != np.uint8:
+        found = f"{images.dtype} {list(images.shape)}"
+        raise InputError(f"images of {found} cannot be drawn: give uint8 [N, H, W, C]")
+    if images.size == 0:
+        raise InputError(f"there is nothing to draw in images {list(images.shape)}: give at least one seed")
+    if images.shape[3] not in CHANNELS:
+        raise InputError(
+            f"images with {images.shape[3]} channels cannot be drawn, only 1 (grey), 3 (RGB) or 4 (RGBA): "
+            "take the raw array instead"
+        )
+
+
+def _scale(images: npt.NDArray[np.uint8]) -> int:
+    side = max(images.shape[1:3])
+    return math.ceil(ENLARGED / side) if side < SMALL else 1
+
+
+def _arrange(images: npt.NDArray[np.uint8], columns: int, gap: int) -> npt.NDArray[np.uint8]:
+    count, height, width, channels = images.shape
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, channels)
+    canvas = np.full(shape, _BACKGROUND, np.uint8)
+    for index, image in enumerate(images):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
+        canvas[top : top + height, left : left + width] = image
+    return canvas
