@@ -1,0 +1,87 @@
+"""What every command does alike: exit codes, one-line errors, a step list on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from ddgan_deploy.errors import GateError, InputError
+
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
+    """Runs a command: 0 done, 1 a gate failed, 2 wrong input, with one line on stderr."""
+    if threading.current_thread() is threading.main_thread():
+        # As Ctrl-C, so that nothing is left behind.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main(argv)
+        sys.stdout.flush()
+    except InputError as error:
+        return _say(error, WRONG_INPUT)
+    except GateError as error:
+        return _say(error, FAILED)
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `ddgan-verify ... | head`.
+        _discard_output()
+        return DONE
+    except OSError as error:
+        if error.filename is None:
+            _discard_output()
+        place = error.filename or "standard output"
+        return _say(f"{place} cannot be used ({error.strerror or error}): choose another place", WRONG_INPUT)
+    except KeyboardInterrupt:
+        return _say("interrupted", INTERRUPTED)
+    return DONE
+
+
+def _discard_output() -> None:
+    """Lets the interpreter end without writing what is still to be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(error: object, code: int) -> int:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
+
+
+def steps_argument(text: str) -> int:
+    """T from the command line; the range is checked by the schedule."""
+    try:
+        return int(text)
+    except ValueError:
+        # Not an InputError: argparse would take that for a ValueError of its own.
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, give 1..64") from None
+
+
+class StepList:
+    """A list of stops with their times, on stderr where that is a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True)
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        if not self.console.is_terminal:
+            yield
+            return
+        with self.console.status(f"{name} ..."):
+            yield
+        self.console.print(f"[green]✓[/green] {name:<34}{time.perf_counter() - start:8.1f} s", highlight=False)

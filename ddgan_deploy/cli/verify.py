@@ -1,0 +1,80 @@
+"""ddgan-verify: the parity gates of an artifact again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ddgan_deploy.cli.common import Parser, StepList, run
+from ddgan_deploy.errors import GateError, InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script."""
+    return run(_main, argv)
+
+
+def _main(argv: Sequence[str] | None) -> None:
+    args = _parser().parse_args(argv)
+    if args.threads is not None and args.threads < 1:
+        raise InputError("--threads must be 1 or more")
+    from ddgan_deploy.artifact import read_damaged
+    from ddgan_deploy.checkpoint import load_checkpoint
+    from ddgan_deploy.cli.tables import print_parity
+    from ddgan_deploy.data import digits_checkpoint
+    from ddgan_deploy.engines import open_engine
+    from ddgan_deploy.noise import parse_seeds
+    from ddgan_deploy.parity import verify
+
+    seeds = parse_seeds(args.seeds) if args.seeds else None
+    progress = StepList()
+    with progress("Open the artifact"):
+        artifact, damaged = read_damaged(args.artifact)
+        engine = open_engine(artifact, args.engine, args.threads)
+    with progress("Read the checkpoint"):
+        weights = args.weights or artifact.manifest.checkpoint.weights
+        path = digits_checkpoint() if args.demo else args.ckpt
+        checkpoint = load_checkpoint(path, args.config, weights)
+        if checkpoint.config != artifact.manifest.generator:
+            raise InputError(
+                f"{path} has another architecture than {args.artifact}: give the checkpoint it was exported from"
+            )
+    with progress(f"Verify {engine.name} against PyTorch"):
+        result = verify(checkpoint, engine, seeds).result
+    print_parity(result)
+    for name in damaged:
+        print(f"{artifact.path / name} is not as it was exported", file=sys.stderr)
+    if checkpoint.sha256 != artifact.manifest.checkpoint.sha256:
+        print(f"note: {path} is not the file that was exported (another SHA-256)", file=sys.stderr)
+    if result.failures:
+        gate = result.failures[0]
+        where = f", drifting at {gate.where}" if gate.where else ""
+        raise GateError(
+            f"parity failed at {gate.name}: {gate.measured:.3g} {gate.unit}, the limit is {gate.limit:g}{where}"
+        )
+    if damaged:
+        raise GateError(f"{artifact.path / damaged[0]} is missing or changed since the export: export again")
+    print(f"all {len(result.gates)} gates passed on {engine.name}")
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="ddgan-verify", description="Checks that an artifact computes what its checkpoint does.")
+    parser.add_argument("artifact", type=Path, metavar="DIR", help="folder that ddgan-export wrote")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--ckpt", type=Path, metavar="FILE", help="the checkpoint it was exported from")
+    source.add_argument("--demo", action="store_true", help="the bundled checkpoint, as in ddgan-export --demo")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE.json", help="the training script's arguments, as at the export"
+    )
+    parser.add_argument(
+        "--weights", choices=("ema", "raw"), help="which weights of a content.pth (default: as at the export)"
+    )
+    parser.add_argument("--seeds", help="such as 0-15 (default: 0-3, fewer for large images)")
+    parser.add_argument("--engine", default="auto", help="runtime (default: auto, the fastest)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

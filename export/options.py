@@ -1,0 +1,65 @@
+"""What an export is asked to do, and what can be refused before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ddgan_deploy.artifact import Precision, check_target
+from ddgan_deploy.checkpoint import Weights
+from ddgan_deploy.diffusion import Schedule
+from ddgan_deploy.errors import InputError
+
+EngineChoice = Literal["auto", "none", "tensorrt", "tensorrt-rtx"]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export, and how.
+
+    Attributes:
+        checkpoint: a netG_<epoch>.pth, content.pth or .safetensors file.
+        steps: T, 1..64.
+        fp16: half precision where it holds.
+        config: JSON of the training script's arguments.
+        out: the artifact's folder; None: ``<checkpoint stem>-T<steps>[-fp16]`` in the current one.
+        weights: of a training state, "ema" or "raw".
+        overwrite: replace an existing artifact.
+        verify: run the parity gates.
+        engine: TensorRT engine to build besides.
+    """
+
+    checkpoint: Path
+    steps: int
+    fp16: bool = False
+    config: Path | None = None
+    out: Path | None = None
+    weights: Weights = "ema"
+    overwrite: bool = False
+    verify: bool = True
+    engine: EngineChoice = "auto"
+
+    @property
+    def target(self) -> Path:
+        """The artifact's folder."""
+        return self.out or Path(f"{self.checkpoint.stem}-T{self.steps}{'-fp16' if self.fp16 else ''}")
+
+    @property
+    def precision(self) -> Precision:
+        """The artifact's precision."""
+        return "fp16" if self.fp16 else "fp32"
+
+    def check(self) -> None:
+        """Refuses what is wrong whatever the checkpoint holds.
+
+        Raises:
+            InputError: steps out of range, no such checkpoint file, or a target that may not be written.
+        """
+        if self.engine not in ("auto", "none"):
+            raise InputError(f"--engine {self.engine} is not in this version: give --engine none")
+        Schedule(self.steps)
+        for path in (self.checkpoint, self.config):
+            if path is not None and not path.exists():
+                raise InputError(f"{path} does not exist: give the path of an existing file")
+        check_target(self.target, self.overwrite)

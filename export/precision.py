@@ -1,0 +1,140 @@
+"""Where fp16 ends and fp32 begins.
+
+Convolutions, products and activations are fp16. The state x_t, the noise, the
+latent's statistics, the posterior update and the pixels are fp32, and so are the
+statistics inside AdaGN. A layer whose weights or activations fp16 cannot hold
+stays fp32 at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from ddgan_deploy.export.trace import LAYER
+from ddgan_deploy.kernels import op as ops
+from ddgan_deploy.results import KeptLayer
+
+FLOAT16_MAX = 65504.0
+HEADROOM = 4.0
+"""Other seeds reach higher than those that were measured."""
+MAX_ROUNDING = 0.01
+"""Largest relative error of a weight tensor: fp16 rounds by 3e-4, and by far more among its subnormals."""
+_OWN_TYPE = {"Resize": (1, 2)}
+"""Inputs, by position, whose type does not follow the node's: roi and scales."""
+_FUSED_FP32 = ("PosteriorSample", "PhiloxNormal")
+
+
+def to_float16(model: ir.Model, ranges: Mapping[str, float]) -> tuple[KeptLayer, ...]:
+    """Converts a float32 sampler in place; its inputs and outputs stay float32.
+
+    Args:
+        model: the unrolled sampler.
+        ranges: the largest magnitude of every value, from `activation_ranges`.
+
+    Returns:
+        The layers that stayed in fp32 against the rule, and why.
+    """
+    graph = model.graph
+    kept = _kept_layers(graph, ranges)
+    half = {node for node in graph if not _always_fp32(node) and layer_of(node) not in kept}
+    for node in half:
+        for output in node.outputs:
+            if output.dtype == ir.DataType.FLOAT:
+                output.type = ir.TensorType(ir.DataType.FLOAT16)
+    _convert_inputs(graph, half)
+    return tuple(KeptLayer(layer, reason) for layer, reason in kept.items())
+
+
+def layer_of(node: ir.Node) -> str:
+    """The module a node belongs to, the same at every step."""
+    return node.metadata_props.get(LAYER, node.name or "")
+
+
+def _always_fp32(node: ir.Node) -> bool:
+    if node.domain == ops.DOMAIN:
+        return node.op_type in _FUSED_FP32
+    # z_transform.0 normalizes the latent; x_0 is the last activation; Gather picks noise.
+    return layer_of(node) == "z_transform.0" or node.outputs[0].is_graph_output() or node.op_type == "Gather"
+
+
+def _kept_layers(graph: ir.Graph, ranges: Mapping[str, float]) -> dict[str, str]:
+    """Layer -> why fp16 cannot hold it."""
+    kept: dict[str, str] = {}
+    reasons: dict[ir.Value, str] = {}
+    for node in graph:
+        if _always_fp32(node):
+            continue
+        for value in (*node.inputs, *node.outputs):
+            if value is None or value.dtype != ir.DataType.FLOAT:
+                continue
+            if value not in reasons:
+                reasons[value] = (
+                    _weight_problem(value) if value.const_value is not None else _range_problem(value, ranges)
+                )
+            if reasons[value]:
+                kept.setdefault(layer_of(node), reasons[value])
+    return kept
+
+
+def _weight_problem(value: ir.Value) -> str:
+    assert value.const_value is not None
+    weight = value.const_value.numpy()
+    largest = float(np.abs(weight).max(initial=0))
+    if largest > FLOAT16_MAX:
+        return f"the weight {value.name} reaches {largest:.3g}, fp16 ends at {FLOAT16_MAX:.0f}"
+    norm = float(np.linalg.norm(weight.astype(np.float64)))
+    error = float(np.linalg.norm(weight.astype(np.float16).astype(np.float64) - weight))
+    if error > MAX_ROUNDING * norm:
+        return f"the weight {value.name} of at most {largest:.3g} loses {error / norm:.0%} in fp16"
+    return ""
+
+
+def _range_problem(value: ir.Value, ranges: Mapping[str, float]) -> str:
+    largest = ranges.get(value.name or "", 0.0)
+    if largest <= FLOAT16_MAX / HEADROOM:
+        return ""
+    producer = value.producer()
+    source = f"the output of {producer.name}" if producer else f"the input {value.name}"
+    return f"{source} reaches {largest:.3g}, fp16 ends at {FLOAT16_MAX:.0f} and other seeds may reach higher"
+
+
+def _convert_inputs(graph: ir.Graph, half: set[ir.Node]) -> None:
+    """Gives every node its inputs in its own precision: weights converted, values cast once."""
+    converted: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
+    for node in list(graph):
+        if _takes_any_float(node):
+            continue
+        wanted = ir.DataType.FLOAT16 if node in half else ir.DataType.FLOAT
+        for position, value in enumerate(node.inputs):
+            if value is None or value.dtype in (wanted, None) or not value.dtype.is_floating_point():
+                continue
+            if position in _OWN_TYPE.get(node.op_type, ()):
+                continue
+            if (value, wanted) not in converted:
+                convert = _weight_as if value.const_value is not None else _cast
+                converted[value, wanted] = convert(graph, value, wanted, node)
+            node.replace_input_with(position, converted[value, wanted])
+
+
+def _takes_any_float(node: ir.Node) -> bool:
+    return node.op_type == "PosteriorSample"
+
+
+def _weight_as(graph: ir.Graph, value: ir.Value, dtype: ir.DataType, _: ir.Node) -> ir.Value:
+    assert value.const_value is not None
+    tensor = ir.tensor(value.const_value.numpy().astype(dtype.numpy()))
+    weight = ir.Value(name=f"{value.name}.fp16", const_value=tensor, shape=value.shape, type=ir.TensorType(dtype))
+    graph.register_initializer(weight)
+    return weight
+
+
+def _cast(graph: ir.Graph, value: ir.Value, dtype: ir.DataType, before: ir.Node) -> ir.Value:
+    short = "fp16" if dtype == ir.DataType.FLOAT16 else "fp32"
+    node = ir.node("Cast", [value], {"to": dtype}, name=f"{value.name}/{short}")
+    output = node.outputs[0]
+    output.name, output.type, output.shape = node.name, ir.TensorType(dtype), value.shape
+    graph.insert_before(before, [node])
+    return output

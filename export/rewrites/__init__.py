@@ -1,0 +1,1 @@
+"""Exact rewrites of the ONNX graph, one a file; each returns how often it matched."""

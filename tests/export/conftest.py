@@ -1,0 +1,35 @@
+"""Exports that several tests look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ddgan_deploy.export import ExportOptions, ExportResult, export
+from tests.conftest import Golden
+
+
+def export_golden(golden: Golden, folder: Path, *, fp16: bool = False, **options: object) -> ExportResult:
+    """Exports a golden case into a folder."""
+    return export(
+        ExportOptions(
+            checkpoint=golden.path,
+            config=golden.config,
+            steps=golden.steps,
+            fp16=fp16,
+            out=folder / f"{golden.name}-{'fp16' if fp16 else 'fp32'}",
+            engine="none",
+            **options,
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def biggan_fp32(biggan: Golden, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
+    return export_golden(biggan, tmp_path_factory.mktemp("export"))
+
+
+@pytest.fixture(scope="session")
+def biggan_fp16(biggan: Golden, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
+    return export_golden(biggan, tmp_path_factory.mktemp("export"), fp16=True)

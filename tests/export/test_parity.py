@@ -1,0 +1,171 @@
+"""The gates fail where they should, and say where the drift begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+
+from ddgan_deploy import open_artifact
+from ddgan_deploy.cli import verify as verify_command
+from ddgan_deploy.engines.onnxruntime import PortableOnnxRuntime
+from ddgan_deploy.export import cli as export_command
+from ddgan_deploy.export import pipeline
+from ddgan_deploy.parity import psnr, to_pixels, verify
+
+
+def _changed(checkpoint, key, factor):
+    weights = dict(checkpoint.weights)
+    weights[key] = weights[key] * factor
+    return dataclasses.replace(checkpoint, weights=weights)
+
+
+def test_every_gate_is_there_and_passes(biggan, biggan_fp32):
+    gates = {gate.name: gate for gate in biggan_fp32.artifact.manifest.parity.gates}
+    expected = {
+        "no NaN or Inf",
+        "identical rows stay identical",
+        "a sample alone equals it in a batch",
+        "seed to pixels",
+    }
+    for k in range(4):
+        expected |= {f"step {k} (t={3 - k}) x0", f"step {k} (t={3 - k}) {'x_0' if k == 3 else 'x_prev'}"}
+    assert set(gates) == expected
+    assert all(gate.passed and not gate.where for gate in gates.values())
+    assert gates["step 0 (t=3) x0"].limit == 1e-4
+    assert gates["seed to pixels"].limit == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "layer"),
+    [
+        ("all_modules.6.Conv_1.weight", "step0/all_modules.7.GroupNorm_0"),
+        ("all_modules.10.Conv_0.weight", "step0/all_modules.10.GroupNorm_1"),
+        ("all_modules.18.weight", "step0/PosteriorSample"),
+    ],
+)
+def test_another_weight_fails_the_first_step_and_names_the_layer(biggan, biggan_fp32, key, layer):
+    engine = open_artifact(biggan_fp32.artifact.path)
+    result = verify(_changed(biggan.load(), key, 1.5), engine, seeds=[0, 1]).result
+    assert not result.passed
+    first = result.failures[0]
+    assert first.name == "step 0 (t=3) x0"
+    assert first.where.startswith(layer)
+
+
+def test_a_change_in_a_later_step_alone_names_that_step(biggan, biggan_fp32):
+    """Time biases differ step by step: one that is wrong at t = 1 shows at step 2 and not before."""
+    checkpoint = biggan.load()
+    generator = checkpoint.generator()
+    honest = generator.time_biases
+
+    def wrong(t):
+        biases = honest(t)
+        if t[0] == 1:
+            # Not the same for all channels, since the normalization takes away a constant.
+            biases[4] = biases[4] + torch.linspace(-1, 1, biases[4].shape[1])[None, :, None, None]
+        return biases
+
+    generator.time_biases = wrong
+    checkpoint = dataclasses.replace(checkpoint)
+    object.__setattr__(checkpoint, "generator", lambda: generator)
+    result = verify(checkpoint, open_artifact(biggan_fp32.artifact.path), seeds=[0]).result
+    assert result.failures[0].name == "step 2 (t=1) x0"
+    assert result.failures[0].where.startswith("step2/all_modules.10.GroupNorm_1")
+
+
+def test_values_that_are_not_finite_fail(biggan, biggan_fp32, monkeypatch):
+    engine = open_artifact(biggan_fp32.artifact.path)
+    honest = PortableOnnxRuntime.trajectory
+
+    def broken(self, noise):
+        trajectory = honest(self, noise)
+        trajectory.x_prev[1, 0, 0, 0, 0] = np.nan
+        return trajectory
+
+    monkeypatch.setattr(PortableOnnxRuntime, "trajectory", broken)
+    result = verify(biggan.load(), engine, seeds=[0]).result
+    names = [gate.name for gate in result.failures]
+    assert "no NaN or Inf" in names
+    assert "step 1 (t=2) x_prev" in names
+    json.dumps(dataclasses.asdict(result), allow_nan=False)
+
+
+def test_a_row_that_depends_on_its_neighbours_fails(biggan, biggan_fp32, monkeypatch):
+    engine = open_artifact(biggan_fp32.artifact.path)
+    honest = PortableOnnxRuntime.trajectory
+
+    def leaking(self, noise):
+        trajectory = honest(self, noise)
+        trajectory.x_prev[-1, -1] += 1e-6
+        return trajectory
+
+    monkeypatch.setattr(PortableOnnxRuntime, "trajectory", leaking)
+    monkeypatch.setattr(PortableOnnxRuntime, "sample", lambda self, noise: honest(self, noise).x_prev[-1] + 1e-3)
+    names = [gate.name for gate in verify(biggan.load(), engine, seeds=[0]).result.failures]
+    assert names == ["identical rows stay identical", "a sample alone equals it in a batch"]
+
+
+def test_a_failed_export_is_kept_under_a_name_that_says_so(biggan, tmp_path, monkeypatch, capsys):
+    honest = pipeline.unroll
+
+    def wrong(traced, generator, schedule):
+        model = honest(traced, generator, schedule)
+        weight = model.graph.initializers["all_modules.6.Conv_1.weight"]
+        weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.5))
+        return model
+
+    monkeypatch.setattr(pipeline, "unroll", wrong)
+    out = tmp_path / "out"
+    code = export_command.main(["--ckpt", str(biggan.path), "--steps", "2", "--out", str(out), "--engine", "none"])
+    assert code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out-FAILED"]
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "step 0 (t=1) x0" in error
+    assert "step0/all_modules.7.GroupNorm_0" in error
+    assert str(out) + "-FAILED" in error
+    manifest = json.loads((tmp_path / "out-FAILED" / "manifest.json").read_text())
+    assert not all(gate["passed"] for gate in manifest["parity"]["gates"])
+    assert "FAILED" in (tmp_path / "out-FAILED" / "report.html").read_text()
+
+
+def test_verify_command(biggan, biggan_fp32, capsys):
+    assert verify_command.main([str(biggan_fp32.artifact.path), "--ckpt", str(biggan.path), "--seeds", "5"]) == 0
+    assert "gates passed" in capsys.readouterr().out
+
+
+def test_verify_command_finds_damaged_weights(biggan, biggan_fp32, tmp_path, capsys):
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for file in biggan_fp32.artifact.path.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    weights = np.fromfile(folder / "weights.bin", np.float32)
+    weights[: len(weights) // 4] *= 1.5
+    weights.tofile(folder / "weights.bin")
+    assert verify_command.main([str(folder), "--ckpt", str(biggan.path), "--seeds", "0"]) == 1
+    assert "parity failed at step 0" in capsys.readouterr().err
+
+
+def test_no_verify_is_said_so(biggan, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["--ckpt", str(biggan.path), "--steps", "1", "--out", str(out), "--engine", "none", "--no-verify"]
+    assert export_command.main(arguments) == 0
+    assert json.loads((out / "manifest.json").read_text())["parity"] is None
+    assert "not verified" in capsys.readouterr().out
+
+
+def test_psnr_is_for_a_range_of_two():
+    a, b = np.zeros((4, 4), np.float32), np.full((4, 4), 0.02, np.float32)
+    assert psnr(a, b) == pytest.approx(40)
+    assert psnr(a, a) == 999
+    assert psnr(a, np.full((4, 4), np.inf, np.float32)) == 0
+
+
+def test_pixels_round_half_up_and_are_clipped():
+    x = np.array([-2, -1, -1 + 1 / 255, 0, 1, 7], np.float32).reshape(1, 1, 1, 6)
+    assert to_pixels(x).reshape(-1).tolist() == [0, 0, 1, 128, 255, 255]
+    assert to_pixels(np.zeros((2, 3, 4, 5), np.float32)).shape == (2, 4, 5, 3)

@@ -1,0 +1,291 @@
+"""The report: what it says, that it needs nothing else, and that no input breaks it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import warnings
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from ddgan_deploy.artifact import CheckpointInfo, FileInfo, GraphInfo, Manifest, TensorInfo
+from ddgan_deploy.diffusion import Schedule, Trajectory
+from ddgan_deploy.export.report import amplification, measured, number, render, seconds, size, write_report
+from ddgan_deploy.models.config import GeneratorConfig
+from ddgan_deploy.parity import Verification
+from ddgan_deploy.results import Gate, KeptLayer, ParityResult, StepParity
+
+TIMINGS = [("trace the generator", 9.3), ("write the graphs", 0.7)]
+WHERE = "step1/all_modules.17/GroupNorm_1/AdaGN"
+NOT_FINITE = float(np.finfo(np.float32).max)
+VOID = {"meta", "link", "img", "br"}
+INLINE = {"span", "code", "strong", "sup"}
+
+
+class Page(HTMLParser):
+    """Reads a page strictly: every element is closed in its order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.parts: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"never closed: {self.open}"
+
+    @property
+    def text(self) -> str:
+        """All that a reader sees, with single spaces."""
+        return " ".join("".join(self.parts).split())
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of every element of a kind."""
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.parts += [] if tag in INLINE else [" "]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "title"):
+            self.parts.append(data)
+
+
+def make_manifest(steps: int = 3, channels: int = 3, **changes: Any) -> Manifest:
+    x_T, x_0 = (TensorInfo(name, "float32", ("batch", channels, 8, 8)) for name in ("x_T", "x_0"))
+    seed = TensorInfo("seed", "int64", ("batch", 1))
+    image = TensorInfo("image", "uint8", ("batch", 8, 8, channels))
+    manifest = Manifest(
+        format_version=1,
+        created="2026-01-02T03:04:05Z",
+        checkpoint=CheckpointInfo("netG_1200.pth", "c0ffee" * 10, "ema", 1_234_567),
+        generator=GeneratorConfig(8, channels, 8, (1,), num_res_blocks=1, nz=5, z_emb_dim=4, n_mlp=1),
+        schedule=Schedule(steps),
+        steps=steps,
+        precision="fp32",
+        kept_fp32=(),
+        graphs={
+            "sampler.onnx": GraphInfo((x_T,), (x_0,), 301),
+            "ddgan.onnx": GraphInfo((seed,), (image,), 9),
+        },
+        versions={"torch": "2.13.0", "platform": "Linux"},
+        parity=None,
+        files={"sampler.onnx": FileInfo(2_000_000, "5a" * 32), "weights.bin": FileInfo(3_000_000, "e1" * 32)},
+    )
+    return replace(manifest, **changes)
+
+
+def make_verification(steps: int = 3, channels: int = 3, dB: bool = False, error: float = 1e-6) -> Verification:
+    """One in which all gates hold; the engine's x0 and x_prev are off by ``error`` everywhere."""
+    rng = np.random.default_rng(0)
+    states = rng.uniform(-0.9, 0.9, (steps, 2, channels, 8, 8)).astype(np.float32)
+    value, limit, unit = (55.5, 40.0, "dB") if dB else (error, 1e-4, "max abs")
+    gates = [Gate("no NaN or Inf", True, 0, 0, "values")]
+    names = [f"step {k} (t={steps - 1 - k}) {name}" for k in range(steps) for name in ("x0", "x_prev")]
+    gates += [Gate(name, True, value, limit, unit) for name in names]
+    rows = tuple(StepParity(k, steps - 1 - k, error, 55.5, error, 999.0) for k in range(steps))
+    result = ParityResult("onnxruntime", (0, 1), rows, tuple(gates), 1.5)
+    engine = Trajectory(states + np.float32(error), states + np.float32(error))
+    return Verification(result, Trajectory(states, states), engine, make_images(2, channels))
+
+
+def make_images(count: int = 4, channels: int = 3) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, (count, 8, 8, channels), np.uint8)
+
+
+def with_gate(verification: Verification, index: int, **changes: Any) -> Verification:
+    gates = list(verification.result.gates)
+    gates[index] = replace(gates[index], **changes)
+    return replace(verification, result=replace(verification.result, gates=tuple(gates)))
+
+
+def page(manifest: Manifest, verification: Verification | None, channels: int = 3) -> Page:
+    return Page(render(manifest, verification, make_images(channels=channels), TIMINGS))
+
+
+def first_row(shown: Page) -> list[npt.NDArray[np.uint8]]:
+    """The pixels of seed 0: reference, engine, difference."""
+    contents = [str(picture["src"]).partition("base64,")[2] for picture in shown.named("img")[:3]]
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(content)))) for content in contents]
+
+
+def test_both_files_are_written(tmp_path: Path) -> None:
+    images = make_images(4)
+    write_report(tmp_path, make_manifest(), make_verification(), images, TIMINGS)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["report.html", "samples.png"]
+    assert Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    samples = np.asarray(Image.open(tmp_path / "samples.png"))
+    assert samples.shape == (2 * 128 + 2, 2 * 128 + 2, 3)
+    np.testing.assert_array_equal(samples[130::16, 130::16], images[3])
+
+
+def test_a_passed_export_says_so_and_names_every_gate_and_fact() -> None:
+    verification = make_verification()
+    shown = page(make_manifest(), verification)
+    assert "Passed. All 7 gates hold for onnxruntime" in shown.text
+    assert not re.search("FAIL|[Nn]ot verified", shown.text)
+    for gate in verification.result.gates:
+        assert gate.name in shown.text
+    facts = ["netG_1200.pth", "3 denoising steps", "fp32", "1,234,567", "5 MB", "301", "β 0.1 to 20"]
+    facts += ["c0ffee" * 10, "5a" * 32, "Total 10.0 s", "torch 2.13.0", "uint8 [batch, 8, 8, 3]"]
+    for expected in facts:
+        assert expected in shown.text
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    shown = page(make_manifest(precision="fp16"), make_verification(dB=True))
+    fetching = ("src", "href", "srcset", "data", "action", "poster", "background")
+    references = [value for _, items in shown.tags for name, value in items.items() if name in fetching]
+    assert references and all(reference and reference.startswith("data:") for reference in references)
+    assert not {"script", "iframe", "object", "form", "base"} & {tag for tag, _ in shown.tags}
+    html = render(make_manifest(), make_verification(), make_images(), TIMINGS)
+    assert not re.search(r"@import|https?://|url\(", html)
+
+
+def test_every_picture_has_a_text_and_every_header_a_scope() -> None:
+    shown = page(make_manifest(), make_verification())
+    pictures = shown.named("img")
+    assert len(pictures) == 2 * 3 + 3 * 3 + 4
+    assert all(picture["alt"] for picture in pictures)
+    assert all(header.get("scope") for header in shown.named("th"))
+    assert all(chart.get("aria-label") for chart in shown.named("svg"))
+
+
+def test_a_failed_gate_stands_at_the_top_and_in_its_row() -> None:
+    verification = with_gate(make_verification(), 3, passed=False, measured=2.5e-3, where=WHERE)
+    shown = page(make_manifest(), verification)
+    assert "FAILED. 1 of 7 gates do not hold" in shown.text
+    assert f"step 1 (t=1) x0: 2.5e-3, limit 1e-4 max abs; the drift begins at {WHERE}" in shown.text
+    assert f"drift begins at {WHERE} FAIL 2.5e-3 ≤ 1e-4 max abs" in shown.text
+    assert shown.text.count("pass ") == 6 and "Passed." not in shown.text
+    assert "3 steps, fp32: FAILED</title>" in render(make_manifest(), verification, make_images(), TIMINGS)
+
+
+def test_without_verification_nothing_is_claimed() -> None:
+    shown = page(make_manifest(), None)
+    assert "Not verified. The export ran with --no-verify" in shown.text
+    assert not re.search("passed|FAILED|gates hold", shown.text)
+    assert len(shown.named("img")) == 4
+    assert "not verified</title>" in render(make_manifest(), None, make_images(), TIMINGS)
+
+
+def test_hostile_text_stays_text() -> None:
+    hostile = "<script>alert(1)</script>.pth"
+    quoted = "\"><img src=x onerror='alert(1)'>"
+    manifest = make_manifest(
+        precision="fp16",
+        checkpoint=CheckpointInfo(hostile, "0", quoted, 1),
+        kept_fp32=(KeptLayer(quoted, quoted),),
+        versions={quoted: quoted},
+    )
+    verification = with_gate(make_verification(dB=True), 1, passed=False, name=quoted, where=hostile)
+    verification = replace(verification, result=replace(verification.result, engine=quoted))
+    shown = Page(html := render(manifest, verification, make_images(), [(quoted, 1.0)]))
+    assert "<script" not in html
+    assert hostile in shown.text and quoted in shown.text
+    assert not any("onerror" in picture for picture in shown.named("img"))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, NOT_FINITE])
+def test_a_trajectory_that_is_not_finite_is_drawn(bad: float) -> None:
+    verification = make_verification(error=0.0)
+    verification.engine.x0[-1, 0, 1, :4] = bad
+    verification.engine.x_prev[-1, 0, 1, :4] = bad
+    last = StepParity(2, 0, NOT_FINITE, 0.0, NOT_FINITE, 0.0)
+    result = replace(verification.result, steps=(*verification.result.steps[:2], last))
+    verification = with_gate(replace(verification, result=result), 5, passed=False, measured=NOT_FINITE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shown = page(make_manifest(), verification)
+    assert "not finite" in shown.text
+    assert all(np.isfinite(float(str(mark["cy"]))) for mark in shown.named("circle"))
+    _, engine, difference = first_row(shown)
+    assert (difference[:64] == 255).all()
+    assert not difference[64:].any()
+    assert (engine[:64, :, 1] == (255 if bad > 0 else 0)).all()
+
+
+def test_pictures_show_the_reference_the_engine_and_the_difference() -> None:
+    verification = make_verification()
+    verification.engine.x_prev[-1] = verification.reference.x_prev[-1]
+    verification.engine.x_prev[-1, 0, 2, 0, 0] += 0.01
+    reference, engine, difference = first_row(page(make_manifest(), verification))
+    expected = np.floor((verification.reference.x_prev[-1, 0].transpose(1, 2, 0) + 1) / 2 * 255 + 0.5)
+    np.testing.assert_array_equal(reference[::16, ::16], expected)
+    np.testing.assert_array_equal(engine[16:], reference[16:])
+    assert int(engine[0, 0, 2]) - int(reference[0, 0, 2]) in (1, 2)
+    assert difference.shape == (128, 128)
+    assert (difference[:16, :16] > 0).all() and not difference[16:].any() and not difference[:, 16:].any()
+
+
+@pytest.mark.parametrize("largest", [0.0, 1e-30, 3e-7, 1e-4, 0.02, 0.9, 50.0])
+def test_the_amplification_makes_the_difference_visible(largest: float) -> None:
+    factor = amplification(np.full((2, 4, 4, 1), largest))
+    assert factor >= 1 and str(factor).strip("0") in ("1", "2", "5")
+    if 1e-8 < largest < 1.0:
+        assert 0.5 <= largest * factor / 2 <= 1.25
+
+
+def test_fp16_shows_psnr_against_its_limit_and_the_layers_kept() -> None:
+    kept = (KeptLayer("all_modules.3.Conv_1", "weight 81920 is beyond fp16"),)
+    shown = page(make_manifest(precision="fp16", kept_fp32=kept), make_verification(dB=True))
+    assert len(shown.named("svg")) == 2
+    assert "limit 40.0, fails below" in shown.text
+    assert "all_modules.3.Conv_1 weight 81920 is beyond fp16" in shown.text
+    assert "None: fp16 holds every layer" in page(make_manifest(precision="fp16"), None).text
+    assert "Kept in fp32" not in page(make_manifest(), None).text
+
+
+def test_the_chart_puts_errors_on_the_right_side_of_the_limit() -> None:
+    for error, below in ((1e-6, True), (1e-2, False)):
+        shown = page(make_manifest(), make_verification(error=error))
+        limit = next(line for line in shown.named("line") if line["class"] == "limit")
+        marks = [float(str(circle["cy"])) for circle in shown.named("circle")]
+        assert len(marks) == 6
+        assert all((mark > float(str(limit["y1"]))) == below for mark in marks)
+
+
+@pytest.mark.parametrize(("steps", "channels"), [(1, 1), (2, 4), (64, 3)])
+def test_every_length_and_channel_count(steps: int, channels: int) -> None:
+    shown = page(make_manifest(steps, channels), make_verification(steps, channels), channels)
+    assert len(shown.named("circle")) == 2 * steps
+    assert len(shown.named("img")) == 2 * 3 + (3 * min(steps, 8) if steps > 1 else 0) + 4
+
+
+def test_a_manifest_without_files_and_times_is_reported() -> None:
+    for timings in ([], [("instant", 0.0)]):
+        html = render(make_manifest(files={}), make_verification(error=0.0), make_images(), timings)
+        assert "not recorded" in Page(html).text
+
+
+def test_numbers() -> None:
+    max_abs = [number(value) for value in (0.0, 3.14e-6, 1e-4, 1056.0, NOT_FINITE, float("inf"))]
+    assert max_abs == ["0", "3.1e-6", "1e-4", "1056", "not finite", "not finite"]
+    assert [number(value, "dB") for value in (41.26, 999.0, float("nan"))] == ["41.3", "equal", "not finite"]
+
+
+def test_a_failed_value_is_told_from_its_limit() -> None:
+    assert measured(Gate("x0", False, 39.97, 40.0, "dB")) == "39.97"
+    assert measured(Gate("x0", False, 1.004e-4, 1e-4, "max abs")) == "1.004e-4"
+    assert measured(Gate("x0", True, 40.01, 40.0, "dB")) == "40.0"
+
+
+def test_units() -> None:
+    space = "\N{NO-BREAK SPACE}"
+    sizes = [size(count).replace(space, " ") for count in (12, 812_345, 999_900, 217_000_000, 2_500_000_000)]
+    assert sizes == ["12 bytes", "812 kB", "1 MB", "217 MB", "2.5 GB"]
+    assert [seconds(t).replace(space, " ") for t in (0.42, 14.2, 185.0)] == ["0.42 s", "14.2 s", "3 min 5 s"]

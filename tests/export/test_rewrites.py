@@ -1,0 +1,104 @@
+"""Each rewrite alone: what it matches, what it leaves, and equal outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import pytest
+
+from ddgan_deploy.export.rewrites.static_reshape import make_reshapes_static
+from ddgan_deploy.export.rewrites.time_bias import fold_time_biases
+from ddgan_deploy.export.rewrites.zero_bias import drop_zero_biases
+from ddgan_deploy.export.trace import trace
+
+HEADER = '<ir_version: 10, opset_import: ["" : 20]>\n'
+RNG = np.random.default_rng(0)
+
+
+def _graph(text: str, **weights: np.ndarray) -> ir.Model:
+    model = ir.from_onnx_text(HEADER + text)
+    for name, value in weights.items():
+        graph_value = next((v for v in model.graph.inputs if v.name == name), None)
+        assert graph_value is not None
+        graph_value.const_value = ir.tensor(value, name=name)
+        model.graph.inputs.remove(graph_value)
+        model.graph.register_initializer(graph_value)
+    return model
+
+
+def _run(model: ir.Model, **feeds: np.ndarray) -> np.ndarray:
+    proto = ir.to_proto(model).SerializeToString()
+    return onnxruntime.InferenceSession(proto, providers=["CPUExecutionProvider"]).run(None, feeds)[0]
+
+
+def _conv(op_between: str = "y = Add (h, t)") -> ir.Model:
+    return _graph(
+        "g (float[n,3,8,8] x, float[4,3,3,3] w, float[4] b, float[1,4,1,1] t) => (float[n,4,8,8] y)"
+        f" {{ h = Conv <pads = [1,1,1,1]> (x, w, b) {op_between} }}",
+        w=RNG.normal(size=(4, 3, 3, 3)).astype(np.float32),
+        b=RNG.normal(size=4).astype(np.float32),
+        t=RNG.normal(size=(1, 4, 1, 1)).astype(np.float32),
+    )
+
+
+def test_time_bias_joins_the_convolution():
+    model = _conv()
+    x = RNG.normal(size=(2, 3, 8, 8)).astype(np.float32)
+    before = _run(model, x=x)
+    assert fold_time_biases(model.graph) == 1
+    assert [node.op_type for node in model.graph] == ["Conv"]
+    np.testing.assert_allclose(_run(model, x=x), before, atol=1e-6)
+
+
+def test_time_bias_leaves_a_convolution_that_is_used_twice():
+    model = _conv("s = Add (h, t) y = Mul (s, h)")
+    assert fold_time_biases(model.graph) == 0
+
+
+def test_time_bias_leaves_a_sum_of_two_values():
+    model = _conv("y = Add (h, h)")
+    assert fold_time_biases(model.graph) == 0
+
+
+@pytest.mark.parametrize(("bias", "count"), [(0.0, 1), (0.5, 0)])
+def test_zero_bias_is_dropped_and_others_stay(bias, count):
+    model = _graph(
+        "g (float[n,3,8,8] x, float[3,1,4,4] w, float[3] b) => (float[n,3,4,4] y)"
+        " { y = Conv <pads = [1,1,1,1], strides = [2,2], group = 3> (x, w, b) }",
+        w=RNG.normal(size=(3, 1, 4, 4)).astype(np.float32),
+        b=np.full(3, bias, np.float32),
+    )
+    x = RNG.normal(size=(2, 3, 8, 8)).astype(np.float32)
+    before = _run(model, x=x)
+    assert drop_zero_biases(model.graph) == count
+    np.testing.assert_array_equal(_run(model, x=x), before)
+
+
+def test_reshape_with_a_dynamic_batch_becomes_constant():
+    model = _graph(
+        """g (float[n,3,4] x) => (float[n,12] y) {
+            n = Shape <start = 0, end = 1> (x)
+            rest = Constant <value_ints = [12]> ()
+            shape = Concat <axis = 0> (n, rest)
+            y = Reshape (x, shape)
+        }"""
+    )
+    x = RNG.normal(size=(5, 3, 4)).astype(np.float32)
+    before = _run(model, x=x)
+    assert make_reshapes_static(model.graph) == 1
+    np.testing.assert_array_equal(_run(model, x=x), before)
+
+
+def test_the_traced_step_is_clean(biggan):
+    """Nothing of the exporter's bookkeeping is left: counts follow from the architecture."""
+    step = trace(biggan.load().generator()).step.graph
+    kinds = {node.op_type for node in step}
+    assert kinds == {
+        "Conv", "ConvTranspose", "AdaGN", "Add", "Mul", "MatMul", "Softmax", "Reshape", "Transpose", "Concat"
+    }  # fmt: skip
+    filters = [n for n in step if n.op_type.startswith("Conv") and "group" in n.attributes]
+    filters = [n for n in filters if n.attributes["group"].as_int() > 1]
+    # Each of the two resampling blocks filters x and h, the pyramid the image.
+    assert len(filters) == 2 * 2 + 1
+    assert all(len([i for i in node.inputs if i is not None]) == 2 for node in filters)

@@ -1,0 +1,46 @@
+"""Arrows only downward: export stands on ddgan_deploy, which stands on kernels."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+RUNTIMES = {"triton", "tensorrt", "openvino", "tritonclient"}
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "kernels").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_kernels_import_neither(path):
+    assert not any(name.startswith("ddgan_deploy") for name in _imports(path))
+
+
+def test_ddgan_deploy_never_imports_export():
+    own = [p for p in (ROOT / "ddgan_deploy").rglob("*.py") if not p.is_relative_to(ROOT / "ddgan_deploy/export")]
+    assert len(own) > 15
+    for path in own:
+        if path.parts[-2:] == ("cli", "tables.py"):
+            # For the type of what it prints alone, under TYPE_CHECKING.
+            continue
+        assert not any(name.startswith("ddgan_deploy.export") for name in _imports(path)), path
+
+
+def test_models_know_nothing_of_onnx():
+    for path in (ROOT / "ddgan_deploy" / "models").glob("*.py"):
+        assert not any(name.split(".")[0].startswith("onnx") for name in _imports(path)), path
+
+
+def test_runtimes_stay_in_their_rooms():
+    for path in [*(ROOT / "ddgan_deploy").rglob("*.py"), *(ROOT / "export").rglob("*.py")]:
+        assert not {name.split(".")[0] for name in _imports(path)} & RUNTIMES, path
