@@ -11,7 +11,8 @@ import torch
 
 from ddgan_deploy.diffusion import Trajectory
 from ddgan_deploy.engines.onnxruntime import PortableOnnxRuntime
-from ddgan_deploy.models.ncsnpp import AdaGN, Generator, GroupNorm
+from ddgan_deploy.models.blocks import AdaGN, GroupNorm
+from ddgan_deploy.models.ncsnpp import Generator
 from ddgan_deploy.noise import Noise
 
 TOLERANCE = 0.02

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.artifact import Artifact
-from ddgan_deploy.diffusion import Trajectory
 from ddgan_deploy.noise import Noise
 
 
@@ -30,12 +29,4 @@ class Engine(Protocol):
 
     def generate(self, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
         """Images [N, H, W, C] of the seeds, in their order."""
-        ...
-
-
-class TracingEngine(Engine, Protocol):
-    """An engine that also shows the states between the steps."""
-
-    def trajectory(self, noise: Noise) -> Trajectory:
-        """Every step's x0 and x_prev."""
         ...

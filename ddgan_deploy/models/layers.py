@@ -57,6 +57,12 @@ def init_uniform(layer: nn.Module, scale: float = 1.0) -> None:
         nn.init.zeros_(bias)
 
 
+def initialized(layer: nn.Module, scale: float = 1.0) -> nn.Module:
+    """The layer, after `init_uniform`."""
+    init_uniform(layer, scale)
+    return layer
+
+
 class NIN(nn.Module):
     """A linear map of each pixel's channels, [..., in] -> [..., out]; its weight is stored [in, out]."""
 
