@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
 
 from ddgan_deploy.architecture import Shapes, infer_config
 from ddgan_deploy.diffusion import MAX_STEPS, MIN_STEPS, Schedule
@@ -75,18 +75,26 @@ class Checkpoint:
         return generator.eval().requires_grad_(False)
 
 
-def load_checkpoint(path: str | Path, config: str | Path | None = None, weights: Weights = "ema") -> Checkpoint:
+def load_checkpoint(
+    path: str | Path,
+    config: str | Path | None = None,
+    weights: Weights = "ema",
+    known: Mapping[str, Any] | None = None,
+) -> Checkpoint:
     """Reads a checkpoint file.
 
     Args:
         path: a ``netG_<epoch>.pth``, a ``content.pth``, or a ``.safetensors`` file.
         config: a JSON file with the training script's arguments, for what the weights do not tell.
         weights: of a training state, the exponential moving average or the raw weights.
+        known: training arguments that hold where neither the config nor the file says otherwise.
 
     Raises:
         InputError: the file cannot be read, is not such a checkpoint, or contradicts the config.
     """
     path = Path(path)
+    if weights not in get_args(Weights):
+        raise InputError(f"weights {weights!r} is unknown: give {' or '.join(get_args(Weights))}")
     content = _read(path)
     arguments: dict[str, Any] = {}
     if "netG_dict" in content:
@@ -96,6 +104,7 @@ def load_checkpoint(path: str | Path, config: str | Path | None = None, weights:
         raise InputError(f"{path} holds one set of weights, --weights raw needs a training state: give a content.pth")
     if config is not None:
         arguments = _joined(arguments, path, read_config(Path(config)), Path(config))
+    arguments = {**(known or {}), **arguments}
     tensors = _tensors(content, path)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     try:
@@ -115,12 +124,13 @@ def _own_arguments(args: object, path: Path) -> dict[str, Any]:
 
 
 def _joined(own: dict[str, Any], path: Path, given: dict[str, Any], config: Path) -> dict[str, Any]:
-    """The arguments of a training state and those of the config, which must not contradict them."""
-    for name in own.keys() & given.keys():
-        if given[name] != own[name]:
-            raise InputError(
-                f"{config} says {name} {given[name]!r}, {path} was trained with {own[name]!r}: correct the config"
-            )
+    """The arguments of a training state, and over them those of the config."""
+    steps = {arguments["num_timesteps"] for arguments in (own, given) if "num_timesteps" in arguments}
+    if len(steps) > 1:
+        raise InputError(
+            f"{config} says num_timesteps {given['num_timesteps']}, {path} was trained with "
+            f"{own['num_timesteps']}: correct the config"
+        )
     return own | given
 
 
@@ -132,7 +142,7 @@ def _read(path: Path) -> dict[str, Any]:
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty: give a trained checkpoint")
         with path.open("rb") as file:
-            content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(file, path)
+            content = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_pickle(file, path)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: give the path of a trained checkpoint") from None
     except OSError as error:
@@ -209,8 +219,10 @@ def _tensors(content: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]:
             raise InputError(
                 f"{path}: {key} is {value.layout} on {value.device.type}, not a dense tensor: save it dense"
             )
-    prefixed = all(key.startswith(_PREFIX) for key in content)
-    return {key.removeprefix(_PREFIX) if prefixed else key: value for key, value in content.items()}
+    tensors = {key.removeprefix(_PREFIX): value for key, value in content.items()}
+    if len(tensors) < len(content):
+        raise InputError(f"{path} holds weights with and without the prefix {_PREFIX!r}: keep one of each")
+    return tensors
 
 
 def _expected_shapes(config: GeneratorConfig) -> Shapes:

@@ -57,8 +57,12 @@ class Schedule:
             raise InputError(
                 f"beta_max {self.beta_max} is no geometric variance: with use_geometric give a value below 1"
             )
-        if not np.isfinite(self.betas).all():
-            raise InputError(f"beta_max {self.beta_max} leaves nothing of the image: give a smaller one, such as 20")
+        posterior = self.posterior
+        if not all(np.isfinite(c).all() for c in (posterior.coef_x0, posterior.coef_xt, posterior.sigma)):
+            raise InputError(
+                f"beta_min {self.beta_min} and beta_max {self.beta_max} leave no posterior in float32: "
+                "give others, such as 0.1 and 20"
+            )
 
     @functools.cached_property
     def betas(self) -> Float32:
@@ -69,7 +73,7 @@ class Schedule:
         else:
             log_mean = -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
             alpha_bar = np.exp(2 * log_mean)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(all="ignore"):
             return (1 - alpha_bar[1:] / alpha_bar[:-1]).astype(np.float32)
 
     @functools.cached_property
@@ -77,14 +81,16 @@ class Schedule:
         """Coefficients of q(x_{t-1} | x_t, x_0), from the float32 betas (equation 4)."""
         one = np.float32(1)
         beta, alpha = self.betas, one - self.betas
-        alpha_bar = np.cumprod(alpha, dtype=np.float32)
+        alpha_bar = np.cumprod(alpha, dtype=np.float64).astype(np.float32)
         alpha_bar_prev = np.concatenate([[one], alpha_bar[:-1]]).astype(np.float32)
-        variance = beta * (one - alpha_bar_prev) / (one - alpha_bar)
-        return Posterior(
-            coef_x0=beta * np.sqrt(alpha_bar_prev) / (one - alpha_bar),
-            coef_xt=(one - alpha_bar_prev) * np.sqrt(alpha) / (one - alpha_bar),
-            sigma=np.exp(np.float32(0.5) * np.log(np.maximum(variance, np.float32(1e-20)))),
-        )
+        # A schedule without a posterior is refused by what comes out, not by warnings on the way.
+        with np.errstate(all="ignore"):
+            variance = beta * (one - alpha_bar_prev) / (one - alpha_bar)
+            return Posterior(
+                coef_x0=beta * np.sqrt(alpha_bar_prev) / (one - alpha_bar),
+                coef_xt=(one - alpha_bar_prev) * np.sqrt(alpha) / (one - alpha_bar),
+                sigma=np.exp(np.float32(0.5) * np.log(np.maximum(variance, np.float32(1e-20)))),
+            )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,10 +67,12 @@ def seed_array(seeds: Sequence[int]) -> npt.NDArray[np.int64]:
     Raises:
         InputError: a seed that is no 64-bit integer.
     """
+    if not len(seeds):
+        raise InputError("no seeds are given: give at least one, such as 0")
     for seed in seeds:
         if not -(2**63) <= seed < 2**64:
             raise InputError(f"seed {seed} is no 64-bit integer: give 0..{2**64 - 1}")
-    words = np.array([int(seed) % 2**64 for seed in seeds], np.uint64)
+    words = np.array([operator.index(seed) % 2**64 for seed in seeds], np.uint64)
     return words.view(np.int64).reshape(-1, 1)
 
 

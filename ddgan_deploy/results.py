@@ -51,6 +51,11 @@ class Gate:
     unit: str
     where: str = ""
 
+    def failure(self) -> str:
+        """What failed, by how much, and where, on one line."""
+        where = f", drifting at {self.where}" if self.where else ""
+        return f"parity failed at {self.name}: {self.measured:.3g} {self.unit}, the limit is {self.limit:g}{where}"
+
 
 @dataclass(frozen=True)
 class ParityResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ddgan_deploy.artifact import Precision, check_target
 from ddgan_deploy.checkpoint import Weights
@@ -50,12 +50,19 @@ class ExportOptions:
         """The artifact's precision."""
         return "fp16" if self.fp16 else "fp32"
 
+    def __post_init__(self) -> None:
+        for name in ("checkpoint", "config", "out"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else Path(value))
+
     def check(self) -> None:
         """Refuses what is wrong whatever the checkpoint holds.
 
         Raises:
             InputError: steps out of range, no such checkpoint file, or a target that may not be written.
         """
+        if self.engine not in get_args(EngineChoice):
+            raise InputError(f"engine {self.engine!r} is unknown: give one of {', '.join(get_args(EngineChoice))}")
         if self.engine not in ("auto", "none"):
             raise InputError(f"--engine {self.engine} is not in this version: give --engine none")
         Schedule(self.steps)

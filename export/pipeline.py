@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
+import onnxruntime
 
 import ddgan_deploy
 from ddgan_deploy.artifact import (
@@ -50,7 +51,7 @@ from ddgan_deploy.noise import draw
 from ddgan_deploy.parity import Verification, verify
 from ddgan_deploy.results import KeptLayer
 
-_PACKAGES = ("torch", "onnx", "onnxruntime", "onnxscript", "onnx-ir", "numpy")
+_PACKAGES = ("torch", "onnx", "onnxscript", "onnx-ir", "numpy")
 _SAMPLES = 16
 _LARGE_SAMPLES = 2
 _SMALL = 64
@@ -105,7 +106,8 @@ def export(options: ExportOptions, progress: Progress = lambda _: contextlib.nul
         manifest = _build(staging.path, checkpoint, schedule, options, clock)
         result, verification = _prove(staging, manifest, checkpoint, options, clock)
     if verification is not None and not verification.result.passed:
-        raise FailedGate(_failure(verification, staging.target), result)
+        failure = verification.result.failures[0].failure()
+        raise FailedGate(f"{failure}; the artifact is kept as {staging.target}", result)
     return result
 
 
@@ -198,15 +200,6 @@ def _sample_images(engine: PortableOnnxRuntime, verification: Verification | Non
     return np.concatenate([*drawn, *([engine.generate(range(first, count))] if count > first else [])])
 
 
-def _failure(verification: Verification, kept: Path) -> str:
-    gate = verification.result.failures[0]
-    where = f", drifting at {gate.where}" if gate.where else ""
-    return (
-        f"parity failed at {gate.name}: {gate.measured:.3g} {gate.unit}, the limit is {gate.limit:g}{where}; "
-        f"the artifact is kept as {kept}"
-    )
-
-
 def _graph_info(model: ir.Model) -> GraphInfo:
     return GraphInfo(
         inputs=tuple(map(_tensor_info, model.graph.inputs)),
@@ -225,6 +218,8 @@ def _versions() -> dict[str, str]:
     return {
         "ddgan_deploy": ddgan_deploy.__version__,
         **{package: version(package) for package in _PACKAGES},
+        # Not by its package's name, which differs where it has a GPU.
+        "onnxruntime": onnxruntime.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
     }

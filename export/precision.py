@@ -56,8 +56,12 @@ def layer_of(node: ir.Node) -> str:
 def _always_fp32(node: ir.Node) -> bool:
     if node.domain == ops.DOMAIN:
         return node.op_type in _FUSED_FP32
-    # z_transform.0 normalizes the latent; x_0 is the last activation; Gather picks noise.
-    return layer_of(node) == "z_transform.0" or node.outputs[0].is_graph_output() or node.op_type == "Gather"
+    # z_transform.0 normalizes the latent; x_0 is the last activation.
+    return layer_of(node) == "z_transform.0" or node.outputs[0].is_graph_output() or _picks_noise(node)
+
+
+def _picks_noise(node: ir.Node) -> bool:
+    return node.op_type == "Gather" and node.inputs[0] is not None and node.inputs[0].name == "noise"
 
 
 def _kept_layers(graph: ir.Graph, ranges: Mapping[str, float]) -> dict[str, str]:

@@ -38,16 +38,16 @@ def unroll(traced: Traced, generator: Generator, schedule: Schedule) -> ir.Model
     z = graph_input("z", (BATCH, steps, config.nz))
     noise = graph_input("noise", (BATCH, steps - 1, *config.image_shape))
     build = GraphBuilder()
-    styles = _styles(build, traced, z, steps)
+    (styles,) = build.copy(traced.latent.graph, [z], {})
     step_weights: dict[ir.Value, ir.Value] = {}
     x = x_T
     for k, t in enumerate(reversed(range(steps))):
-        inputs = [x, *_time_biases(build, generator, t, f"step{k}"), *styles[k]]
+        time_biases = _time_biases(build, generator, t, f"step{k}")
+        inputs = [x, *time_biases, *_styles(build, styles, traced.style_widths, k)]
         (raw,) = build.copy(traced.step.graph, inputs, step_weights, prefix=f"step{k}/")
         if t > 0:
-            noise_k = build.op(
-                "Gather", [noise, build.constant(f"step{k}/index", np.int64(k))], name=noise_name(k), axis=1
-            )
+            index = build.constant(f"{noise_name(k)}/index", np.int64(k))
+            noise_k = build.op("Gather", [noise, index], name=noise_name(k), axis=1)
             coef_x0, coef_xt, sigma = schedule.posterior.at(t)
             x = build.fused(
                 POSTERIOR_SAMPLE,
@@ -179,16 +179,12 @@ class GraphBuilder:
         return list(node.outputs)
 
 
-def _styles(build: GraphBuilder, traced: Traced, z: ir.Value, steps: int) -> list[list[ir.Value]]:
-    """For each step the scales [batch, C] of all AdaGNs, then their shifts."""
-    (table,) = build.copy(traced.latent.graph, [z], {})
-    widths = traced.style_widths * steps
-    shape = build.constant("styles/shape", np.array([-1, sum(widths)], np.int64))
-    flat = build.op("Reshape", [table, shape], name="styles/flat")
-    pieces = build.split(flat, widths, name="styles")
-    count = len(traced.style_widths)
-    rows = [pieces[k * count : (k + 1) * count] for k in range(steps)]
-    return [row[0::2] + row[1::2] for row in rows]
+def _styles(build: GraphBuilder, table: ir.Value, widths: Sequence[int], step: int) -> list[ir.Value]:
+    """The scales [batch, C] of all AdaGNs of one step, then their shifts."""
+    index = build.constant(f"step{step}/style/index", np.int64(step))
+    row = build.op("Gather", [table, index], name=f"step{step}/style", axis=1)
+    pieces = build.split(row, widths, name=f"step{step}/styles")
+    return pieces[0::2] + pieces[1::2]
 
 
 def _time_biases(build: GraphBuilder, generator: Generator, t: int, prefix: str) -> list[ir.Value]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import onnx
-import onnx.parser
+if TYPE_CHECKING:
+    import onnx
 
 DOMAIN = "ddgan"
 VERSION = 1
@@ -28,7 +29,9 @@ class OpSpec:
         attributes: name -> ONNX attribute type (``INT``, ``FLOAT``, ``STRING``, ``INTS``).
         variant: the string attribute that selects the body, or "" where there is one body.
             ONNX functions cannot branch on a string without control flow, so each
-            value has a function of its own, its ``overload`` (ONNX IR 10) that value.
+            value has a function of its own, its ``overload`` (ONNX IR 10) that value. Readers
+            that know functions by name alone, such as TensorRT's parser, need the file inlined
+            first (``onnx.inliner``), or they take one variant for all.
         body: value of the variant -> the function's nodes in ONNX text syntax.
     """
 
@@ -42,6 +45,8 @@ class OpSpec:
 
     def schema(self) -> onnx.defs.OpSchema:
         """The op's schema, for exporters and checkers."""
+        import onnx
+
         schema = onnx.defs.OpSchema
         variables = {kind for _, kind in (*self.inputs, *self.outputs) if kind not in _TYPES}
 
@@ -69,6 +74,8 @@ class OpSpec:
         """
         if variant not in self.variants:
             raise KeyError(f"{self.name} has no variant {variant!r}")
+        import onnx.parser
+
         names = ", ".join((*self.attributes, "plugin_namespace"))
         function = onnx.parser.parse_function(
             f'<domain: "{DOMAIN}", opset_import: ["" : {OPSET}]>\n'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +36,9 @@ def _main(argv: Sequence[str] | None) -> None:
     with progress("Read the checkpoint"):
         weights = args.weights or artifact.manifest.checkpoint.weights
         path = digits_checkpoint() if args.demo else args.ckpt
-        checkpoint = load_checkpoint(path, args.config, weights)
+        # What the weights do not tell is as it was at the export, unless --config says otherwise.
+        known = dataclasses.asdict(artifact.manifest.generator)
+        checkpoint = load_checkpoint(path, args.config, weights, known)
         if checkpoint.config != artifact.manifest.generator:
             raise InputError(
                 f"{path} has another architecture than {args.artifact}: give the checkpoint it was exported from"
@@ -48,11 +51,7 @@ def _main(argv: Sequence[str] | None) -> None:
     if checkpoint.sha256 != artifact.manifest.checkpoint.sha256:
         print(f"note: {path} is not the file that was exported (another SHA-256)", file=sys.stderr)
     if result.failures:
-        gate = result.failures[0]
-        where = f", drifting at {gate.where}" if gate.where else ""
-        raise GateError(
-            f"parity failed at {gate.name}: {gate.measured:.3g} {gate.unit}, the limit is {gate.limit:g}{where}"
-        )
+        raise GateError(result.failures[0].failure())
     if damaged:
         raise GateError(f"{artifact.path / damaged[0]} is missing or changed since the export: export again")
     print(f"all {len(result.gates)} gates passed on {engine.name}")

@@ -36,7 +36,7 @@ class PortableOnnxRuntime:
 
     def sample(self, noise: Noise) -> npt.NDArray[np.float32]:
         """x_0 [N, C, H, W] from given noise."""
-        (x_0,) = self._sampler.run(["x_0"], feeds(noise))
+        (x_0,) = self._sampler.run(None, feeds(noise))
         return np.asarray(x_0, np.float32)
 
     def generate(self, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
@@ -48,7 +48,7 @@ class PortableOnnxRuntime:
         """Every step's x0 and x_prev, read off the PosteriorSample nodes; x_0 is both at the last step."""
         nodes = self._posterior_nodes
         names = [name for node in nodes for name in (node.input[0], node.output[0])]
-        *inner, x_0 = self._sampler.run([*names, "x_0"], feeds(noise))
+        *inner, x_0 = self._tracing_sampler.run([*names, "x_0"], feeds(noise))
         raw = [value.astype(np.float32) for value in inner[0::2]]
         x0 = [np.tanh(value) if _squashes(node) else value for node, value in zip(nodes, raw, strict=True)]
         return Trajectory(np.stack([*x0, x_0]), np.stack([*inner[1::2], x_0]))
@@ -80,6 +80,10 @@ class PortableOnnxRuntime:
 
     @functools.cached_property
     def _sampler(self) -> onnxruntime.InferenceSession:
+        return new_session(self.artifact.path / SAMPLER, self.threads)
+
+    @functools.cached_property
+    def _tracing_sampler(self) -> onnxruntime.InferenceSession:
         return self._probing_session(
             [name for node in self._posterior_nodes for name in (node.input[0], node.output[0])]
         )
@@ -89,7 +93,7 @@ class PortableOnnxRuntime:
         return new_session(self.artifact.path / SERVED, self.threads)
 
     def _probing_session(self, names: Sequence[str]) -> onnxruntime.InferenceSession:
-        """The sampler with inner values as further outputs, so that one session serves both."""
+        """The sampler with inner values as further outputs."""
         import onnx
 
         model = onnx.ModelProto()
@@ -124,6 +128,9 @@ def new_session(
     """
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
+    # Inside function bodies ONNX Runtime loses the name of the batch size, so its planner finds nothing
+    # to reuse, but searches for it in time quadratic in the nodes. Without it memory is the same.
+    options.enable_mem_reuse = False
     if threads is not None:
         options.intra_op_num_threads = threads
     if weights_folder is not None:

@@ -53,7 +53,7 @@ def _check(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, groups: in
     if groups < 1 or channels % groups:
         raise ValueError(f"AdaGN: {channels} channels cannot be divided into {groups} groups")
     for name, value in (("scale", scale), ("shift", shift)):
-        if value.dim() != 2 or value.shape[1] != channels:
+        if value.dim() != 2 or value.shape[1] != channels or value.shape[0] not in (1, x.shape[0]):
             raise ValueError(f"AdaGN: {name} has shape {list(value.shape)}, it must be [N or 1, {channels}]")
     if activation not in ACTIVATIONS:
         raise ValueError(f"AdaGN: activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")

@@ -394,7 +394,25 @@ def test_absurd_numbers_in_keys_cost_nothing(number, key):
 def test_only_some_keys_with_the_prefix(tmp_path):
     first = next(iter(STATE))
     mixed = {first.removeprefix("module."): STATE[first], **{k: v for k, v in STATE.items() if k != first}}
-    assert "not the generator" in refusal(saved(tmp_path, mixed))
+    assert (
+        load_checkpoint(saved(tmp_path, mixed)).weights.keys() == load_checkpoint(saved(tmp_path, STATE)).weights.keys()
+    )
+
+
+def test_a_key_with_and_without_the_prefix(tmp_path):
+    first = next(iter(STATE))
+    assert "with and without the prefix" in refusal(
+        saved(tmp_path, {first.removeprefix("module."): STATE[first], **STATE})
+    )
+
+
+def test_an_extra_key_is_named(tmp_path):
+    assert "'extra'" in refusal(saved(tmp_path, {**STATE, "extra": torch.zeros(3)}))
+
+
+def test_weights_of_an_unknown_kind(tmp_path):
+    with pytest.raises(InputError, match="weights 'mean' is unknown: give ema or raw"):
+        load_checkpoint(saved(tmp_path, STATE), weights="mean")
 
 
 @pytest.mark.parametrize("key", [CONV, NORM])

@@ -175,12 +175,32 @@ def test_contradictions_with_the_weights(tmp_path, name, value):
     assert str(NET_G) in message
 
 
-@pytest.mark.parametrize("name", ["nz", "num_timesteps", "beta_max", "ch_mult"])
-def test_contradictions_with_a_training_state(tmp_path, name):
+@pytest.mark.parametrize("name", ["nz", "ch_mult"])
+def test_a_config_over_a_training_state_must_fit_the_weights(tmp_path, name):
     content = DATA / "training_state" / "content.pth"
     config = config_file(tmp_path, {name: [7] if name == "ch_mult" else 7})
-    with pytest.raises(InputError, match=f"{name} .* was trained with .*: correct the config"):
+    with pytest.raises(InputError, match=f"contradicts the weights: it says {name}"):
         load_checkpoint(content, config)
+
+
+def test_a_config_with_other_steps_than_the_training_state(tmp_path):
+    content = DATA / "training_state" / "content.pth"
+    with pytest.raises(InputError, match="num_timesteps 7, .* was trained with 4: correct the config"):
+        load_checkpoint(content, config_file(tmp_path, {"num_timesteps": 7}))
+
+
+def test_a_config_has_precedence_over_a_training_state(tmp_path):
+    content = DATA / "training_state" / "content.pth"
+    checkpoint = load_checkpoint(content, config_file(tmp_path, {"not_use_tanh": True, "beta_max": 7.0}))
+    assert checkpoint.config.not_use_tanh
+    assert checkpoint.schedule(4).beta_max == 7
+
+
+def test_what_is_known_holds_where_nothing_else_says(tmp_path):
+    content = DATA / "training_state" / "content.pth"
+    known = {"not_use_tanh": True, "beta_max": 7.0}
+    assert not load_checkpoint(content, known=known).config.not_use_tanh
+    assert load_checkpoint(NET_G, known=known).config.not_use_tanh
 
 
 @pytest.mark.parametrize(

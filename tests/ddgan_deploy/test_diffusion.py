@@ -55,6 +55,9 @@ def test_posterior_of_the_last_step_is_x_0(steps):
         {"steps": 4, "beta_min": 0.0},
         {"steps": 4, "beta_min": 2.0, "beta_max": 1.0},
         {"steps": 4, "use_geometric": True},
+        {"steps": 4, "beta_min": 0.5, "beta_max": 0.5, "use_geometric": True},
+        {"steps": 4, "beta_min": 1e-9, "beta_max": 1e-8},
+        {"steps": 4, "beta_max": 1e5},
     ],
 )
 def test_impossible_schedules_are_refused(arguments):

@@ -76,8 +76,9 @@ def test_the_graph_takes_two_s_complement():
     assert words[:, 0].tolist() == [0, 1, 2**63 - 1, -(2**63), -1, -1, -(2**63)]
 
 
-def test_no_seeds_are_an_empty_batch():
-    assert seed_array([]).shape == (0, 1)
+def test_no_seeds():
+    with pytest.raises(InputError, match="no seeds are given"):
+        seed_array([])
 
 
 @pytest.mark.parametrize("seed", [2**64, -(2**63) - 1, 10**30])

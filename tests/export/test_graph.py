@@ -80,7 +80,7 @@ def test_conditioning_runs_once_for_all_steps(models):
     names = [node.name for node in graph.node]
     assert sum("z_transform" in name or name.startswith("style/") for name in names) < 30
     assert not any(name.startswith("step") and "z_transform" in name for name in names)
-    assert sum(node.op_type == "Split" for node in graph.node) == 1
+    assert sum(node.op_type == "MatMul" and node.name.startswith("style") for node in graph.node) == 1
 
 
 def test_time_bias_is_part_of_the_convolutions(models):
