@@ -138,7 +138,8 @@ def _build(folder: Path, checkpoint: Checkpoint, schedule: Schedule, options: Ex
     if options.fp16:
         with clock.stop("Measure activations for fp16"):
             config = checkpoint.config
-            noise = draw(range(2), config.image_shape, config.nz, schedule.steps)
+            seeds = range(2 if config.image_size <= _SMALL else 1)
+            noise = draw(seeds, config.image_shape, config.nz, schedule.steps)
             kept = to_float16(sampler, activation_ranges(sampler, noise, folder))
     with clock.stop("Write the graphs"):
         models = {SAMPLER: sampler, SERVED: seed_to_pixels(sampler, checkpoint.config, schedule.steps)}
