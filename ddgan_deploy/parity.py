@@ -28,7 +28,8 @@ FP16_MIN_PSNR = 40.0
 BATCH_TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}
 """A runtime may sum in another order at another batch size, so rows alone and in a batch differ by rounding."""
 EQUAL_PSNR = 999.0
-_SMALL = 64
+SMALL_IMAGE = 64
+"""Pixels along a side up to which several images at once cost little."""
 _RANGE = 2.0
 
 
@@ -60,7 +61,7 @@ def verify(checkpoint: Checkpoint, engine: PortableOnnxRuntime, seeds: Sequence[
     manifest = engine.artifact.manifest
     config, steps, precision = manifest.generator, manifest.steps, manifest.precision
     if seeds is None:
-        seeds = range(4 if config.image_size <= _SMALL else 2)
+        seeds = range(4 if config.image_size <= SMALL_IMAGE else 2)
     noise = draw(seeds, config.image_shape, config.nz, steps)
     generator = checkpoint.generator()
     reference = sample(generator, manifest.schedule, noise.x_T, noise.z, noise.noise)

@@ -48,13 +48,12 @@ from ddgan_deploy.export.serving_graph import seed_to_pixels
 from ddgan_deploy.export.trace import trace
 from ddgan_deploy.export.unroll import unroll
 from ddgan_deploy.noise import draw
-from ddgan_deploy.parity import Verification, verify
+from ddgan_deploy.parity import SMALL_IMAGE, Verification, verify
 from ddgan_deploy.results import KeptLayer
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnx-ir", "numpy")
 _SAMPLES = 16
 _LARGE_SAMPLES = 2
-_SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def _build(folder: Path, checkpoint: Checkpoint, schedule: Schedule, options: Ex
     if options.fp16:
         with clock.stop("Measure activations for fp16"):
             config = checkpoint.config
-            seeds = range(2 if config.image_size <= _SMALL else 1)
+            seeds = range(2 if config.image_size <= SMALL_IMAGE else 1)
             noise = draw(seeds, config.image_shape, config.nz, schedule.steps)
             kept = to_float16(sampler, activation_ranges(sampler, noise, folder))
     with clock.stop("Write the graphs"):
@@ -195,7 +194,7 @@ def _prove(
 
 def _sample_images(engine: PortableOnnxRuntime, verification: Verification | None) -> npt.NDArray[np.uint8]:
     """Images of the first seeds; the gates have drawn some already."""
-    count = _SAMPLES if engine.artifact.manifest.generator.image_size <= _SMALL else _LARGE_SAMPLES
+    count = _SAMPLES if engine.artifact.manifest.generator.image_size <= SMALL_IMAGE else _LARGE_SAMPLES
     drawn = [verification.images] if verification else []
     first = len(drawn[0]) if drawn else 0
     return np.concatenate([*drawn, *([engine.generate(range(first, count))] if count > first else [])])

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from ddgan_deploy.export.trace import LAYER
 from ddgan_deploy.kernels import op as ops
+from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
 from ddgan_deploy.results import KeptLayer
 
 FLOAT16_MAX = 65504.0
@@ -24,7 +25,6 @@ MAX_ROUNDING = 0.01
 """Largest relative error of a weight tensor: fp16 rounds by 3e-4, and by far more among its subnormals."""
 _OWN_TYPE = {"Resize": (1, 2)}
 """Inputs, by position, whose type does not follow the node's: roi and scales."""
-_FUSED_FP32 = ("PosteriorSample", "PhiloxNormal")
 
 
 def to_float16(model: ir.Model, ranges: Mapping[str, float]) -> tuple[KeptLayer, ...]:
@@ -55,7 +55,7 @@ def layer_of(node: ir.Node) -> str:
 
 def _always_fp32(node: ir.Node) -> bool:
     if node.domain == ops.DOMAIN:
-        return node.op_type in _FUSED_FP32
+        return _is_posterior_sample(node)
     # z_transform.0 normalizes the latent; x_0 is the last activation.
     return layer_of(node) == "z_transform.0" or node.outputs[0].is_graph_output() or _picks_noise(node)
 
@@ -109,7 +109,8 @@ def _convert_inputs(graph: ir.Graph, half: set[ir.Node]) -> None:
     """Gives every node its inputs in its own precision: weights converted, values cast once."""
     converted: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
     for node in list(graph):
-        if _takes_any_float(node):
+        # Its own schema takes x0_raw in any float type.
+        if _is_posterior_sample(node):
             continue
         wanted = ir.DataType.FLOAT16 if node in half else ir.DataType.FLOAT
         for position, value in enumerate(node.inputs):
@@ -123,8 +124,8 @@ def _convert_inputs(graph: ir.Graph, half: set[ir.Node]) -> None:
             node.replace_input_with(position, converted[value, wanted])
 
 
-def _takes_any_float(node: ir.Node) -> bool:
-    return node.op_type == "PosteriorSample"
+def _is_posterior_sample(node: ir.Node) -> bool:
+    return node.op_type == POSTERIOR_SAMPLE.name
 
 
 def _weight_as(graph: ir.Graph, value: ir.Value, dtype: ir.DataType, _: ir.Node) -> ir.Value:

@@ -20,7 +20,6 @@ from ddgan_deploy.kernels.op import OpSpec
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
 from ddgan_deploy.models.ncsnpp import Generator
 
-FLOAT = ir.TensorType(ir.DataType.FLOAT)
 BATCH = "batch"
 Attribute = int | float | str | Sequence[int]
 
@@ -165,7 +164,7 @@ class GraphBuilder:
                 name=f"{prefix}{node.name}",
                 metadata_props={LAYER: node.metadata_props[LAYER]},
             )
-            self._add(copy, [FLOAT.dtype] * len(node.outputs))
+            self._add(copy, [ir.DataType.FLOAT] * len(node.outputs))
             for old, new in zip(node.outputs, copy.outputs, strict=True):
                 new.shape = old.shape
                 values[old] = new
