@@ -16,7 +16,7 @@ import torch
 from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.export.trace import LAYER, Traced
 from ddgan_deploy.kernels import op as ops
-from ddgan_deploy.kernels.op import OpSpec
+from ddgan_deploy.kernels.op import IR_VERSION, OpSpec
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
 from ddgan_deploy.models.ncsnpp import Generator
 
@@ -69,7 +69,7 @@ def unroll(traced: Traced, generator: Generator, schedule: Schedule) -> ir.Model
         opset_imports={"": ops.OPSET, ops.DOMAIN: ops.VERSION},
         name="sampler",
     )
-    return ir.Model(graph, ir_version=10)
+    return ir.Model(graph, ir_version=IR_VERSION)
 
 
 def noise_name(step: int) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import onnx
@@ -13,6 +13,9 @@ DOMAIN = "ddgan"
 VERSION = 1
 OPSET = 20
 """Version of the default ONNX domain that the bodies, and so the graphs around them, are written in."""
+
+IR_VERSION = 10
+"""The first that knows overloads of functions."""
 
 _FLOATS = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
 _TYPES = {"float": ["tensor(float)"], "int64": ["tensor(int64)"]}
@@ -84,3 +87,29 @@ class OpSpec:
         )
         function.overload = variant
         return function
+
+    def model(self, types: Sequence[int], **attributes: Any) -> onnx.ModelProto:
+        """A model of one node that carries its own definition, for tests and benchmarks.
+
+        Args:
+            types: the inputs' element types, ``onnx.TensorProto`` numbers; shapes are open.
+            attributes: of the node.
+        """
+        import onnx
+        from onnx import helper
+
+        names, outputs = ([name for name, _ in values] for values in (self.inputs, self.outputs))
+        node = helper.make_node(self.name, names, outputs, domain=DOMAIN, plugin_namespace=DOMAIN, **attributes)
+        node.overload = str(attributes.get(self.variant, ""))
+        graph = helper.make_graph(
+            [node],
+            self.name,
+            [helper.make_tensor_value_info(name, kind, None) for name, kind in zip(names, types, strict=True)],
+            [onnx.ValueInfoProto(name=name) for name in outputs],
+        )
+        return helper.make_model(
+            graph,
+            functions=[self.function(node.overload)],
+            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, VERSION)],
+            ir_version=IR_VERSION,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,22 @@ from ddgan_deploy.noise import Noise
 DATA = Path(__file__).parent / "data"
 CASES = {"biggan": 4, "biggan_oneadagn": 4, "gray_t8": 8, "no_fir_t2": 2, "training_state": 4}
 """Case -> steps."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Triton-language kernels are compiled or interpreted for a whole process, as its environment says at import.
+    if config.option.markexpr != "gpu":
+        os.environ["TRITON_INTERPRET"] = "1"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no NVIDIA GPU")
+        if "TRITON_INTERPRET" in os.environ:
+            pytest.skip("make test-gpu runs it")
 
 
 @dataclass(frozen=True)

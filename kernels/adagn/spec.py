@@ -40,13 +40,18 @@ def reference(
     Raises:
         ValueError: ranks, channels, groups or activation do not fit together.
     """
-    _check(x, scale, shift, groups, activation)
-    y = F.group_norm(x.float(), groups, eps=epsilon)
+    check(x, scale, shift, groups, activation)
+    y = torch.group_norm(x.float(), groups, eps=epsilon)
     y = y * scale.float()[:, :, None, None] + shift.float()[:, :, None, None]
     return (F.silu(y) if activation == "silu" else y).to(x.dtype)
 
 
-def _check(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, groups: int, activation: str) -> None:
+def check(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, groups: int, activation: str) -> None:
+    """Refuses what does not fit together.
+
+    Raises:
+        ValueError: ranks, channels, groups or activation do not fit together.
+    """
     if x.dim() != 4:
         raise ValueError(f"AdaGN: x has {x.dim()} dimensions, it must be [N, C, H, W]")
     channels = x.shape[1]

@@ -45,12 +45,23 @@ def reference(
     Raises:
         ValueError: shapes differ, or squash is unknown.
     """
-    if not x0_raw.shape == x_t.shape == noise.shape:
+    check(x0_raw, x_t, noise, squash)
+    return coef_x0 * squashed(x0_raw, squash) + coef_xt * x_t.float() + sigma * noise.float()
+
+
+def check(x0_raw: torch.Tensor, x_t: torch.Tensor, noise: torch.Tensor, squash: str) -> None:
+    """Refuses what does not fit together.
+
+    Raises:
+        ValueError: shapes differ, or squash is unknown.
+    """
+    if x0_raw.dim() != 4 or not x0_raw.shape == x_t.shape == noise.shape:
         raise ValueError(
-            "PosteriorSample: x0_raw, x_t and noise must have one shape, they have "
+            "PosteriorSample: x0_raw, x_t and noise must have one shape [N, C, H, W], they have "
             f"{list(x0_raw.shape)}, {list(x_t.shape)} and {list(noise.shape)}"
         )
-    return coef_x0 * squashed(x0_raw, squash) + coef_xt * x_t.float() + sigma * noise.float()
+    if squash not in SQUASHES:
+        raise ValueError(f"PosteriorSample: squash {squash!r} is not one of {', '.join(SQUASHES)}")
 
 
 def _body(squash: str) -> str:

@@ -7,67 +7,33 @@ import pytest
 import torch
 
 from ddgan_deploy.kernels.adagn.spec import SPEC, adagn, reference
+from tests.kernels.cases import ADAGN_SHAPES, adagn_errors, adagn_inputs, tolerance
 from tests.kernels.conftest import run_body
-
-SHAPES = [
-    # n, c, h, w, groups
-    (1, 128, 32, 32, 32),
-    (5, 64, 16, 16, 16),
-    (2, 12, 7, 5, 3),
-    (1, 8, 1, 1, 2),
-    (5, 12, 1, 1, 3),
-    (1, 16, 3, 64, 4),
-]
-FLOOR = {"float32": 1e-6, "float16": 1e-3}
-
-
-def _inputs(shape, dtype, style_rows, offset=0.0):
-    n, c, h, w, _ = shape
-    rng = np.random.default_rng(n * c + h)
-    x = (rng.normal(size=(n, c, h, w)) * 3 + offset).astype(dtype)
-    scale = rng.normal(1, 0.5, size=(style_rows or n, c)).astype(dtype)
-    shift = rng.normal(0, 0.5, size=(style_rows or n, c)).astype(dtype)
-    return x, scale, shift
-
-
-def _errors(shape, inputs, activation, measured):
-    """(error of the measured output, error that plain PyTorch makes), both against float64."""
-    groups = shape[-1]
-    x, scale, shift = (torch.from_numpy(value) for value in inputs)
-
-    def plain(x, scale, shift):
-        y = torch.nn.functional.group_norm(x, groups, eps=1e-6)
-        y = y * scale[:, :, None, None] + shift[:, :, None, None]
-        return torch.nn.functional.silu(y) if activation == "silu" else y
-
-    exact = plain(x.double(), scale.double(), shift.double()).numpy()
-    torch_error = np.abs(plain(x, scale, shift).double().numpy() - exact).max()
-    return np.abs(measured.astype(np.float64) - exact).max(), torch_error
 
 
 @pytest.mark.parametrize("activation", ["none", "silu"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", ADAGN_SHAPES, ids=str)
 def test_function_body(shape, dtype, activation):
-    inputs = _inputs(shape, dtype, None)
+    inputs = adagn_inputs(shape, dtype, None)
     y = run_body(SPEC, inputs, groups=shape[-1], epsilon=1e-6, activation=activation)
-    error, torch_error = _errors(shape, inputs, activation, y)
+    error, torch_error = adagn_errors(shape, inputs, activation, y)
     assert y.dtype == inputs[0].dtype
     assert y.shape == inputs[0].shape
-    assert error <= 2 * torch_error + FLOOR[dtype]
+    assert error <= tolerance(torch_error, dtype)
 
 
 @pytest.mark.parametrize("activation", ["none", "silu"])
 def test_one_style_serves_the_whole_batch(activation):
     shape = (3, 12, 4, 6, 3)
-    inputs = _inputs(shape, "float32", 1)
+    inputs = adagn_inputs(shape, "float32", 1)
     y = run_body(SPEC, inputs, groups=3, epsilon=1e-6, activation=activation)
     expected = reference(*map(torch.from_numpy, inputs), groups=3, activation=activation).numpy()
     np.testing.assert_allclose(y, expected, atol=2e-6)
 
 
 def test_style_may_be_of_another_type_than_x():
-    x, scale, shift = _inputs((2, 8, 4, 4, 2), "float32", None)
+    x, scale, shift = adagn_inputs((2, 8, 4, 4, 2), "float32", None)
     inputs = (x.astype(np.float16), scale, shift)
     y = run_body(SPEC, inputs, groups=2, epsilon=1e-6, activation="silu")
     expected = reference(*map(torch.from_numpy, inputs), groups=2, activation="silu").numpy()
@@ -92,9 +58,9 @@ def test_statistics_are_float32_near_the_edge_of_float16():
 
 def test_a_large_mean_does_not_swallow_the_variance():
     shape = (1, 16, 16, 16, 4)
-    inputs = _inputs(shape, "float32", None, offset=1000.0)
+    inputs = adagn_inputs(shape, "float32", None, offset=1000.0)
     y = run_body(SPEC, inputs, groups=4, epsilon=1e-6, activation="none")
-    error, torch_error = _errors(shape, inputs, "none", y)
+    error, torch_error = adagn_errors(shape, inputs, "none", y)
     assert error <= 2 * torch_error + 1e-3
 
 

@@ -1,0 +1,219 @@
+"""Compiles the Triton-language kernels ahead of time, for any GPU, on a machine without one.
+
+    python -m ddgan_deploy.kernels.aot --out DIR --arch 80 --arch 90
+
+DIR holds, for each kernel, dtype and architecture, a cubin and its PTX; ``manifest.json``,
+what each kernel takes (registers a thread, bytes spilled a thread, shared memory a block);
+and ``launches.txt``, how to choose and launch them, for programs that read no Python
+(`launch_index` tells the format).
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import importlib
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from .launch import ALIGNMENT, Launch, OpLaunches, Plan
+from .launch_index import launch_index
+from .occupancy import SMS, occupancy
+from .ops import ALL
+
+DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+_ELEMENTS = {**DTYPES, "int64": "i64"}
+_WARP = 32
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One compiled kernel, as in ``manifest.json``.
+
+    Attributes:
+        op, name, layout: of its launch; ``name`` ends in ``_aligned`` where that was assumed.
+        arch: compute capability times ten.
+        dtype: element type T.
+        symbol: the function's name in the cubin.
+        warps: warps a block.
+        registers: 32-bit registers a thread.
+        spills: bytes a thread keeps in local memory.
+        shared_bytes: shared memory a block.
+        occupancy: theoretical, 0..1.
+        file, ptx: file names in the folder.
+    """
+
+    op: str
+    name: str
+    arch: int
+    dtype: str
+    layout: str
+    symbol: str
+    warps: int
+    registers: int
+    spills: int
+    shared_bytes: int
+    occupancy: float
+    file: str
+    ptx: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to compile."""
+
+    op: OpLaunches
+    plan: Plan
+    launch: Launch
+    dtype: str
+    arch: int
+
+    @property
+    def name(self) -> str:
+        """The launch's name, with ``_aligned`` where that is assumed."""
+        return self.launch.name + ("_aligned" if self.plan.aligned else "")
+
+    @property
+    def stem(self) -> str:
+        """Name of its files."""
+        return f"{self.name}.{self.dtype}.sm{self.arch}"
+
+
+def compile_launch(op: OpLaunches, plan: Plan, launch: Launch, dtype: str, arch: int) -> triton.compiler.CompiledKernel:
+    """One launch of a plan, compiled; its ``asm`` holds "ptx" and "cubin".
+
+    Args:
+        dtype: a key of `DTYPES`, for the arguments of type T.
+        arch: compute capability times ten.
+    """
+    kernel = getattr(importlib.import_module(f".{op.folder}.tl_kernel", __package__), launch.kernel)
+    signature = {name: _type(op, name, dtype) for name in launch.arguments}
+    signature |= dict.fromkeys(launch.constexprs, "constexpr")
+    constants = {(kernel.arg_names.index(name),): value for name, value in launch.constexprs.items()}
+    hinted = [name for name in launch.arguments if name in op.tensors or name in plan.multiples] if plan.aligned else []
+    hints = {(kernel.arg_names.index(name),): [["tt.divisibility", ALIGNMENT]] for name in hinted}
+    source = ASTSource(kernel, signature, constants, hints)
+    target = GPUTarget("cuda", arch, _WARP)
+    with triton.knobs.compilation.scope():
+        triton.knobs.compilation.disable_line_info = True
+        return triton.compile(source, target=target, options=launch.options)
+
+
+def _type(op: OpLaunches, argument: str, dtype: str) -> str:
+    element = op.tensors.get(argument)
+    return "i32" if element is None else "*" + _ELEMENTS[dtype if element == "T" else element]
+
+
+def _compile(task: Task, folder: Path) -> Kernel:
+    compiled = compile_launch(task.op, task.plan, task.launch, task.dtype, task.arch)
+    stem = task.stem
+    (folder / f"{stem}.cubin").write_bytes(compiled.asm["cubin"])
+    (folder / f"{stem}.ptx").write_text(compiled.asm["ptx"])
+    registers, spills = _usage(folder / f"{stem}.cubin")
+    shared = compiled.metadata.shared
+    return Kernel(
+        task.op.op,
+        task.name,
+        task.arch,
+        task.dtype,
+        task.plan.layout,
+        compiled.metadata.name,
+        task.launch.warps,
+        registers,
+        spills,
+        shared,
+        round(occupancy(task.arch, task.launch.warps, registers, shared), 3),
+        f"{stem}.cubin",
+        f"{stem}.ptx",
+    )
+
+
+def _usage(cubin: Path) -> tuple[int, int]:
+    """(registers, bytes of local memory) a thread, as cuobjdump reports them."""
+    command = [triton.knobs.nvidia.cuobjdump.path, "--dump-resource-usage", str(cubin)]
+    report = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    usage = {key: int(value) for key, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", report)}
+    return usage["REG"], usage["STACK"] + usage["LOCAL"]
+
+
+def tasks(dtypes: Sequence[str], archs: Sequence[int]) -> list[Task]:
+    """Every launch of every op, by dtype and architecture."""
+    return [
+        Task(op, plan, launch, dtype, arch)
+        for arch in archs
+        for dtype in dtypes
+        for op in ALL
+        for plan in op.plans
+        for launch in plan.launches
+    ]
+
+
+def compile_all(out: Path, archs: Sequence[int], dtypes: Sequence[str] = tuple(DTYPES), jobs: int = 1) -> list[Kernel]:
+    """Compiles into a folder that appears whole or not at all.
+
+    Raises:
+        FileExistsError: the folder exists.
+    """
+    if out.exists():
+        raise FileExistsError(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        todo = tasks(dtypes, archs)
+        # Two plans may share a kernel.
+        distinct = {task.stem: task for task in todo}
+        # Not by fork: LLVM has threads.
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
+            kernels = list(pool.map(_compile, distinct.values(), [folder] * len(distinct), chunksize=8))
+        rows = [dict(vars(kernel)) for kernel in kernels]
+        (folder / "manifest.json").write_text(json.dumps({"kernels": rows}, indent=1) + "\n")
+        by_stem = dict(zip(distinct, kernels, strict=True))
+        (folder / "launches.txt").write_text(launch_index((task, by_stem[task.stem]) for task in todo))
+        folder.chmod(0o755)
+        folder.rename(out)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return kernels
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ddgan_deploy.kernels.aot", description="Compiles the Triton-language kernels ahead of time."
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; must not exist")
+    parser.add_argument(
+        "--arch", type=int, action="append", choices=SMS, help="compute capability times ten (default: all)"
+    )
+    parser.add_argument("--dtype", action="append", choices=DTYPES, help="(default: all)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    args = parser.parse_args(argv)
+    if args.jobs < 1:
+        parser.error("--jobs must be 1 or more")
+    try:
+        kernels = compile_all(args.out, args.arch or tuple(SMS), args.dtype or tuple(DTYPES), args.jobs)
+    except FileExistsError:
+        print(f"error: {args.out} exists already: give another name to --out", file=sys.stderr)
+        return 2
+    spilling = [kernel.file for kernel in kernels if kernel.spills]
+    print(f"{len(kernels)} kernels in {args.out}, {len(spilling)} of them spill registers")
+    return 1 if spilling else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
