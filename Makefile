@@ -1,9 +1,12 @@
 # make setup   a virtual environment with the package
 # make demo    sets up, then exports the bundled checkpoint, verifies it and draws samples
 # make test    sets up, then runs every check
+# make test-gpu      the tests and figures that need an NVIDIA GPU, in an environment of their own
+# make test-native   the native library's tests alone, with address and undefined-behaviour sanitizers
 
 PYTHON ?= python3
-VENV   := .venv
+VENV   ?= .venv
+EXTRA  ?= dev
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # Where the wheels of PyTorch's CPU build are not in the default index, for example:
@@ -11,14 +14,19 @@ STAMP  := $(VENV)/.installed
 PIP_FLAGS ?=
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: setup demo test lint types unit clean
+# What the native library is built from.
+NATIVE := CMakeLists.txt $(wildcard kernels/*.cc kernels/*/*.h kernels/*/*.cc kernels/*/*.map)
+SANITIZED := build/sanitize
+
+.PHONY: setup demo test lint types unit test-native test-gpu gpu clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt tools/make_venv.sh
+$(STAMP): pyproject.toml constraints.txt tools/make_venv.sh tools/fetch_onnxruntime_headers.sh $(NATIVE)
 	sh tools/make_venv.sh "$(PYTHON)" "$(VENV)"
-	$(PIP) install --quiet $(PIP_FLAGS) -c constraints.txt scikit-build-core
-	$(PIP) install --quiet $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(PIP) install --quiet $(PIP_FLAGS) -c constraints.txt scikit-build-core cmake ninja
+	sh tools/fetch_onnxruntime_headers.sh $(BIN)/python
+	$(PIP) install --quiet $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[$(EXTRA)]'
 	@touch $@
 
 demo: setup
@@ -27,7 +35,7 @@ demo: setup
 	$(BIN)/ddgan-sample demo/digits --seeds 0-63 --out demo/digits.png --overwrite
 	@echo "see demo/digits.png and demo/digits/report.html"
 
-test: lint types unit
+test: lint types unit test-native
 
 lint: setup
 	$(BIN)/ruff check .
@@ -39,5 +47,25 @@ types: setup
 unit: setup
 	$(BIN)/python -m pytest -n 2 --dist loadscope
 
+# ASan sees an overrun only in memory that it handed out, so Python itself has to run under it; and
+# it looks for the C++ runtime's functions before Python has loaded any C++.
+test-native: setup
+	$(BIN)/cmake -S . -B $(SANITIZED) -G Ninja -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(BIN)/ninja" \
+	    -DDDGAN_SANITIZE=address,undefined --log-level=NOTICE >/dev/null
+	$(BIN)/cmake --build $(SANITIZED)
+	@if [ -f $(SANITIZED)/libddgan_onnxruntime.so ]; then \
+	    LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so.6)" \
+	    ASAN_OPTIONS=detect_leaks=0 DDGAN_ORT_LIBRARY=$(SANITIZED)/libddgan_onnxruntime.so \
+	    $(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels -k native; \
+	else echo "test-native: nothing to test, the native library cannot be built here (see make setup)"; fi
+
+# Another environment: ONNX Runtime's builds for CPU and GPU are one Python package.
+test-gpu:
+	$(MAKE) VENV=.venv-gpu EXTRA=dev-gpu gpu
+
+gpu: setup
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python benchmarks/gpu_kernels.py
+
 clean:
-	rm -rf $(VENV) build dist demo
+	rm -rf $(VENV) .venv-gpu build dist demo

@@ -34,6 +34,8 @@ from .launch_index import launch_index
 from .occupancy import SMS, occupancy
 from .ops import ALL
 
+ARCHS = (75, 80, 86, 89, 90, 100, 120)
+"""What is compiled unless told otherwise; `SMS` has all that can be."""
 DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 _ELEMENTS = {**DTYPES, "int64": "i64"}
 _WARP = 32
@@ -198,7 +200,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; must not exist")
     parser.add_argument(
-        "--arch", type=int, action="append", choices=SMS, help="compute capability times ten (default: all)"
+        "--arch",
+        type=int,
+        action="append",
+        choices=SMS,
+        help=f"compute capability times ten (default: {' '.join(map(str, ARCHS))})",
     )
     parser.add_argument("--dtype", action="append", choices=DTYPES, help="(default: all)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
@@ -206,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.jobs < 1:
         parser.error("--jobs must be 1 or more")
     try:
-        kernels = compile_all(args.out, args.arch or tuple(SMS), args.dtype or tuple(DTYPES), args.jobs)
+        kernels = compile_all(args.out, args.arch or ARCHS, args.dtype or tuple(DTYPES), args.jobs)
     except FileExistsError:
         print(f"error: {args.out} exists already: give another name to --out", file=sys.stderr)
         return 2

@@ -32,7 +32,9 @@ SMS = {
     89: SM(warps=48, blocks=24, shared_kib=100),
     90: SM(warps=64, blocks=32, shared_kib=228),
     100: SM(warps=64, blocks=32, shared_kib=228),
+    103: SM(warps=64, blocks=32, shared_kib=228),
     120: SM(warps=48, blocks=24, shared_kib=100),
+    121: SM(warps=48, blocks=24, shared_kib=100),
 }
 """Compute capability times ten -> its SM."""
 

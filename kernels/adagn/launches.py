@@ -12,8 +12,8 @@ ACTIVATION_CODES = {"none": 0, "silu": 1}
 _ONE: Extent = ()
 _FUSED = ("x", "scale", "shift", "channels", "pixels", "groups", "style_rows", "epsilon", "activation", "y")
 _STATS = ("x", "channels", "pixels", "groups", "chunks", "partials")
-_MOST_ELEMENTS = 2**28
-"""Elements of a group: offsets within it, a chunk further, are int32, and its chunks one extent of a grid."""
+_MOST_ELEMENTS = 4096 * 65535
+"""Elements of a group: offsets within it are int32, and its pieces, the smallest of 4096, lie along a grid's y."""
 _PARTIALS: dict[str, tuple[Extent, ...]] = {"partials": (("batch",), ("groups",), ("chunks",), (2,))}
 _APPLY = ("x", "partials", *_FUSED[1:6], "chunks", *_FUSED[6:])
 

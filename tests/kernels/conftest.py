@@ -1,16 +1,22 @@
-"""Runs one fused op by its ONNX function body on stock ONNX Runtime."""
+"""Runs one fused op: by its ONNX function body on stock ONNX Runtime, or by the native library."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from onnx import helper
 
 from ddgan_deploy.kernels import op as ops
+from ddgan_deploy.kernels.native_library import ort_library
 from ddgan_deploy.kernels.op import OpSpec
+from tests.kernels.native import ISAS, Native
 
 
 def op_model(spec: OpSpec, inputs: Sequence[np.ndarray], **attributes: object) -> onnx.ModelProto:
@@ -43,3 +49,31 @@ def run_body(spec: OpSpec, inputs: Sequence[np.ndarray], **attributes: object) -
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     feeds = {name: value for (name, _), value in zip(spec.inputs, inputs, strict=True)}
     return session.run(None, feeds)[0]
+
+
+@pytest.fixture(scope="session")
+def library() -> Path:
+    """The native library; where continuous integration runs, its absence is a failure."""
+    path = ort_library()
+    if path is None:
+        reason = "the native library has not been built: see the notices of make setup"
+        pytest.fail(reason) if "CI" in os.environ else pytest.skip(reason)
+    return path
+
+
+@pytest.fixture(scope="session", params=ISAS)
+def native(request: pytest.FixtureRequest, library: Path, tmp_path_factory: pytest.TempPathFactory) -> Native:
+    """The native library with each instruction set in turn.
+
+    A library chooses when it is loaded; a copy under another name is another library.
+    """
+    copy = tmp_path_factory.mktemp("native") / f"{request.param}.so"
+    shutil.copy(library, copy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DDGAN_ISA", request.param)
+        try:
+            return Native(copy)
+        except Exception as error:  # ONNX Runtime's own errors share no base class
+            if "this machine has" not in str(error):
+                raise
+            pytest.skip(str(error))

@@ -1,0 +1,61 @@
+// The arithmetic of every op on contiguous memory, as one table per instruction set.
+//
+// Whoever calls it splits the work; the result for an element depends neither on the split nor on
+// its place in a call, and never on an address.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace ddgan {
+
+// Type of the elements of a tensor, and index into the tables below.
+enum class Element { kFloat = 0, kHalf = 1 };
+
+// Count, mean, and the sum of squared distances to the mean.
+struct Moments {
+  double count = 0.0, mean = 0.0, squares = 0.0;
+};
+
+// Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+// variances" (1979). Where it stands in a loop, the loop's order is the order of the result.
+static inline Moments Merge(const Moments& a, const Moments& b) {
+  const double count = a.count + b.count;
+  if (count == 0.0) return a;
+  const double distance = b.mean - a.mean, share = b.count / count;
+  return {count, a.mean + distance * share,
+          a.squares + b.squares + distance * distance * a.count * share};
+}
+
+struct PosteriorCoefficients {
+  float x0, xt, sigma;
+};
+
+struct PhiloxStream {
+  uint64_t seed;
+  uint32_t stream;
+};
+
+struct CpuKernels {
+  const char* isa;
+
+  // [element type of x](x, count).
+  Moments (*moments[2])(const void* x, size_t count);
+
+  // [element type of x and y][silu]: y = act((x - center) * gain + bias) on `rows` rows of
+  // `length` elements, each row with its own gain and bias. y may be x.
+  void (*normalize[2][2])(const void* x, void* y, size_t rows, size_t length, float center,
+                          const float* gain, const float* bias);
+
+  // [element type](from, to, count): any element type to float.
+  void (*to_float[2])(const void* from, float* to, size_t count);
+
+  // [element type of x0_raw][tanh]; x_prev may be x_t or noise.
+  void (*posterior[2][2])(const void* x0_raw, const float* x_t, const float* noise, float* x_prev,
+                          size_t count, PosteriorCoefficients coefficients);
+
+  // Elements 4 * first_block .. 4 * first_block + count - 1 of a stream.
+  void (*philox_normal)(PhiloxStream stream, uint32_t first_block, float* to, size_t count);
+};
+
+}  // namespace ddgan

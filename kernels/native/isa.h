@@ -1,0 +1,14 @@
+// The instruction sets that the library is compiled for, and the one that it uses.
+#pragma once
+
+#include "cpu_kernels.h"
+
+namespace ddgan {
+
+// The widest instruction set of this processor, or the one that the environment variable DDGAN_ISA
+// names: generic, avx2 or avx512. The variable is read once.
+//
+// Throws std::invalid_argument: DDGAN_ISA names a set that the processor or the library lacks.
+const CpuKernels& SelectedKernels();
+
+}  // namespace ddgan

@@ -1,0 +1,24 @@
+// Every op's arithmetic for one instruction set: compiled once for each, with DDGAN_ISA its
+// namespace and the compiler's flags its instructions.
+#include "../adagn/cpu.h"
+#include "../philox_normal/cpu.h"
+#include "../posterior_sample/cpu.h"
+
+#define DDGAN_TEXT(name) #name
+#define DDGAN_NAME(name) DDGAN_TEXT(name)
+
+namespace ddgan::DDGAN_ISA {
+
+extern const CpuKernels kKernels;
+const CpuKernels kKernels = {
+    DDGAN_NAME(DDGAN_ISA),
+    {MomentsOf<float>, MomentsOf<Half>},
+    {{Normalize<float, false>, Normalize<float, true>},
+     {Normalize<Half, false>, Normalize<Half, true>}},
+    {ToFloat<float>, ToFloat<Half>},
+    {{Posterior<float, false>, Posterior<float, true>},
+     {Posterior<Half, false>, Posterior<Half, true>}},
+    PhiloxNormal,
+};
+
+}  // namespace ddgan::DDGAN_ISA

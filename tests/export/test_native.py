@@ -1,0 +1,44 @@
+"""A whole exported artifact: the native ops against the function bodies, in the same file."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from ddgan_deploy.artifact import SAMPLER, SERVED
+from ddgan_deploy.engines.onnxruntime import feeds, new_session
+from ddgan_deploy.kernels.native_library import ort_library
+from tests.kernels.native import Native
+
+
+@pytest.fixture(scope="module")
+def native():
+    path = ort_library()
+    if path is None:
+        reason = "the native library has not been built: see the notices of make setup"
+        pytest.fail(reason) if "CI" in os.environ else pytest.skip(reason)
+    return Native(path)
+
+
+# float16 rounds whatever the two compute differently, and the steps add it up.
+@pytest.mark.parametrize(("name", "tolerance", "levels"), [("biggan_fp32", 1e-5, 1), ("biggan_fp16", 1e-2, 3)])
+def test_native_equals_portable(request, native, biggan, name, tolerance, levels):
+    folder = request.getfixturevalue(name).artifact.path
+    inputs = feeds(biggan.noise)
+    (portable_x_0,) = new_session(folder / SAMPLER).run(None, inputs)
+    (x_0,) = native.session(folder / SAMPLER).run(None, inputs)
+    np.testing.assert_allclose(x_0, portable_x_0, atol=tolerance)
+
+    seed = {"seed": np.arange(3)[:, None]}
+    (portable_image,) = new_session(folder / SERVED).run(None, seed)
+    (image,) = native.session(folder / SERVED).run(None, seed)
+    assert np.abs(image.astype(int) - portable_image).max() <= levels
+
+
+def test_a_seed_gives_the_same_image_alone_and_in_a_batch(native, biggan_fp32):
+    session = native.session(biggan_fp32.artifact.path / SERVED)
+    (images,) = session.run(None, {"seed": np.arange(3)[:, None]})
+    (alone,) = session.run(None, {"seed": np.array([[1]])})
+    assert np.abs(alone[0].astype(int) - images[1]).max() <= 1

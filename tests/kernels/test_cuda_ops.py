@@ -1,0 +1,263 @@
+"""ONNX Runtime's CUDA ops, as far as they go without a GPU: on the CPU provider, with the fake driver.
+
+They get host memory and a null stream, launch nothing, and tell what they would have launched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
+from ddgan_deploy.kernels.op import OpSpec
+from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
+from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR
+from tests.kernels import cases
+from tests.kernels.conftest import op_model
+from tests.kernels.cuda_probe import (
+    NATIVE,
+    POINTERS,
+    PROBES,
+    ROOT,
+    SOURCES,
+    Folder,
+    adagn_call,
+    compile_cc,
+    compute_in,
+    expected,
+    philox_call,
+    posterior_call,
+)
+
+_RUN = """
+import json, sys
+import numpy, onnxruntime
+
+library, folder, entry, runs = sys.argv[1:]
+for case in json.loads(sys.stdin.read()):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if entry:
+        options.add_session_config_entry("ddgan.cuda_kernels", entry)
+    options.register_custom_ops_library(library)
+    try:
+        session = onnxruntime.InferenceSession(folder + "/" + case, options, providers=["CPUExecutionProvider"])
+        inputs = numpy.load(folder + "/" + case + ".npz")
+        feeds = {name: onnxruntime.OrtValue.ortvalue_from_numpy(inputs[name]) for name in inputs.files}
+        for _ in range(int(runs)):
+            (output,) = session.run_with_ort_values(None, feeds)
+        print(json.dumps({"shape": output.shape()}))
+    except Exception as error:
+        print(json.dumps({"error": str(error)}))
+"""
+
+
+def _headers() -> Path | None:
+    roots = [ROOT / "build/onnxruntime-headers", Path("/usr/include/onnxruntime"), Path("/usr/local/include")]
+    if named := os.environ.get("ONNXRUNTIME_ROOT"):
+        roots.insert(0, Path(named))
+    found = (path for root in roots if root.is_dir() for path in root.rglob("onnxruntime_cxx_api.h"))
+    return next((path.parent for path in found), None)
+
+
+Case = tuple[OpSpec, Sequence[np.ndarray], dict[str, Any]]
+
+
+class Runtime:
+    """Runs one-node models in a process that has the fake driver."""
+
+    def __init__(self, folder: Path) -> None:
+        headers = _headers()
+        if headers is None or shutil.which("g++") is None:
+            pytest.skip("needs g++ and ONNX Runtime's headers")
+        self.folder = folder
+        self.driver = compile_cc(folder / "driver/libcuda.so.1", "-shared", "-fPIC", PROBES / "fake_cuda.cc")
+        self.library = compile_cc(
+            *(folder / "lib/libprobe.so", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-z,defs"),
+            *("-isystem", headers, PROBES / "ort_cuda_probe.cc", NATIVE / "ort_cuda.cc", *SOURCES),
+        )
+
+    def __call__(
+        self, cases: Sequence[Case], entry: str = "", cast: int | None = None, runs: int = 1, **environment: str
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """(outcome of each case, what the driver was asked)."""
+        log = self.folder / "log"
+        log.write_text("")
+        names = []
+        for number, (spec, inputs, attributes) in enumerate(cases):
+            names.append(f"{number}.onnx")
+            model = op_model(spec, inputs, **attributes)
+            if cast is not None:
+                compute_in(model, cast)
+            (self.folder / names[-1]).write_bytes(model.SerializeToString())
+            named = {name: value for (name, _), value in zip(spec.inputs, inputs, strict=True)}
+            np.savez(self.folder / f"{number}.onnx.npz", **named)
+        result = subprocess.run(
+            [sys.executable, "-c", _RUN, self.library, self.folder, entry, str(runs)],
+            input=json.dumps(names),
+            capture_output=True,
+            text=True,
+            env={
+                **os.environ,
+                "LD_LIBRARY_PATH": str(self.driver.parent),
+                "FAKE_CUDA_LOG": str(log),
+                "FAKE_CUDA_CURRENT": "0xc000",
+                "FAKE_CUDA_MEMORY": "1",
+                **environment,
+            },
+        )
+        assert result.returncode == 0, result.stderr
+        outcomes = [json.loads(line) for line in result.stdout.splitlines()]
+        return outcomes, [json.loads(line) for line in log.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Runtime:
+    return Runtime(tmp_path_factory.mktemp("runtime"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    return Folder(tmp_path_factory.mktemp("kernels")).write([80])
+
+
+def adagn_case(shape: cases.AdaGNShape, dtype: str = "float32", rows: tuple[int | None, int | None] = (1, 1)) -> Case:
+    (x, scale, _), (_, _, shift) = (cases.adagn_inputs(shape, dtype, each) for each in rows)
+    return ADAGN, (x, scale, shift), {"groups": shape[-1], "epsilon": 1e-6, "activation": "silu"}
+
+
+def check(record: dict[str, Any], wanted: dict[str, Any], tensors: Sequence[np.ndarray | None]) -> None:
+    """One launch as expected, its first pointers those of the tensors; None: one that holds no input."""
+    for key in ("symbol", "grid", "block", "shared", "stream", "extra"):
+        assert record[key] == wanted[key], key
+    pointers = [place for place, value in enumerate(wanted["values"]) if value >= POINTERS]
+    for place, (value, other) in enumerate(zip(record["values"], wanted["values"], strict=True)):
+        assert value > 2**32 if place in pointers else value == other, place
+    for place, tensor in zip(pointers, tensors, strict=False):
+        assert tensor is None or record["heads"][place] == int(tensor.reshape(-1).view(np.uint16)[0])
+
+
+def launched(told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [record for record in told if record["call"] == "cuLaunchKernel"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("rows", [(1, 1), (None, None), (1, None), (None, 1)])
+def test_adagn(runtime: Runtime, folder: Folder, dtype: str, rows: tuple[int | None, int | None]) -> None:
+    shapes = [*cases.ADAGN_SHAPES, cases.ADAGN_LARGE, (2, 8, 256, 256, 1)]
+    nodes = [adagn_case(shape, dtype, rows) for shape in shapes]
+    outcomes, told = runtime(nodes, str(folder.path))
+    assert outcomes == [{"shape": list(shape[:4])} for shape in shapes]
+    records = iter(launched(told))
+    repeated = 0
+    for shape, (_, (x, scale, shift), _) in zip(shapes, nodes, strict=True):
+        style_rows = 1 if rows == (1, 1) else shape[0]
+        wanted = launched(list(expected(folder, [adagn_call(*shape, rows=style_rows, dtype=dtype, stream=0)])))
+        ours = [next(records) for _ in wanted]
+        check(ours[-1], wanted[-1], [x, scale, shift] if len(wanted) == 1 else [x, None, scale, shift])
+        if len(wanted) == 2:
+            check(ours[0], wanted[0], [x])
+            assert ours[0]["values"][5] == ours[1]["values"][1], "one temporary"
+        if shape[0] > 1 and rows in ((1, None), (None, 1)):
+            repeated += shape[0] * shape[1] * x.itemsize
+    assert next(records, None) is None
+    assert sum(record["bytes"] for record in told if record["call"] == "cuMemcpyDtoDAsync") == repeated
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_posterior_sample(runtime: Runtime, folder: Folder, dtype: str) -> None:
+    attributes = {"coef_x0": 0.67, "coef_xt": -0.2, "sigma": 0.66, "squash": "tanh"}
+    nodes = [(POSTERIOR, cases.posterior_inputs(shape, dtype), attributes) for shape in cases.POSTERIOR_SHAPES]
+    outcomes, told = runtime(nodes, str(folder.path))
+    assert outcomes == [{"shape": list(shape)} for shape in cases.POSTERIOR_SHAPES]
+    calls = [posterior_call(*shape, dtype=dtype, stream=0) for shape in cases.POSTERIOR_SHAPES]
+    for record, wanted, node in zip(launched(told), launched(list(expected(folder, calls))), nodes, strict=True):
+        check(record, wanted, node[1])
+
+
+def test_philox_normal(runtime: Runtime, folder: Folder) -> None:
+    seed = cases.PHILOX_SEEDS[:, None]
+    stream = 2**32 - 1
+    nodes = [(PHILOX, (seed,), {"stream": stream, "shape": list(shape)}) for shape in cases.PHILOX_SHAPES]
+    outcomes, told = runtime(nodes, str(folder.path))
+    assert outcomes == [{"shape": [len(seed), *shape]} for shape in cases.PHILOX_SHAPES]
+    calls = [philox_call(len(seed), stream, shape, stream=0) for shape in cases.PHILOX_SHAPES]
+    for record, wanted in zip(launched(told), launched(list(expected(folder, calls))), strict=True):
+        check(record, wanted, [seed])
+
+
+def test_bfloat16(runtime: Runtime, folder: Folder) -> None:
+    shape = (2, 12, 8, 8, 3)
+    (outcome,), told = runtime([adagn_case(shape, rows=(1, None))], str(folder.path), cast=TensorProto.BFLOAT16)
+    assert outcome == {"shape": list(shape[:4])}
+    call = adagn_call(*shape, rows=2, dtype="bfloat16", stream=0)
+    check(*launched(told), *launched(list(expected(folder, [call]))), [])
+    copied = sum(record["bytes"] for record in told if record["call"] == "cuMemcpyDtoDAsync")
+    assert copied == 2 * 12 * 2
+
+
+def test_scratch_memory_is_given_back(runtime: Runtime, folder: Folder) -> None:
+    _, told = runtime([adagn_case((1, 64, 512, 512, 16))], str(folder.path), runs=8)
+    assert len({record["values"][5] for record in launched(told)[::2]}) < 8
+
+
+def test_nothing_is_launched_for_nothing(runtime: Runtime, folder: Folder) -> None:
+    nothing = [
+        adagn_case((0, 12, 4, 4, 3)),
+        adagn_case((2, 12, 0, 4, 3)),
+        (
+            POSTERIOR,
+            cases.posterior_inputs((0, 3, 4, 4), "float32"),
+            {**cases.POSTERIOR_COEFFICIENTS, "squash": "none"},
+        ),
+        (PHILOX, (np.zeros((0, 1), np.int64),), {"stream": 0, "shape": [3, 4]}),
+        (PHILOX, (np.zeros((2, 1), np.int64),), {"stream": 0, "shape": [3, 0]}),
+    ]
+    outcomes, told = runtime(nothing, str(folder.path))
+    assert [outcome["shape"] for outcome in outcomes] == [
+        [0, 12, 4, 4],
+        [2, 12, 0, 4],
+        [0, 3, 4, 4],
+        [0, 3, 4],
+        [2, 3, 0],
+    ]
+    assert told == []
+
+
+def test_errors_are_statuses(runtime: Runtime, folder: Folder) -> None:
+    case = adagn_case((2, 12, 8, 8, 3))
+    spec, (x, scale, shift), attributes = case
+    (outcome,), _ = runtime([(spec, (x, scale, shift[:, :3]), attributes)], str(folder.path))
+    assert "AdaGN: shift has shape [1, 3], it must be [N or 1, 12]" in outcome["error"]
+    (outcome,), _ = runtime([case], str(folder.path), FAKE_CUDA_FAIL="cuLaunchKernel=700")
+    assert "CUDA: CUDA_ERROR_ILLEGAL_ADDRESS while launching adagn_fused_nchw" in outcome["error"]
+    (outcome,), _ = runtime([case], str(folder.path), FAKE_CUDA_ARCH="70")
+    assert "AdaGN nchw float32: no compiled kernels for this device" in outcome["error"]
+
+
+def test_where_the_kernels_are(runtime: Runtime, folder: Folder, tmp_path: Path) -> None:
+    case = adagn_case((2, 12, 8, 8, 3))
+    beside = runtime.library.parent / "cuda_kernels"
+    for entry, variable, named in (
+        (f"{tmp_path}/entry", f"{tmp_path}/variable", tmp_path / "entry"),
+        ("", f"{tmp_path}/variable", tmp_path / "variable"),
+        ("", "", beside),
+    ):
+        (outcome,), _ = runtime([case], entry, DDGAN_CUDA_KERNELS=variable)
+        assert f"CUDA: no compiled kernels, {named}/launches.txt cannot be read" in outcome["error"]
+        named.symlink_to(folder.path)
+        try:
+            (outcome,), _ = runtime([case], entry, DDGAN_CUDA_KERNELS=variable)
+        finally:
+            named.unlink()
+        assert "shape" in outcome
