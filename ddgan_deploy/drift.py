@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ddgan_deploy.diffusion import Trajectory
-from ddgan_deploy.engines.onnxruntime import PortableOnnxRuntime
+from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.models.blocks import AdaGN, GroupNorm
 from ddgan_deploy.models.ncsnpp import Generator
 from ddgan_deploy.noise import Noise
@@ -19,9 +19,7 @@ TOLERANCE = 0.02
 """Drift: a difference over this share of the reference's largest value."""
 
 
-def first_drift(
-    generator: Generator, engine: PortableOnnxRuntime, noise: Noise, reference: Trajectory, step: int
-) -> str:
+def first_drift(generator: Generator, engine: OnnxRuntime, noise: Noise, reference: Trajectory, step: int) -> str:
     """The name of the first node of a step whose output drifts.
 
     Args:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ddgan_deploy.artifact import Precision
 from ddgan_deploy.checkpoint import Checkpoint
 from ddgan_deploy.diffusion import Trajectory, sample
-from ddgan_deploy.engines.onnxruntime import PortableOnnxRuntime
+from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.models.ncsnpp import Generator
 from ddgan_deploy.noise import Noise, draw
 from ddgan_deploy.results import Gate, ParityResult, StepParity
@@ -49,7 +49,7 @@ class Verification:
     images: npt.NDArray[np.uint8]
 
 
-def verify(checkpoint: Checkpoint, engine: PortableOnnxRuntime, seeds: Sequence[int] | None = None) -> Verification:
+def verify(checkpoint: Checkpoint, engine: OnnxRuntime, seeds: Sequence[int] | None = None) -> Verification:
     """Runs every gate.
 
     Args:
@@ -162,7 +162,7 @@ def _rows(noise: Noise, rows: list[int]) -> Noise:
 
 
 def _located(
-    gates: list[Gate], generator: Generator, engine: PortableOnnxRuntime, noise: Noise, reference: Trajectory
+    gates: list[Gate], generator: Generator, engine: OnnxRuntime, noise: Noise, reference: Trajectory
 ) -> list[Gate]:
     """Names the op at which the first failed step drifts."""
     failed = next((gate for gate in gates if not gate.passed and gate.name.startswith("step ")), None)

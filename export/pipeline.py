@@ -36,7 +36,7 @@ from ddgan_deploy.artifact import (
 )
 from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
 from ddgan_deploy.diffusion import Schedule
-from ddgan_deploy.engines.onnxruntime import PortableOnnxRuntime
+from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export.calibration import activation_ranges
 from ddgan_deploy.export.graph import save
@@ -176,7 +176,7 @@ def _prove(
 ) -> tuple[ExportResult, Verification | None]:
     """Runs the gates, writes what people look at, and last the manifest."""
     folder = staging.path
-    engine = PortableOnnxRuntime(Artifact(folder, manifest))
+    engine = OnnxRuntime(Artifact(folder, manifest))
     verification = None
     if options.verify:
         with clock.stop("Verify against PyTorch"):
@@ -192,7 +192,7 @@ def _prove(
     return ExportResult(Artifact(staging.target, manifest), tuple(clock.timings)), verification
 
 
-def _sample_images(engine: PortableOnnxRuntime, verification: Verification | None) -> npt.NDArray[np.uint8]:
+def _sample_images(engine: OnnxRuntime, verification: Verification | None) -> npt.NDArray[np.uint8]:
     """Images of the first seeds; the gates have drawn some already."""
     count = _SAMPLES if engine.artifact.manifest.generator.image_size <= SMALL_IMAGE else _LARGE_SAMPLES
     drawn = [verification.images] if verification else []

@@ -68,6 +68,19 @@ def steps_argument(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, give 1..64") from None
 
 
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every command has that runs an artifact: --engine, --portable, --threads."""
+    parser.add_argument("--engine", default="auto", help="runtime (default: auto, the fastest)")
+    parser.add_argument(
+        "--portable",
+        action="store_const",
+        dest="engine",
+        const="onnxruntime-portable",
+        help="leave the native library out: stock ONNX Runtime runs the file as it is",
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+
+
 class StepList:
     """A list of stops with their times, on stderr where that is a terminal."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddgan_deploy.cli.common import Parser, StepList, run
+from ddgan_deploy.cli.common import Parser, StepList, add_engine_arguments, run
 from ddgan_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -108,8 +108,7 @@ def _options(argv: Sequence[str] | None) -> SampleOptions:
         "--npz", type=Path, metavar="FILE.npz", help="arrays seeds uint64 [N] and images uint8 [N, H, W, C]"
     )
     parser.add_argument("--batch", type=int, default=16, help="images a run (default: 16)")
-    parser.add_argument("--engine", default="auto", help="runtime (default: auto, the fastest)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    add_engine_arguments(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     args = parser.parse_args(argv)
     from ddgan_deploy.noise import parse_seeds

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddgan_deploy.cli.common import Parser, StepList, run
+from ddgan_deploy.cli.common import Parser, StepList, add_engine_arguments, run
 from ddgan_deploy.errors import GateError, InputError
 
 
@@ -70,8 +70,7 @@ def _parser() -> Parser:
         "--weights", choices=("ema", "raw"), help="which weights of a content.pth (default: as at the export)"
     )
     parser.add_argument("--seeds", help="such as 0-15 (default: 0-3, fewer for large images)")
-    parser.add_argument("--engine", default="auto", help="runtime (default: auto, the fastest)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    add_engine_arguments(parser)
     return parser
 
 

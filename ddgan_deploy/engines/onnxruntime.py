@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU, by the ops' own function bodies."""
+"""ONNX Runtime on the CPU: the fused ops by the native library, or by their own function bodies."""
 
 from __future__ import annotations
 
@@ -22,17 +22,22 @@ if TYPE_CHECKING:
 _ERRORS_ONLY = 3
 
 
-class PortableOnnxRuntime:
-    """Stock ONNX Runtime: runs the artifact's files as they are.
+class OnnxRuntime:
+    """Runs the artifact's files as they are.
 
     Sessions are made at first use; ONNX Runtime lets several threads share one.
+
+    Args:
+        artifact: what to run.
+        threads: of each session's own pool; None: all cores.
+        library: the native library of fused ops; None: stock ONNX Runtime.
     """
 
-    name = "onnxruntime-portable"
-
-    def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
+    def __init__(self, artifact: Artifact, threads: int | None = None, library: Path | None = None) -> None:
+        self.name = "onnxruntime" if library else "onnxruntime-portable"
         self.artifact = artifact
         self.threads = threads
+        self._library = library
 
     def sample(self, noise: Noise) -> npt.NDArray[np.float32]:
         """x_0 [N, C, H, W] from given noise."""
@@ -80,7 +85,7 @@ class PortableOnnxRuntime:
 
     @functools.cached_property
     def _sampler(self) -> onnxruntime.InferenceSession:
-        return new_session(self.artifact.path / SAMPLER, self.threads)
+        return self._new_session(self.artifact.path / SAMPLER)
 
     @functools.cached_property
     def _tracing_sampler(self) -> onnxruntime.InferenceSession:
@@ -90,7 +95,7 @@ class PortableOnnxRuntime:
 
     @functools.cached_property
     def _served(self) -> onnxruntime.InferenceSession:
-        return new_session(self.artifact.path / SERVED, self.threads)
+        return self._new_session(self.artifact.path / SERVED)
 
     def _probing_session(self, names: Sequence[str]) -> onnxruntime.InferenceSession:
         """The sampler with inner values as further outputs."""
@@ -100,7 +105,11 @@ class PortableOnnxRuntime:
         model.CopyFrom(self._model)
         # Without a type ONNX Runtime infers it.
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names))
-        return new_session(model.SerializeToString(), self.threads, self.artifact.path)
+        return self._new_session(model.SerializeToString())
+
+    def _new_session(self, model: Path | bytes) -> onnxruntime.InferenceSession:
+        weights_folder = self.artifact.path if isinstance(model, bytes) else None
+        return new_session(model, self.threads, weights_folder, self._library)
 
 
 def _squashes(node: onnx.NodeProto) -> bool:
@@ -114,7 +123,10 @@ def feeds(noise: Noise) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def new_session(
-    model: Path | bytes, threads: int | None = None, weights_folder: Path | None = None
+    model: Path | bytes,
+    threads: int | None = None,
+    weights_folder: Path | None = None,
+    library: Path | None = None,
 ) -> onnxruntime.InferenceSession:
     """A CPU session.
 
@@ -122,9 +134,10 @@ def new_session(
         model: a file, or a serialized model.
         threads: of the session's own pool; None: all cores.
         weights_folder: where a serialized model's external weights lie.
+        library: the native library of fused ops.
 
     Raises:
-        InputError: ONNX Runtime cannot load the model.
+        InputError: ONNX Runtime cannot load the library or the model.
     """
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
@@ -137,6 +150,12 @@ def new_session(
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(weights_folder.resolve())
         )
+    if library is not None:
+        try:
+            options.register_custom_ops_library(str(library))
+        except Exception as error:  # ONNX Runtime's own errors share no base class
+            reason = str(error).splitlines()[0]
+            raise InputError(f"ONNX Runtime cannot load {library}: {reason}; choose onnxruntime-portable") from None
     source = model if isinstance(model, bytes) else str(model)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

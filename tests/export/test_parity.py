@@ -12,7 +12,7 @@ import torch
 
 from ddgan_deploy import open_artifact
 from ddgan_deploy.cli import verify as verify_command
-from ddgan_deploy.engines.onnxruntime import PortableOnnxRuntime
+from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.export import cli as export_command
 from ddgan_deploy.export import pipeline
 from ddgan_deploy.parity import psnr, to_pixels, verify
@@ -81,14 +81,14 @@ def test_a_change_in_a_later_step_alone_names_that_step(biggan, biggan_fp32):
 
 def test_values_that_are_not_finite_fail(biggan, biggan_fp32, monkeypatch):
     engine = open_artifact(biggan_fp32.artifact.path)
-    honest = PortableOnnxRuntime.trajectory
+    honest = OnnxRuntime.trajectory
 
     def broken(self, noise):
         trajectory = honest(self, noise)
         trajectory.x_prev[1, 0, 0, 0, 0] = np.nan
         return trajectory
 
-    monkeypatch.setattr(PortableOnnxRuntime, "trajectory", broken)
+    monkeypatch.setattr(OnnxRuntime, "trajectory", broken)
     result = verify(biggan.load(), engine, seeds=[0]).result
     names = [gate.name for gate in result.failures]
     assert "no NaN or Inf" in names
@@ -98,19 +98,17 @@ def test_values_that_are_not_finite_fail(biggan, biggan_fp32, monkeypatch):
 
 def test_a_row_that_depends_on_its_neighbours_fails(biggan, biggan_fp32, monkeypatch):
     engine = open_artifact(biggan_fp32.artifact.path)
-    honest = PortableOnnxRuntime.trajectory
+    honest = OnnxRuntime.trajectory
 
     def leaking(self, noise):
         trajectory = honest(self, noise)
         trajectory.x_prev[-1, -1] += 1e-6
         return trajectory
 
-    monkeypatch.setattr(PortableOnnxRuntime, "trajectory", leaking)
-    sample = PortableOnnxRuntime.sample
+    monkeypatch.setattr(OnnxRuntime, "trajectory", leaking)
+    sample = OnnxRuntime.sample
     # By the batch, so that it differs from the same sample alone, which keeps to the reference.
-    monkeypatch.setattr(
-        PortableOnnxRuntime, "sample", lambda self, noise: sample(self, noise) + 2e-4 * (len(noise.x_T) == 1)
-    )
+    monkeypatch.setattr(OnnxRuntime, "sample", lambda self, noise: sample(self, noise) + 2e-4 * (len(noise.x_T) == 1))
     names = [gate.name for gate in verify(biggan.load(), engine, seeds=[0, 1]).result.failures]
     assert names == ["identical rows stay identical", "a sample alone equals it in a batch"]
 
