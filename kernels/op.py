@@ -88,11 +88,11 @@ class OpSpec:
         function.overload = variant
         return function
 
-    def model(self, types: Sequence[int], **attributes: Any) -> onnx.ModelProto:
+    def model(self, inputs: Sequence[tuple[int, int]], **attributes: Any) -> onnx.ModelProto:
         """A model of one node that carries its own definition, for tests and benchmarks.
 
         Args:
-            types: the inputs' element types, ``onnx.TensorProto`` numbers; shapes are open.
+            inputs: element type (a number of ``onnx.TensorProto``) and rank of each; their extents are open.
             attributes: of the node.
         """
         import onnx
@@ -104,7 +104,10 @@ class OpSpec:
         graph = helper.make_graph(
             [node],
             self.name,
-            [helper.make_tensor_value_info(name, kind, None) for name, kind in zip(names, types, strict=True)],
+            [
+                helper.make_tensor_value_info(name, kind, [None] * rank)
+                for name, (kind, rank) in zip(names, inputs, strict=True)
+            ],
             [onnx.ValueInfoProto(name=name) for name in outputs],
         )
         return helper.make_model(

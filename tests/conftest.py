@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
+from ddgan_deploy.kernels.native_library import ort_library
 from ddgan_deploy.noise import Noise
 
 DATA = Path(__file__).parent / "data"
@@ -31,6 +32,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("there is no NVIDIA GPU")
         if "TRITON_INTERPRET" in os.environ:
             pytest.skip("make test-gpu runs it")
+
+
+@pytest.fixture(scope="session")
+def library() -> Path:
+    """The native library; where continuous integration runs, its absence is a failure."""
+    path = ort_library()
+    if path is None:
+        reason = "the native library has not been built: see the notices of make setup"
+        pytest.fail(reason) if "CI" in os.environ else pytest.skip(reason)
+    return path
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,6 @@ def test_the_largest_seeds_work(artifact):
 
 
 def test_python_api_names_the_engine(artifact):
-    engine = open_artifact(artifact, threads=1)
+    engine = open_artifact(artifact, "onnxruntime-portable", threads=1)
     assert engine.name == "onnxruntime-portable"
     assert engine.artifact.manifest.steps == 4

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 
 from ddgan_deploy.artifact import SAMPLER, SERVED
 from ddgan_deploy.engines.onnxruntime import feeds, new_session
-from ddgan_deploy.kernels.native_library import ort_library
 from tests.kernels.native import Native
 
 
 @pytest.fixture(scope="module")
-def native():
-    path = ort_library()
-    if path is None:
-        reason = "the native library has not been built: see the notices of make setup"
-        pytest.fail(reason) if "CI" in os.environ else pytest.skip(reason)
-    return Native(path)
+def native(library):
+    return Native(library)
 
 
 # float16 rounds whatever the two compute differently, and the steps add it up.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,34 +12,13 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from ddgan_deploy.kernels import op as ops
-from ddgan_deploy.kernels.native_library import ort_library
 from ddgan_deploy.kernels.op import OpSpec
 from tests.kernels.native import ISAS, Native
 
 
 def op_model(spec: OpSpec, inputs: Sequence[np.ndarray], **attributes: object) -> onnx.ModelProto:
     """A model of one node that carries its own definition."""
-    variant = str(attributes.get(spec.variant, ""))
-    names = [name for name, _ in spec.inputs]
-    outputs = [name for name, _ in spec.outputs]
-    node = helper.make_node(spec.name, names, outputs, domain=ops.DOMAIN, plugin_namespace=ops.DOMAIN, **attributes)
-    node.overload = variant
-    graph = helper.make_graph(
-        [node],
-        "op",
-        [
-            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), [None] * value.ndim)
-            for name, value in zip(names, inputs, strict=True)
-        ],
-        [onnx.ValueInfoProto(name=name) for name in outputs],
-    )
-    return helper.make_model(
-        graph,
-        functions=[spec.function(variant)],
-        opset_imports=[helper.make_opsetid("", ops.OPSET), helper.make_opsetid(ops.DOMAIN, ops.VERSION)],
-        ir_version=10,
-    )
+    return spec.model([(helper.np_dtype_to_tensor_dtype(value.dtype), value.ndim) for value in inputs], **attributes)
 
 
 def run_body(spec: OpSpec, inputs: Sequence[np.ndarray], **attributes: object) -> np.ndarray:
@@ -49,16 +27,6 @@ def run_body(spec: OpSpec, inputs: Sequence[np.ndarray], **attributes: object) -
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     feeds = {name: value for (name, _), value in zip(spec.inputs, inputs, strict=True)}
     return session.run(None, feeds)[0]
-
-
-@pytest.fixture(scope="session")
-def library() -> Path:
-    """The native library; where continuous integration runs, its absence is a failure."""
-    path = ort_library()
-    if path is None:
-        reason = "the native library has not been built: see the notices of make setup"
-        pytest.fail(reason) if "CI" in os.environ else pytest.skip(reason)
-    return path
 
 
 @pytest.fixture(scope="session", params=ISAS)

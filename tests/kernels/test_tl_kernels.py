@@ -84,7 +84,7 @@ def test_adagn_of_large_images(dtype, layout):
     _check_adagn(cases.ADAGN_LARGE, inputs, "silu", y)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_adagn_of_any_shape(data):
     groups, group_channels = data.draw(st.integers(1, 9), "groups"), data.draw(st.integers(1, 40), "group channels")
