@@ -1,8 +1,8 @@
 // Every op's arithmetic for one instruction set: compiled once for each, with DDGAN_ISA its
 // namespace and the compiler's flags its instructions.
-#include "../adagn/cpu.h"
-#include "../philox_normal/cpu.h"
-#include "../posterior_sample/cpu.h"
+#include "adagn/cpu.h"
+#include "philox_normal/cpu.h"
+#include "posterior_sample/cpu.h"
 
 #define DDGAN_TEXT(name) #name
 #define DDGAN_NAME(name) DDGAN_TEXT(name)
