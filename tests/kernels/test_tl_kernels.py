@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from ddgan_deploy.kernels import torch_launch
 from ddgan_deploy.kernels.adagn import launches as adagn_launches
 from ddgan_deploy.kernels.adagn.spec import reference
-from ddgan_deploy.kernels.launch import NHWC, Plan
+from ddgan_deploy.kernels.launch import NHWC, Plan, all_sizes
 from ddgan_deploy.kernels.philox_normal.philox import normal
 from tests.kernels import cases
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+SPLIT = (35, 31)
+"""Images whose groups of four channels are too large for one program, in either layout."""
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)], ids=["interpreter", "gpu"])
@@ -103,8 +105,9 @@ def torch_launch_inputs(inputs, batch):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_one_style_serves_the_whole_batch(layout, device):
-    shape = (3, 12, 4, 6, 3)
+@pytest.mark.parametrize("size", [(4, 6), SPLIT], ids=str)
+def test_one_style_serves_the_whole_batch(size, layout, device):
+    shape = (3, 12, *size, 3)
     x, scale, shift = inputs = _adagn_inputs(shape, "float32", layout, device, style_rows=1)
     _check_adagn(shape, inputs, "silu", torch_launch.adagn(*inputs, 3, activation="silu"))
     many = torch_launch.adagn(x, scale.expand(3, -1), shift, 3, activation="silu")
@@ -112,7 +115,7 @@ def test_one_style_serves_the_whole_batch(layout, device):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("size", [(8, 8), (40, 48)], ids=str)
+@pytest.mark.parametrize("size", [(8, 8), SPLIT], ids=str)
 def test_constant_groups_give_the_shift(size, layout, device):
     x = torch.full((2, 8, *size), 7.0, device=device).contiguous(memory_format=LAYOUTS[layout])
     scale, shift = torch.full((2, 8), 3.0, device=device), torch.full((2, 8), 0.25, device=device)
@@ -121,7 +124,7 @@ def test_constant_groups_give_the_shift(size, layout, device):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("size", [(16, 16), (40, 48)], ids=str)
+@pytest.mark.parametrize("size", [(16, 16), SPLIT], ids=str)
 def test_statistics_are_float32_near_the_edge_of_float16(size, layout, device):
     x = torch.from_numpy(np.random.default_rng(0).uniform(-60000, 60000, size=(1, 8, *size)).astype(np.float16))
     x = x.to(device).contiguous(memory_format=LAYOUTS[layout])
@@ -132,7 +135,7 @@ def test_statistics_are_float32_near_the_edge_of_float16(size, layout, device):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("size", [(16, 16), (40, 48)], ids=str)
+@pytest.mark.parametrize("size", [(16, 16), SPLIT], ids=str)
 def test_a_large_mean_does_not_swallow_the_variance(size, layout, device):
     shape = (1, 16, *size, 4)
     inputs = _adagn_inputs(shape, "float32", layout, device, offset=1000.0)
@@ -141,9 +144,20 @@ def test_a_large_mean_does_not_swallow_the_variance(size, layout, device):
     assert error <= 2 * torch_error + 1e-3
 
 
+@pytest.mark.parametrize(("layout", "shape"), [("nchw", (1, 1, 768, 800, 1)), ("nhwc", (1, 16, 280, 256, 4))])
+def test_many_chunks_of_different_means_are_merged(layout, shape, device):
+    x, scale, shift = _adagn_inputs(shape, "float32", layout, device)
+    # A slope down the image: most of the variance is between the chunks.
+    x = (0.1 * x + torch.linspace(-3, 5, shape[2], device=device)[:, None]).contiguous(memory_format=LAYOUTS[layout])
+    plan = adagn_launches.LAUNCHES.choose(layout, adagn_launches.sizes(x.shape, 1, shape[-1], 1e-6, "none"))
+    every = all_sizes(plan, adagn_launches.sizes(x.shape, 1, shape[-1], 1e-6, "none"))
+    assert every["chunks"] > 64, "more than are merged at a time"
+    _check_adagn(shape, (x, scale, shift), "none", torch_launch.adagn(x, scale, shift, shape[-1]))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_sample_alone_equals_it_in_a_batch_and_runs_are_equal(layout, device):
-    x, scale, shift = _adagn_inputs((3, 16, 40, 48, 4), "float32", layout, device)
+    x, scale, shift = _adagn_inputs((3, 16, *SPLIT, 4), "float32", layout, device)
     batch = torch_launch.adagn(x, scale, shift, 4, activation="silu")
     assert torch.equal(batch, torch_launch.adagn(x, scale, shift, 4, activation="silu"))
     alone = torch_launch.adagn(x[1:2], scale[1:2], shift[1:2], 4, activation="silu")
