@@ -27,6 +27,8 @@ $(STAMP): pyproject.toml constraints.txt tools/make_venv.sh tools/fetch_onnxrunt
 	$(PIP) install --quiet $(PIP_FLAGS) -c constraints.txt scikit-build-core cmake ninja
 	sh tools/fetch_onnxruntime_headers.sh $(BIN)/python
 	$(PIP) install --quiet $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[$(EXTRA)]'
+	@$(BIN)/python -c "from ddgan_deploy.kernels.native_library import ort_library as library; \
+	    print('native library:', library() or 'not built, ONNX Runtime runs the ops by their function bodies')"
 	@touch $@
 
 demo: setup

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
+import errno
 import importlib
 import json
 import multiprocessing
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,11 +28,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+try:
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+except ModuleNotFoundError:
+    if __name__ != "__main__":
+        raise
+    print("error: Triton is not installed: pip install 'ddgan-deploy[kernels]'", file=sys.stderr)
+    sys.exit(2)
 
-from .launch import ALIGNMENT, Launch, OpLaunches, Plan
+from .launch import ALIGNMENT, WARP, Launch, OpLaunches, Plan
 from .launch_index import launch_index
 from .occupancy import SMS, occupancy
 from .ops import ALL
@@ -38,7 +47,6 @@ ARCHS = (75, 80, 86, 89, 90, 100, 120)
 """What is compiled unless told otherwise; `SMS` has all that can be."""
 DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 _ELEMENTS = {**DTYPES, "int64": "i64"}
-_WARP = 32
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ class Task:
     @property
     def name(self) -> str:
         """The launch's name, with ``_aligned`` where that is assumed."""
-        return self.launch.name + ("_aligned" if self.plan.aligned else "")
+        return self.plan.kernel_name(self.launch)
 
     @property
     def stem(self) -> str:
@@ -108,7 +116,7 @@ def compile_launch(op: OpLaunches, plan: Plan, launch: Launch, dtype: str, arch:
     hinted = [name for name in launch.arguments if name in op.tensors or name in plan.multiples] if plan.aligned else []
     hints = {(kernel.arg_names.index(name),): [["tt.divisibility", ALIGNMENT]] for name in hinted}
     source = ASTSource(kernel, signature, constants, hints)
-    target = GPUTarget("cuda", arch, _WARP)
+    target = GPUTarget("cuda", arch, WARP)
     with triton.knobs.compilation.scope():
         triton.knobs.compilation.disable_line_info = True
         return triton.compile(source, target=target, options=launch.options)
@@ -168,19 +176,19 @@ def compile_all(out: Path, archs: Sequence[int], dtypes: Sequence[str] = tuple(D
 
     Raises:
         FileExistsError: the folder exists.
+        OSError: it cannot be written.
     """
     if out.exists():
-        raise FileExistsError(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(out))
+    made = [parent for parent in out.parents if not parent.exists()]
+    folder = None
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         todo = tasks(dtypes, archs)
         # Two plans may share a kernel.
         distinct = {task.stem: task for task in todo}
-        # Not by fork: LLVM has threads.
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
-            kernels = list(pool.map(_compile, distinct.values(), [folder] * len(distinct), chunksize=8))
+        kernels = _compile_in_parallel(list(distinct.values()), folder, jobs)
         rows = [dict(vars(kernel)) for kernel in kernels]
         (folder / "manifest.json").write_text(json.dumps({"kernels": rows}, indent=1) + "\n")
         by_stem = dict(zip(distinct, kernels, strict=True))
@@ -188,9 +196,24 @@ def compile_all(out: Path, archs: Sequence[int], dtypes: Sequence[str] = tuple(D
         folder.chmod(0o755)
         folder.rename(out)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
         raise
     return kernels
+
+
+def _compile_in_parallel(todo: Sequence[Task], folder: Path, jobs: int) -> list[Kernel]:
+    # Not by fork: LLVM has threads.
+    context = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context)
+    try:
+        return list(pool.map(_compile, todo, [folder] * len(todo), chunksize=4))
+    finally:
+        # After an interruption what has not begun is not begun.
+        pool.shutdown(cancel_futures=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -211,11 +234,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.jobs < 1:
         parser.error("--jobs must be 1 or more")
+    # As Ctrl-C, so that nothing is left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    archs, dtypes = (tuple(dict.fromkeys(values)) for values in (args.arch or ARCHS, args.dtype or DTYPES))
     try:
-        kernels = compile_all(args.out, args.arch or ARCHS, args.dtype or tuple(DTYPES), args.jobs)
-    except FileExistsError:
-        print(f"error: {args.out} exists already: give another name to --out", file=sys.stderr)
+        kernels = compile_all(args.out, archs, dtypes, args.jobs)
+    except OSError as error:
+        place = error.filename or args.out
+        print(f"error: {place}: {error.strerror or error}: give another place to --out", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
     spilling = [kernel.file for kernel in kernels if kernel.spills]
     print(f"{len(kernels)} kernels in {args.out}, {len(spilling)} of them spill registers")
     return 1 if spilling else 0

@@ -38,7 +38,8 @@ Grid = tuple[Extent, Extent, Extent]
 """Extents of x, y and z."""
 
 WARP = 32
-_REGISTERS = 65536
+REGISTERS = 65536
+"""32-bit registers of an SM."""
 _MOST_REGISTERS = 255
 
 
@@ -73,7 +74,7 @@ class Launch:
         All the registers that an SM has for one program: left to itself, ptxas spills
         a few of them to fit one program more.
         """
-        return {"num_warps": self.warps, "maxnreg": min(_MOST_REGISTERS, _REGISTERS // (self.warps * WARP))}
+        return {"num_warps": self.warps, "maxnreg": min(_MOST_REGISTERS, REGISTERS // (self.warps * WARP))}
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,12 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """Name of its first kernel, with ``_aligned`` where it is."""
-        return self.launches[0].name + ("_aligned" if self.aligned else "")
+        """Name of its first kernel."""
+        return self.kernel_name(self.launches[0])
+
+    def kernel_name(self, launch: Launch) -> str:
+        """Name of one of its launches as it is compiled, with ``_aligned`` where that is assumed."""
+        return launch.name + ("_aligned" if self.aligned else "")
 
     def serves(self, layout: str, sizes: Mapping[str, int], aligned: bool) -> bool:
         """Whether this plan runs the op on these sizes; ``aligned``: whether all pointers are."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-REGISTERS = 65536
+from .launch import REGISTERS, WARP
+
 _REGISTER_UNIT = 256
 
 
@@ -52,7 +53,7 @@ def occupancy(arch: int, warps: int, registers: int, shared_bytes: int) -> float
         KeyError: the architecture is not in the table.
     """
     sm = SMS[arch]
-    warp_registers = -(-registers * 32 // _REGISTER_UNIT) * _REGISTER_UNIT
+    warp_registers = -(-registers * WARP // _REGISTER_UNIT) * _REGISTER_UNIT
     by_registers = REGISTERS // warp_registers // warps if registers else sm.blocks
     shared = -(-shared_bytes // sm.shared_unit) * sm.shared_unit + sm.reserved_bytes
     by_shared = sm.shared_kib * 1024 // shared if shared else sm.blocks

@@ -7,6 +7,7 @@ environment before the first call they run in Triton's interpreter on CPU tensor
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,9 @@ from .launch import ALIGNMENT, LINEAR, NCHW, NHWC, OpLaunches, Plan, all_sizes, 
 from .philox_normal import launches as _philox_normal
 from .posterior_sample import launches as _posterior_sample
 from .posterior_sample import spec as _posterior_sample_spec
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+"""What the kernels read and write; they compute in float32."""
 
 
 def adagn(
@@ -82,10 +86,12 @@ def seeded_posterior_sample(
     """`posterior_sample` with the noise ``philox_normal(seed, stream, x_t.shape[1:])``, which is never in memory.
 
     Raises:
-        ValueError: shapes differ, squash is unknown, or seed is not [N, 1].
+        ValueError: shapes differ, squash is unknown, seed is not int64 [N, 1], or stream not 0..2**32-1.
     """
     _posterior_sample_spec.check(x0_raw, x_t, x_t, squash)
-    _check_seed(seed, "PosteriorSample")
+    _check_noise("PosteriorSample", seed, stream)
+    if seed.shape[0] != x0_raw.shape[0]:
+        raise ValueError(f"PosteriorSample: {seed.shape[0]} seeds for {x0_raw.shape[0]} samples")
     x0_raw, layout = dense(x0_raw)
     x_t = x_t.float().contiguous(memory_format=_memory_format(layout))
     x_prev = torch.empty_like(x_t)
@@ -101,9 +107,9 @@ def philox_normal(
     """PhiloxNormal, as `philox_normal.spec.reference`, within 2 ulp of it in float32.
 
     Raises:
-        ValueError: seed is not [N, 1].
+        ValueError: seed is not int64 [N, 1], stream not 0..2**32-1, or dtype none of `DTYPES`.
     """
-    _check_seed(seed, "PhiloxNormal")
+    _check_noise("PhiloxNormal", seed, stream)
     noise = torch.empty((seed.shape[0], *shape), dtype=dtype, device=seed.device)
     tensors = {"seed": seed.contiguous(), "noise": noise}
     run(_philox_normal.LAUNCHES, LINEAR, tensors, _philox_normal.sizes(seed.shape[0], stream, shape))
@@ -114,8 +120,10 @@ def run(op: OpLaunches, layout: str, tensors: Mapping[str, torch.Tensor], sizes:
     """Launches an op's kernels; outputs are among the tensors. Nothing runs where there is nothing to compute.
 
     Raises:
-        ValueError: no plan serves the sizes.
+        ValueError: no plan serves the sizes; tensors are of another type than the kernels
+            take, on several devices, or where no kernel runs.
     """
+    _check_tensors(op, tensors)
     if all(tensor.numel() for tensor in tensors.values()):
         aligned = all(tensor.data_ptr() % ALIGNMENT == 0 for tensor in tensors.values())
         run_plan(op, op.choose(layout, sizes, aligned), tensors, sizes)
@@ -131,11 +139,12 @@ def run_plan(op: OpLaunches, plan: Plan, tensors: Mapping[str, torch.Tensor], si
     }
     arguments: dict[str, Any] = {**every, **tensors, **temporaries}
     kernels = importlib.import_module(f".{op.folder}.tl_kernel", __package__)
-    for launch in plan.launches:
-        grid = tuple(evaluate(extent, every) for extent in launch.grid)
-        getattr(kernels, launch.kernel)[grid](
-            *(arguments[name] for name in launch.arguments), **launch.constexprs, **launch.options
-        )
+    with torch.cuda.device_of(next(iter(tensors.values()))):  # type: ignore[no-untyped-call]
+        for launch in plan.launches:
+            grid = tuple(evaluate(extent, every) for extent in launch.grid)
+            getattr(kernels, launch.kernel)[grid](
+                *(arguments[name] for name in launch.arguments), **launch.constexprs, **launch.options
+            )
 
 
 def dense(x: torch.Tensor) -> tuple[torch.Tensor, str]:
@@ -151,6 +160,22 @@ def _memory_format(layout: str) -> torch.memory_format:
     return torch.channels_last if layout == NHWC else torch.contiguous_format
 
 
-def _check_seed(seed: torch.Tensor, op: str) -> None:
+def _check_noise(op: str, seed: torch.Tensor, stream: int) -> None:
     if seed.dim() != 2 or seed.shape[1] != 1 or seed.dtype != torch.int64:
         raise ValueError(f"{op}: seed is {seed.dtype} {list(seed.shape)}, it must be int64 [N, 1]")
+    if not 0 <= stream < 2**32:
+        raise ValueError(f"{op}: stream is {stream}, it must be 0..{2**32 - 1}")
+
+
+def _check_tensors(op: OpLaunches, tensors: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if op.tensors[name] == "T" and tensor.dtype not in DTYPES:
+            raise ValueError(f"{op.op}: {name} is {tensor.dtype}, it must be float32, float16 or bfloat16")
+    devices = {tensor.device for tensor in tensors.values()}
+    if len(devices) > 1:
+        raise ValueError(f"{op.op}: tensors are on {', '.join(sorted(map(str, devices)))}, they must be on one device")
+    if devices == {torch.device("cpu")} and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError(
+            f"{op.op}: tensors are on the CPU, where Triton-language kernels run only interpreted: "
+            "move them to a GPU, or set TRITON_INTERPRET=1 before the first call"
+        )

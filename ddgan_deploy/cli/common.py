@@ -70,8 +70,9 @@ def steps_argument(text: str) -> int:
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """What every command has that runs an artifact: --engine, --portable, --threads."""
-    parser.add_argument("--engine", default="auto", help="runtime (default: auto, the fastest)")
-    parser.add_argument(
+    engine = parser.add_mutually_exclusive_group()
+    engine.add_argument("--engine", default="auto", help="runtime (default: auto, the fastest)")
+    engine.add_argument(
         "--portable",
         action="store_const",
         dest="engine",

@@ -13,7 +13,7 @@ _ONE: Extent = ()
 _FUSED = ("x", "scale", "shift", "channels", "pixels", "groups", "style_rows", "epsilon", "activation", "y")
 _STATS = ("x", "channels", "pixels", "groups", "chunks", "partials")
 _MOST_ELEMENTS = 4096 * 65535
-"""Elements of a group: offsets within it are int32, and its pieces, the smallest of 4096, lie along a grid's y."""
+"""Elements of a group: counts of them are int32, and its pieces, the smallest of 4096, lie along a grid's y."""
 _PARTIALS: dict[str, tuple[Extent, ...]] = {"partials": (("batch",), ("groups",), ("chunks",), (2,))}
 _APPLY = ("x", "partials", *_FUSED[1:6], "chunks", *_FUSED[6:])
 
@@ -85,8 +85,8 @@ def _split_nhwc(channels: int, exact: bool, chunk_pixels: int, most_chunks: int)
     constexprs["PIXELS"] = 4096 // (constexprs["GROUPS"] * channels)
     grid: Grid = (("batch", CeilDiv(("groups",), constexprs["GROUPS"])), ("chunks",), _ONE)
     if channels == _WIDEST:
-        # This tile goes over a group's channels in turns.
-        most = _MOST_ELEMENTS
+        # This tile goes over a group's channels in turns; elements of all chunks merged at a time stay below 2**31.
+        most = 2**14
     limits = {
         "group_channels": (least, most),
         "group_elements": (1, _MOST_ELEMENTS),

@@ -51,7 +51,7 @@ def _merged(partials, chunks, chunk_size, total, active):
     return mean, squares
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["epsilon"])
 def adagn_fused_nchw(
     x, scale, shift, channels, pixels, groups, style_rows, epsilon, activation, y,
     CHANNELS: tl.constexpr, PIXELS: tl.constexpr,
@@ -98,7 +98,7 @@ def adagn_stats_nchw(x, channels, pixels, groups, chunks, partials, CHUNK: tl.co
     tl.store(partial + 1, tl.sum(centred * centred))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["epsilon"])
 def adagn_apply_nchw(
     x, partials, scale, shift, channels, pixels, groups, chunks, style_rows, epsilon, activation, y,
     CHUNK: tl.constexpr, PIXELS: tl.constexpr,
@@ -152,14 +152,15 @@ def _to_lanes(groups, GROUPS: tl.constexpr, CHANNELS: tl.constexpr):
     return tl.reshape(tl.broadcast_to(groups[:, None], (GROUPS, CHANNELS)), (GROUPS * CHANNELS,))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["epsilon"])
 def adagn_fused_nhwc(
     x, scale, shift, channels, pixels, groups, style_rows, epsilon, activation, y,
     GROUPS: tl.constexpr, CHANNELS: tl.constexpr, EXACT: tl.constexpr, PIXELS: tl.constexpr,
 ):  # fmt: skip
     """One program a sample and GROUPS groups, which it holds as a tile [PIXELS, GROUPS * CHANNELS].
 
-    GROUPS * CHANNELS elements are at least 64 contiguous bytes a pixel.
+    GROUPS * CHANNELS elements are at least 64 bytes a pixel, contiguous but for what EXACT excludes: lanes
+    without a channel, where a group's channels are no power of two.
     """
     blocks = tl.cdiv(groups, GROUPS)
     program = tl.program_id(0)
@@ -169,7 +170,7 @@ def adagn_fused_nhwc(
     pixel = tl.arange(0, PIXELS)[:, None]
     inside = (pixel < pixels) & real[None, :]
     start = sample.to(tl.int64) * pixels * channels
-    offset = pixel * channels + channel[None, :]
+    offset = pixel.to(tl.int64) * channels + channel[None, :]
     value = tl.load(x + start + offset, mask=inside, other=0.0).to(tl.float32)
 
     count = group_channels * pixels
@@ -206,7 +207,9 @@ def adagn_stats_nhwc(
         for first in range(0, group_channels, CHANNELS):
             channel, real = _lanes(block, first, groups, group_channels, GROUPS, CHANNELS, EXACT)
             inside = (pixel < end) & real[None, :]
-            value = tl.load(x + start + pixel * channels + channel[None, :], mask=inside, other=0.0).to(tl.float32)
+            value = tl.load(x + start + pixel.to(tl.int64) * channels + channel[None, :], mask=inside, other=0.0).to(
+                tl.float32
+            )
             count = tile_pixels * tl.minimum(CHANNELS, group_channels - first)
             tile_mean = _group_sums(tl.sum(value, axis=0), GROUPS, CHANNELS) / count
             centred = tl.where(inside, value - _to_lanes(tile_mean, GROUPS, CHANNELS)[None, :], 0.0)
@@ -222,7 +225,7 @@ def adagn_stats_nhwc(
     tl.store(partial + 1, squares, mask=group < groups)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["epsilon"])
 def adagn_apply_nhwc(
     x, partials, scale, shift, channels, pixels, groups, chunk_pixels, chunks, style_rows, epsilon, activation, y,
     GROUPS: tl.constexpr, CHANNELS: tl.constexpr, EXACT: tl.constexpr, PIXELS: tl.constexpr,
@@ -249,7 +252,7 @@ def adagn_apply_nhwc(
         for first_pixel in range(chunk * chunk_pixels, end, PIXELS):
             pixel = first_pixel + tl.arange(0, PIXELS)[:, None]
             inside = (pixel < end) & real[None, :]
-            offset = pixel * channels + channel[None, :]
+            offset = pixel.to(tl.int64) * channels + channel[None, :]
             value = tl.load(x + start + offset, mask=inside, other=0.0).to(tl.float32)
             result = (value - mean[None, :]) * slope[None, :] + offset_y[None, :]
             tl.store(y + start + offset, _activated(result, activation).to(y.dtype.element_ty), mask=inside)

@@ -108,7 +108,7 @@ def normals(seed, stream, block):
     return tl.interleave(tl.interleave(n0, n2), tl.interleave(n1, n3))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["stream"])
 def philox_normal(seed, elements, stream, noise, BLOCKS: tl.constexpr):
     """One program a sample (y) and BLOCKS blocks of four elements (x)."""
     sample = tl.program_id(1)

@@ -29,7 +29,7 @@ def _draw(x0_raw, x_t, noise, coef_x0, coef_xt, sigma, squash):
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["coef_x0", "coef_xt", "sigma"])
 def posterior_sample(
     x0_raw, x_t, noise, elements, coef_x0, coef_xt, sigma, squash, x_prev, BLOCK: tl.constexpr
 ):  # fmt: skip
@@ -44,7 +44,7 @@ def posterior_sample(
     tl.store(x_prev + start + element, value, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["stream", "coef_x0", "coef_xt", "sigma"])
 def seeded_posterior_sample(
     x0_raw, x_t, seed, channels, pixels, stream, coef_x0, coef_xt, sigma, squash, x_prev,
     BLOCKS: tl.constexpr, CHANNELS_LAST: tl.constexpr,

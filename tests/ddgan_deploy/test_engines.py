@@ -51,6 +51,12 @@ def test_commands_take_portable(artifact, biggan, library, tmp_path, capsys):
     assert sample.main([str(artifact), "--seeds", "0", "--portable", "--out", str(tmp_path / "a.png")]) == 0
 
 
+def test_portable_and_an_engine_exclude_each_other(artifact, tmp_path, capsys):
+    arguments = [str(artifact), "--out", str(tmp_path / "a.png"), "--portable", "--engine", "onnxruntime"]
+    assert sample.main(arguments) == 2
+    assert "not allowed with argument --portable" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("content", "message"), [(None, "is not a file"), (b"not a library", "cannot load")])
 def test_a_wrong_library_is_one_clear_line(artifact, tmp_path, monkeypatch, capsys, content, message):
     library = tmp_path / "library.so"

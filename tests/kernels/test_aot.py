@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,14 @@ ARCHS = (75, 80, 86, 89, 90, 100, 120)
 FIELDS = {"op", "name", "arch", "dtype", "layout", "registers", "spills", "shared_bytes", "file"}
 
 
-def _aot(*arguments: object) -> subprocess.CompletedProcess[str]:
+def _environment() -> dict[str, str]:
     # Not interpreted, as the rest of the tests are.
-    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    return {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+
+
+def _aot(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ddgan_deploy.kernels.aot", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    return subprocess.run(command, env=_environment(), capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +55,7 @@ def _rows(folder: Path) -> list[dict[str, object]]:
 
 
 def test_every_kernel_is_there_for_every_architecture_and_type(compiled, narrow):
-    names = {launch.name + ("_aligned" if plan.aligned else "") for _, plan, launch in launches(ops.ALL)}
+    names = {plan.kernel_name(launch) for _, plan, launch in launches(ops.ALL)}
     for folder, archs, dtypes in ((compiled, set(ARCHS), ["float32"]), (narrow, {90}, ["float16", "bfloat16"])):
         rows = _rows(folder)
         found = [(row["name"], row["arch"], row["dtype"]) for row in rows]
@@ -74,7 +79,7 @@ def test_no_kernel_spills_and_every_one_fits(compiled, narrow):
 def test_ptx_takes_the_arguments_in_their_order(compiled, narrow):
     by_file = {}
     for op, plan, launch in launches(ops.ALL):
-        by_file[launch.name + ("_aligned" if plan.aligned else "")] = (op, launch)
+        by_file[plan.kernel_name(launch)] = (op, launch)
     for folder in (compiled, narrow):
         for row in _rows(folder):
             op, launch = by_file[row["name"]]
@@ -98,7 +103,7 @@ def test_the_index_names_every_kernel(compiled):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--arch", "90"), "exists already"),
+        (("--arch", "90"), "File exists: give another place"),
         (("--arch", "70"), "invalid choice: 70"),
         (("--dtype", "float64"), "invalid choice: 'float64'"),
         (("--jobs", "0"), "--jobs must be 1 or more"),
@@ -106,12 +111,75 @@ def test_the_index_names_every_kernel(compiled):
 )
 def test_wrong_input_is_refused(tmp_path, arguments, message):
     out = tmp_path / "kernels"
-    if "exists" in message:
+    if "File exists" in message:
         out.mkdir()
     done = _aot("--out", out, *arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert list(tmp_path.iterdir()) == ([out] if out.exists() else [])
+
+
+def test_an_unusable_place_is_one_line_and_nothing_is_left(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "kernels", Path("/proc/none/kernels")):
+        done = _aot("--out", place, "--arch", 90)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interruption_leaves_nothing(tmp_path, name):
+    command = [sys.executable, "-m", "ddgan_deploy.kernels.aot", "--out", str(tmp_path / "deep" / "kernels")]
+    process = subprocess.Popen([*command, "--jobs", "1"], env=_environment(), stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("deep/.kernels-*/*.cubin")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(getattr(signal, name))
+    assert process.wait(timeout=60) == 130
+    assert process.stderr.read() == "error: interrupted\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+# PyTorch's launcher compiles an int argument that happens to be 1 as a constant.
+ONES = """
+import importlib
+from triton._C.libtriton import ir
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from triton.compiler.compiler import make_backend
+from ddgan_deploy.kernels import ops
+from ddgan_deploy.kernels.aot import _type
+from ddgan_deploy.kernels.launch import launches
+
+target = GPUTarget("cuda", 90, 32)
+backend = make_backend(target)
+tried = 0
+for op, plan, launch in launches(ops.ALL):
+    kernel = getattr(importlib.import_module(f"ddgan_deploy.kernels.{op.folder}.tl_kernel"), launch.kernel)
+    for number, parameter in enumerate(kernel.params):
+        if parameter.name in op.tensors or parameter.is_constexpr or parameter.do_not_specialize:
+            continue
+        signature = {name: _type(op, name, "float16") for name in launch.arguments}
+        signature |= dict.fromkeys((*launch.constexprs, parameter.name), "constexpr")
+        constants = {(kernel.arg_names.index(name),): value for name, value in launch.constexprs.items()}
+        source = ASTSource(kernel, signature, {**constants, (number,): 1})
+        context = ir.context()
+        ir.load_dialects(context)
+        backend.load_dialects(context)
+        options = backend.parse_options(launch.options)
+        source.make_ir(
+            target, options, backend.get_codegen_implementation(options), backend.get_module_map(), context
+        )
+        tried += 1
+print(tried)
+"""
+
+
+def test_every_size_may_be_one():
+    done = subprocess.run([sys.executable, "-c", ONES], env=_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100
 
 
 @pytest.mark.parametrize(

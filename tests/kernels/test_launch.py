@@ -84,6 +84,13 @@ def test_plans_of_adagn(shape, groups, layout, aligned, expected):
     assert adagn.LAUNCHES.choose(layout, sizes, aligned).name == expected
 
 
+def test_one_name_is_one_kernel():
+    named = {}
+    for op, plan, launch in launches(ops.ALL):
+        kernel = (op.folder, launch.kernel, dict(launch.constexprs), launch.warps, plan.aligned and plan.multiples)
+        assert named.setdefault(plan.kernel_name(launch), kernel) == kernel
+
+
 def test_chunks_are_long_where_short_ones_were_many():
     for side, pixels in ((128, 256), (256, 1024)):
         sizes = adagn.sizes((1, 64, side, side), 1, 16, 1e-6, "silu")
@@ -97,6 +104,9 @@ def test_sizes_that_no_plan_serves_are_refused():
         ValueError, match=r"AdaGN: no Triton-language kernel serves layout nchw with .*pixels 1073741824"
     ):
         adagn.LAUNCHES.choose(NCHW, adagn.sizes((1, 4, 2**15, 2**15), 1, 1, 1e-6, "none"))
+    # The statistics merged at a time would count past 32 bits.
+    with pytest.raises(ValueError, match="layout nhwc with .*group_channels 16385"):
+        adagn.LAUNCHES.choose(NHWC, adagn.sizes((1, 16385, 16, 16), 1, 1, 1e-6, "none"))
     with pytest.raises(ValueError, match="batch 65536"):
         philox_normal.LAUNCHES.choose(LINEAR, philox_normal.sizes(65536, 0, (3, 8, 8)))
 

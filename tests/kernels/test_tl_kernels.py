@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ddgan_deploy.kernels import torch_launch
 from ddgan_deploy.kernels.adagn import launches as adagn_launches
+from ddgan_deploy.kernels.adagn import tl_kernel as kernels
 from ddgan_deploy.kernels.adagn.spec import reference
 from ddgan_deploy.kernels.launch import NHWC, Plan, all_sizes
 from ddgan_deploy.kernels.philox_normal.philox import normal
@@ -19,6 +20,7 @@ from tests.kernels import cases
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+SEED = torch.tensor([[7]])
 SPLIT = (35, 31)
 """Images whose groups of four channels are too large for one program, in either layout."""
 
@@ -241,12 +243,45 @@ def test_an_empty_batch_gives_an_empty_batch(device):
         (lambda x, s: torch_launch.adagn(x, s[:, 1:], s, 2), r"scale has shape \[2, 7\]"),
         (lambda x, s: torch_launch.posterior_sample(x, x, x[:1], 1.0, 1.0, 1.0), "one shape"),
         (lambda x, s: torch_launch.posterior_sample(x, x, x, 1.0, 1.0, 1.0, "relu"), "'relu'"),
+        (
+            lambda x, s: torch_launch.adagn(x.int(), s, s, 2),
+            "x is torch.int32, it must be float32, float16 or bfloat16",
+        ),
         (lambda x, s: torch_launch.philox_normal(s, 0, (3,)), r"it must be int64 \[N, 1\]"),
+        (lambda x, s: torch_launch.philox_normal(SEED, 2**32, (3,)), "stream is 4294967296, it must be 0..4294967295"),
+        (lambda x, s: torch_launch.philox_normal(SEED, -1, (3,)), "stream is -1"),
+        (lambda x, s: torch_launch.philox_normal(SEED, 0, (3,), torch.int32), "noise is torch.int32"),
+        (lambda x, s: torch_launch.seeded_posterior_sample(x, x, SEED, 0, 1.0, 1.0, 1.0), "1 seeds for 2 samples"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.zeros(2, 8, 4, 4), torch.zeros(2, 8))
+
+
+def test_cpu_tensors_need_the_interpreter(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(ValueError, match="or set TRITON_INTERPRET=1 before the first call"):
+        torch_launch.philox_normal(SEED, 0, (3,))
+
+
+def test_channels_last_offsets_may_pass_32_bits():
+    # One program of a huge sample, whose memory is reserved but hardly touched.
+    pixels, channels, group_channels = 17, 2**27, 32
+    x = torch.empty((1, pixels, 1, channels), dtype=torch.float16)
+    y, style = torch.empty_like(x), torch.empty((1, channels), dtype=torch.float16)
+    ours = 2 * group_channels
+    x[..., :ours] = torch.randn(1, pixels, 1, ours)
+    style[:, :ours] = 1
+    (plan,) = (
+        p for p in adagn_launches.LAUNCHES.plans if p.name == "adagn_fused_nhwc_groups2_channels32_exact0_pixels64"
+    )
+    sizes = adagn_launches.sizes((1, channels, pixels, 1), 1, channels // group_channels, 1e-6, "none")
+    (launch,) = plan.launches
+    tensors = {"x": x, "scale": style, "shift": style, "y": y}
+    kernels.adagn_fused_nhwc[(1,)](*({**sizes, **tensors}[name] for name in launch.arguments), **launch.constexprs)
+    expected = reference(x[..., :ours].permute(0, 3, 1, 2), style[:, :ours], style[:, :ours], 2)
+    torch.testing.assert_close(y[..., :ours].permute(0, 3, 1, 2), expected)
 
 
 def test_the_reference_and_the_kernels_agree_on_gradient_free_inputs(device):
