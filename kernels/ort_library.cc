@@ -35,11 +35,9 @@ class Domain {
     domain_.Add(new CudaPhiloxNormalOp(cuda_));
   }
 
-  // The one whose CUDA kernels are in this folder.
+  // The one whose CUDA kernels are in this folder. Not for two threads at once.
   static Domain& With(const std::string& cuda_kernels) {
-    static std::mutex mutex;
     static auto& domains = *new std::map<std::string, Domain>;
-    const std::lock_guard lock(mutex);
     return domains.try_emplace(cuda_kernels, cuda_kernels).first->second;
   }
 
@@ -67,7 +65,12 @@ RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
                          base->GetVersionString();
     return base->GetApi(1)->CreateStatus(ORT_FAIL, message.c_str());
   }
-  Ort::InitApi(api);
+  // Applications may open sessions in several threads.
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  // Other sessions may be running, and read it: written only where it is new.
+  static const OrtApi* initialized = nullptr;
+  if (initialized != api) Ort::InitApi(initialized = api);
   return ddgan::Guarded([&] {
     ddgan::SelectedKernels();  // a wrong DDGAN_ISA is told here
     ddgan::Domain& domain = ddgan::Domain::With(ddgan::CudaKernelsFolder(options));

@@ -71,7 +71,7 @@ class AdaGNOp : public OpBase<Op, Kernel> {
   void InferOutput(const Inference& inference) const {
     // Before ONNX Runtime has chosen among the ops of this name, any of them may be asked: the
     // answer cannot be this one's own type.
-    Shape x;
+    SymbolicShape x;
     ONNXTensorElementDataType type;
     if (inference.InputShape(0, &x, &type) && x.size() == 4) inference.SetOutput(x, type);
   }

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <filesystem>
 
 namespace ddgan {
 namespace {
@@ -25,15 +26,20 @@ const char* ElementName(ONNXTensorElementDataType type) {
 }  // namespace
 
 std::string CudaKernelsFolder(const OrtSessionOptions* options) {
+  // The linker knows the library by the path it was loaded from, relative or not: read once, before
+  // the process can have gone elsewhere.
+  static const std::filesystem::path beside = [] {
+    Dl_info library;
+    const bool found = dladdr(reinterpret_cast<const void*>(&CudaKernelsFolder), &library) != 0;
+    const std::filesystem::path path = found ? library.dli_fname : "";
+    return std::filesystem::absolute(path.parent_path() / "cuda_kernels");
+  }();
   const std::string entry =
       Ort::ConstSessionOptions(options).GetConfigEntryOrDefault("ddgan.cuda_kernels", "");
-  if (!entry.empty()) return entry;
+  if (!entry.empty()) return std::filesystem::absolute(entry).string();
   const char* const variable = std::getenv("DDGAN_CUDA_KERNELS");
-  if (variable != nullptr && *variable != '\0') return variable;
-  Dl_info library;
-  if (dladdr(reinterpret_cast<const void*>(&CudaKernelsFolder), &library) == 0)
-    return "cuda_kernels";
-  return (std::filesystem::path(library.dli_fname).parent_path() / "cuda_kernels").string();
+  if (variable != nullptr && *variable != '\0') return std::filesystem::absolute(variable).string();
+  return beside.string();
 }
 
 CudaScratch::CudaScratch(const Ort::KernelContext& context)

@@ -13,6 +13,7 @@ namespace ddgan {
 
 // The folder of compiled kernels for a session: what its config entry ddgan.cuda_kernels names, or
 // else the environment variable DDGAN_CUDA_KERNELS, or else cuda_kernels beside this library.
+// Absolute: kernels are read when they first run, wherever the process is by then.
 std::string CudaKernelsFolder(const OrtSessionOptions* options);
 
 // Scratch memory of one call, from the allocator and for the stream of the call's own tensors.

@@ -88,15 +88,25 @@ class Attributes {
   Ort::ConstKernelInfo info_;
 };
 
+// What a graph says of one extent: its value, or the name of all that equal it; or neither, where
+// the value is negative and the name empty.
+struct Dimension {
+  bool Known() const { return value >= 0 || !name.empty(); }
+
+  int64_t value = -1;
+  std::string name;
+};
+
+using SymbolicShape = std::vector<Dimension>;
+
 // What is known of a node's inputs when the graph is loaded.
 class Inference {
  public:
   explicit Inference(OrtShapeInferContext* context) : context_(context) {}
 
-  // False where the input has no shape; one of unknown rank may also look like a scalar's. An
-  // unknown extent is -1: a symbolic one has to be given so too, or ONNX Runtime drops the whole
-  // shape.
-  bool InputShape(size_t index, Shape* shape, ONNXTensorElementDataType* type = nullptr) const {
+  // False where the input has no shape; one of unknown rank may also look like a scalar's.
+  bool InputShape(size_t index, SymbolicShape* shape,
+                  ONNXTensorElementDataType* type = nullptr) const {
     OrtTensorTypeAndShapeInfo* info = nullptr;
     if (OrtStatusPtr status =
             Ort::GetApi().ShapeInferContext_GetInputTypeShape(context_, index, &info)) {
@@ -105,8 +115,14 @@ class Inference {
     }
     const Ort::ConstTensorTypeAndShapeInfo borrowed(info);
     if (type != nullptr) *type = borrowed.GetElementType();
-    *shape = borrowed.GetShape();
-    for (int64_t& extent : *shape) extent = std::max<int64_t>(extent, -1);
+    const Shape values = borrowed.GetShape();
+    std::vector<const char*> names(values.size());
+    borrowed.GetSymbolicDimensions(names.data(), names.size());
+    shape->assign(values.size(), {});
+    for (size_t i = 0; i < values.size(); ++i) {
+      (*shape)[i].value = values[i];
+      if (values[i] < 0 && names[i] != nullptr) (*shape)[i].name = names[i];
+    }
     return true;
   }
 
@@ -126,14 +142,25 @@ class Inference {
     return values;
   }
 
-  void SetOutput(const Shape& shape, ONNXTensorElementDataType type) const {
+  // False where nothing is said because nothing is known of an extent: ONNX Runtime would take it
+  // for the value -1, equal to every other such extent, and reuse one's memory for another.
+  bool SetOutput(const SymbolicShape& shape, ONNXTensorElementDataType type) const {
+    Shape values;
+    std::vector<const char*> names;
+    for (const Dimension& dimension : shape) {
+      if (!dimension.Known()) return false;
+      values.push_back(std::max<int64_t>(dimension.value, -1));
+      names.push_back(dimension.name.c_str());
+    }
     const OrtApi& api = Ort::GetApi();
     OrtTensorTypeAndShapeInfo* info = nullptr;
     Ort::ThrowOnError(api.CreateTensorTypeAndShapeInfo(&info));
     const Ort::TensorTypeAndShapeInfo owned(info);
     Ort::ThrowOnError(api.SetTensorElementType(info, type));
-    Ort::ThrowOnError(api.SetDimensions(info, shape.data(), shape.size()));
+    Ort::ThrowOnError(api.SetDimensions(info, values.data(), values.size()));
+    Ort::ThrowOnError(api.SetSymbolicDimensions(info, names.data(), names.size()));
     Ort::ThrowOnError(api.ShapeInferContext_SetOutputTypeShape(context_, 0, info));
+    return true;
   }
 
  private:

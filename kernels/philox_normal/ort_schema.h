@@ -48,9 +48,10 @@ class PhiloxNormalOp : public OpBase<Op, Kernel> {
                            ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) {}
 
   void InferOutput(const Inference& inference) const {
-    Shape seed, noise = inference.Integers("shape");
-    const bool known = inference.InputShape(0, &seed) && !seed.empty();
-    noise.insert(noise.begin(), known ? seed[0] : -1);
+    SymbolicShape seed;
+    if (!inference.InputShape(0, &seed) || seed.empty()) return;
+    SymbolicShape noise = {seed[0]};
+    for (const int64_t extent : inference.Integers("shape")) noise.push_back({extent, ""});
     inference.SetOutput(noise, this->GetOutputType(0));
   }
 };

@@ -41,10 +41,11 @@ class PosteriorSampleOp : public OpBase<Op, Kernel> {
             ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) {}
 
   void InferOutput(const Inference& inference) const {
-    Shape shape;
+    SymbolicShape shape;
     for (size_t input = 0; input < 3; ++input) {
-      if (inference.InputShape(input, &shape) && shape.size() == 4) {
-        return inference.SetOutput(shape, this->GetOutputType(0));
+      if (inference.InputShape(input, &shape) && shape.size() == 4 &&
+          inference.SetOutput(shape, this->GetOutputType(0))) {
+        return;
       }
     }
   }

@@ -40,11 +40,13 @@ from tests.kernels.cuda_probe import (
 )
 
 _RUN = """
-import json, sys
+import json, os, sys
 import numpy, onnxruntime
 
 library, folder, entry, runs = sys.argv[1:]
+start = os.getcwd()
 for case in json.loads(sys.stdin.read()):
+    os.chdir(start)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if entry:
@@ -54,6 +56,7 @@ for case in json.loads(sys.stdin.read()):
         session = onnxruntime.InferenceSession(folder + "/" + case, options, providers=["CPUExecutionProvider"])
         inputs = numpy.load(folder + "/" + case + ".npz")
         feeds = {name: onnxruntime.OrtValue.ortvalue_from_numpy(inputs[name]) for name in inputs.files}
+        os.chdir("/")  # a session does not mind where the process goes
         for _ in range(int(runs)):
             (output,) = session.run_with_ort_values(None, feeds)
         print(json.dumps({"shape": output.shape()}))
@@ -261,3 +264,14 @@ def test_where_the_kernels_are(runtime: Runtime, folder: Folder, tmp_path: Path)
         finally:
             named.unlink()
         assert "shape" in outcome
+
+
+@pytest.mark.parametrize("given", ["entry", "variable"])
+def test_a_relative_folder_is_that_of_when_the_session_opened(runtime: Runtime, folder: Folder, given: str) -> None:
+    relative = os.path.relpath(folder.path)
+    nodes = [adagn_case((2, 12, 8, 8, 3))] * 2
+    if given == "entry":
+        outcomes, _ = runtime(nodes, relative)
+    else:
+        outcomes, _ = runtime(nodes, DDGAN_CUDA_KERNELS=relative)
+    assert outcomes == [{"shape": [2, 12, 8, 8]}] * 2

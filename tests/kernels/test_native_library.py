@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -42,20 +44,71 @@ def test_the_kernel_runs_instead_of_the_function_body(library_alone, tmp_path, n
     assert [node.op_type for node in onnx.load(optimized).graph.node] == [name]
 
 
+def _state(value, shape):
+    """States an input's extents: numbers, names, or None."""
+    del value.type.tensor_type.shape.dim[:]
+    value.type.CopyFrom(helper.make_tensor_type_proto(value.type.tensor_type.elem_type, shape))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("name", ["AdaGN", "PosteriorSample", "PhiloxNormal"])
-def test_shapes_and_types_are_inferred(library_alone, name, dtype):
+@pytest.mark.parametrize(
+    ("stated", "inferred"),
+    [
+        (["batch", 12, 7, 5], ["batch", 12, 7, 5]),
+        ([2, 12, 7, 5], [2, 12, 7, 5]),
+        ([None, 12, 7, 5], []),  # of a shape that is not known whole, nothing
+    ],
+)
+def test_shapes_and_types_are_inferred(library_alone, name, dtype, stated, inferred):
     model = _cases(dtype)[name]
     for value in model.graph.input:
-        value.type.tensor_type.shape.dim[0].dim_param = "batch"
-        for dim, extent in zip(value.type.tensor_type.shape.dim[1:], X[1:], strict=False):
-            dim.dim_value = extent
-    if name == "PhiloxNormal":
-        model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
+        rank = len(value.type.tensor_type.shape.dim)
+        _state(value, [stated[0], 1] if name == "PhiloxNormal" else stated[:rank])
     (output,) = library_alone.session(model).get_outputs()
-    assert output.shape[1:] == [12, 7, 5]
-    assert not isinstance(output.shape[0], int) or output.shape[0] < 0
+    assert output.shape == inferred
     assert output.type == ("tensor(float16)" if (name, dtype) == ("AdaGN", "float16") else "tensor(float)")
+
+
+def test_names_of_extents_are_handed_on(library_alone):
+    model = _cases("float32")["AdaGN"]
+    _state(model.graph.input[0], ["n", 12, "h", "w"])
+    assert library_alone.session(model).get_outputs()[0].shape == ["n", 12, "h", "w"]
+
+    model = _cases("float32")["PosteriorSample"]
+    _state(model.graph.input[1], ["n", 3, "h", "w"])  # the first of which everything is known
+    assert library_alone.session(model).get_outputs()[0].shape == ["n", 3, "h", "w"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_unequal_extents_do_not_share_memory(library, named):
+    """Each of three outputs dies before the next, of another size, is made: ONNX Runtime may reuse memory."""
+    model = _cases("float32")["AdaGN"]
+    (node,) = model.graph.node
+    del model.graph.node[:], model.graph.input[:], model.graph.output[:]
+    style = np.random.default_rng(0).normal(size=(2, 1, 12)).astype(np.float32)
+    feeds = dict(zip(("scale", "shift"), style, strict=True))
+    for name in feeds:
+        model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 12]))
+    for i, shape in enumerate([(2, 12, 4, 4), (3, 12, 5, 5), (1, 12, 7, 3)]):
+        feeds[f"x{i}"] = np.random.default_rng(i).normal(size=shape).astype(np.float32)
+        extents = [f"n{i}", 12, f"h{i}", f"w{i}"] if named else [None, 12, None, None]
+        model.graph.input.append(helper.make_tensor_value_info(f"x{i}", TensorProto.FLOAT, extents))
+        each = model.graph.node.add()
+        each.CopyFrom(node)
+        each.input[0], each.output[0], each.name = f"x{i}", f"y{i}", f"node{i}"
+        model.graph.node.append(helper.make_node("ReduceSum", [f"y{i}"], [f"sum{i}"], keepdims=0))
+        model.graph.output.append(helper.make_tensor_value_info(f"sum{i}", TensorProto.FLOAT, []))
+
+    def outputs(options):
+        providers = ["CPUExecutionProvider"]
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
+        return session.run(None, feeds)
+
+    portable = outputs(onnxruntime.SessionOptions())
+    options = onnxruntime.SessionOptions()
+    options.register_custom_ops_library(str(library))
+    np.testing.assert_allclose(outputs(options), portable, rtol=1e-4, atol=1e-3)
 
 
 def test_an_input_of_unknown_rank(library_alone):
@@ -97,3 +150,17 @@ def test_two_sessions_share_the_library(library_alone):
     expected = first.run(None, seed)[0]
     del first
     np.testing.assert_array_equal(second.run(None, seed)[0], expected)
+
+
+def test_threads_register_at_once(library):
+    def opened(_):
+        options = onnxruntime.SessionOptions()
+        options.register_custom_ops_library(str(library))
+        model = _cases("float32")["PhiloxNormal"].SerializeToString()
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return session.run(None, {"seed": np.array([[7]])})[0]
+
+    with ThreadPoolExecutor(8) as pool:
+        first, *others = pool.map(opened, range(32))
+    for other in others:
+        np.testing.assert_array_equal(other, first)
