@@ -106,7 +106,7 @@ def measure(
     model = spec.model(
         [(onnx.helper.np_dtype_to_tensor_dtype(value.dtype), value.ndim) for value in inputs], **attributes
     )
-    calls = [bound(session(model, args.threads, library), inputs, output) for library in (args.library, None)]
+    calls = [bound(session(model, args.threads, library), inputs, output) for library in (args.native, None)]
     times = interleaved([*calls, copy_of(moved)], args.rounds)
     native, body = map(statistics.median, times[:2])
     # A limit: the best that was seen.
@@ -178,8 +178,8 @@ def main() -> None:
     parser.add_argument("--no-sampler", action="store_true", help="the ops alone")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    args.library = ort_library()
-    if args.library is None:
+    args.native = ort_library()
+    if args.native is None:
         raise SystemExit("error: the native library has not been built: see the notices of make setup")
     torch.set_num_threads(args.threads)
     ops = op_rows(args)

@@ -113,7 +113,7 @@ def compile_launch(op: OpLaunches, plan: Plan, launch: Launch, dtype: str, arch:
     signature = {name: _type(op, name, dtype) for name in launch.arguments}
     signature |= dict.fromkeys(launch.constexprs, "constexpr")
     constants = {(kernel.arg_names.index(name),): value for name, value in launch.constexprs.items()}
-    hinted = [name for name in launch.arguments if name in op.tensors or name in plan.multiples] if plan.aligned else []
+    hinted = [name for name in launch.arguments if plan.aligned and name in (*op.tensors, *plan.multiples)]
     hints = {(kernel.arg_names.index(name),): [["tt.divisibility", ALIGNMENT]] for name in hinted}
     source = ASTSource(kernel, signature, constants, hints)
     target = GPUTarget("cuda", arch, WARP)

@@ -85,9 +85,9 @@ class Plan:
         layout: memory layout of the image tensors.
         launches: in their order.
         fits: size -> (least, most) that this plan serves.
-        aligned: whether pointers must be multiples of `ALIGNMENT` bytes, and the sizes
-            in ``multiples`` of `ALIGNMENT`; the compiler is told so and widens accesses.
-        multiples: see ``aligned``.
+        multiples: sizes that must be multiples of `ALIGNMENT`. Where there are any the plan is
+            aligned: pointers must be multiples of as many bytes, and the compiler is told so
+            and widens accesses.
         derived: further sizes, by formulas of the op's own.
         temporaries: float32 tensors between the launches, name -> shape.
     """
@@ -95,10 +95,14 @@ class Plan:
     layout: str
     launches: tuple[Launch, ...]
     fits: Mapping[str, tuple[int, int]]
-    aligned: bool = False
     multiples: tuple[str, ...] = ()
     derived: Mapping[str, Extent] = field(default_factory=dict)
     temporaries: Mapping[str, tuple[Extent, ...]] = field(default_factory=dict)
+
+    @property
+    def aligned(self) -> bool:
+        """See ``multiples``."""
+        return bool(self.multiples)
 
     @property
     def name(self) -> str:

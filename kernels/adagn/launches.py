@@ -40,7 +40,7 @@ def _fused_nchw(channels: int, pixels: int, aligned: bool) -> Plan:
     constexprs = {"CHANNELS": channels, "PIXELS": pixels}
     launch = Launch("adagn_fused_nchw", _FUSED, constexprs, (("batch", "groups"), _ONE, _ONE), warps)
     fits = {"group_channels": (1, channels), "pixels": (1, pixels)}
-    return Plan(NCHW, (launch,), fits, aligned, ("pixels",) if aligned else ())
+    return Plan(NCHW, (launch,), fits, ("pixels",) if aligned else ())
 
 
 def _split_nchw(aligned: bool) -> Plan:
@@ -52,7 +52,6 @@ def _split_nchw(aligned: bool) -> Plan:
         NCHW,
         (stats, apply),
         {"group_elements": (1, _MOST_ELEMENTS)},
-        aligned,
         ("pixels",) if aligned else (),
         derived={"chunks": (CeilDiv(("group_elements",), chunk),)},
         temporaries=_PARTIALS,
@@ -77,7 +76,7 @@ def _fused_nhwc(channels: int, pixels: int, exact: bool) -> Plan:
     # Half as many elements a thread as below NCHW: each has an address of its own where groups are not exact.
     warps = lanes * pixels // (1024 if exact else 512)
     launch = Launch("adagn_fused_nhwc", _FUSED, {**constexprs, "PIXELS": pixels}, grid, warps)
-    return Plan(NHWC, (launch,), {"group_channels": fits, "pixels": (1, pixels)}, exact, ("channels",) if exact else ())
+    return Plan(NHWC, (launch,), {"group_channels": fits, "pixels": (1, pixels)}, ("channels",) if exact else ())
 
 
 def _split_nhwc(channels: int, exact: bool, chunk_pixels: int, most_chunks: int) -> Plan:
@@ -99,7 +98,6 @@ def _split_nhwc(channels: int, exact: bool, chunk_pixels: int, most_chunks: int)
             Launch("adagn_apply_nhwc", _with(_APPLY, "chunk_pixels"), constexprs, grid, 8),
         ),
         limits,
-        exact,
         ("channels",) if exact else (),
         derived={"chunk_pixels": (chunk_pixels,), "chunks": (CeilDiv(("pixels",), chunk_pixels),)},
         temporaries=_PARTIALS,

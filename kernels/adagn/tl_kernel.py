@@ -28,6 +28,26 @@ def _activated(value, activation):
 
 
 @triton.jit
+def _inverse_deviation(variance, epsilon):
+    return tl.rsqrt(variance + epsilon.to(tl.float32, bitcast=True))
+
+
+@triton.jit
+def _slope_and_shift(scale, shift, style, real, inverse):
+    """The style's two vectors in float32, the first times 1 / deviation; zero where a lane is not real."""
+    slope = tl.load(scale + style, mask=real, other=0.0).to(tl.float32) * inverse
+    return slope, tl.load(shift + style, mask=real, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _joined(mean, squares, done, part_mean, part_squares, count):
+    """Mean and sum of squared distances of ``done`` elements and ``count`` more (Chan et al.)."""
+    share = count.to(tl.float32) / (done + count)
+    gap = part_mean - mean
+    return mean + gap * share, squares + (part_squares + gap * gap * (share * done))
+
+
+@triton.jit
 def _merged(partials, chunks, chunk_size, total, active):
     """Mean and sum of squared distances from it, of chunks [chunks, 2] at each pointer of ``partials`` [G]."""
     mean = tl.zeros_like(active.to(tl.float32))
@@ -43,10 +63,7 @@ def _merged(partials, chunks, chunk_size, total, active):
         block_mean = tl.sum(size * means, axis=0) / count
         apart = tl.where(inside, means - block_mean[None, :], 0.0)
         block_squares = tl.sum(inner + size * apart * apart, axis=0)
-        share = count.to(tl.float32) / (done + count)
-        gap = block_mean - mean
-        mean += gap * share
-        squares += block_squares + gap * gap * (share * done)
+        mean, squares = _joined(mean, squares, done, block_mean, block_squares, count)
         done += count
     return mean, squares
 
@@ -71,12 +88,11 @@ def adagn_fused_nchw(
     count = group_channels * pixels
     mean = tl.sum(value) / count
     centred = tl.where(inside, value - mean, 0.0)
-    inverse = tl.rsqrt(tl.sum(centred * centred) / count + epsilon.to(tl.float32, bitcast=True))
+    inverse = _inverse_deviation(tl.sum(centred * centred) / count, epsilon)
 
     # Styles are read as vectors: as columns of the tile each thread would read its own copy.
     style = (sample % style_rows) * channels + group * group_channels + channel
-    slope = tl.load(scale + style, mask=real, other=0.0).to(tl.float32) * inverse
-    offset_y = tl.load(shift + style, mask=real, other=0.0).to(tl.float32)
+    slope, offset_y = _slope_and_shift(scale, shift, style, real, inverse)
     result = _activated(centred * slope[:, None] + offset_y[:, None], activation)
     tl.store(y + start + offset, result.to(y.dtype.element_ty), mask=inside)
 
@@ -111,7 +127,7 @@ def adagn_apply_nchw(
     group = sample.to(tl.int64) * groups + channel // group_channels
     only = tl.arange(0, 1)
     mean, squares = _merged(partials + 2 * (group * chunks + only), chunks, CHUNK, elements, only == 0)
-    inverse = tl.rsqrt(squares / elements + epsilon.to(tl.float32, bitcast=True))
+    inverse = _inverse_deviation(squares / elements, epsilon)
     style = (sample % style_rows) * channels + channel
     slope = tl.load(scale + style).to(tl.float32) * inverse
     offset_y = tl.load(shift + style).to(tl.float32)
@@ -177,11 +193,10 @@ def adagn_fused_nhwc(
     mean = _group_sums(tl.sum(value, axis=0), GROUPS, CHANNELS) / count
     centred = tl.where(inside, value - _to_lanes(mean, GROUPS, CHANNELS)[None, :], 0.0)
     variance = _group_sums(tl.sum(centred * centred, axis=0), GROUPS, CHANNELS) / count
-    inverse = _to_lanes(tl.rsqrt(variance + epsilon.to(tl.float32, bitcast=True)), GROUPS, CHANNELS)
+    inverse = _to_lanes(_inverse_deviation(variance, epsilon), GROUPS, CHANNELS)
 
     style = (sample % style_rows) * channels + channel
-    slope = tl.load(scale + style, mask=real, other=0.0).to(tl.float32) * inverse
-    offset_y = tl.load(shift + style, mask=real, other=0.0).to(tl.float32)
+    slope, offset_y = _slope_and_shift(scale, shift, style, real, inverse)
     result = _activated(centred * slope[None, :] + offset_y[None, :], activation)
     tl.store(y + start + offset, result.to(y.dtype.element_ty), mask=inside)
 
@@ -207,17 +222,13 @@ def adagn_stats_nhwc(
         for first in range(0, group_channels, CHANNELS):
             channel, real = _lanes(block, first, groups, group_channels, GROUPS, CHANNELS, EXACT)
             inside = (pixel < end) & real[None, :]
-            value = tl.load(x + start + pixel.to(tl.int64) * channels + channel[None, :], mask=inside, other=0.0).to(
-                tl.float32
-            )
+            offset = pixel.to(tl.int64) * channels + channel[None, :]
+            value = tl.load(x + start + offset, mask=inside, other=0.0).to(tl.float32)
             count = tile_pixels * tl.minimum(CHANNELS, group_channels - first)
             tile_mean = _group_sums(tl.sum(value, axis=0), GROUPS, CHANNELS) / count
             centred = tl.where(inside, value - _to_lanes(tile_mean, GROUPS, CHANNELS)[None, :], 0.0)
             tile_squares = _group_sums(tl.sum(centred * centred, axis=0), GROUPS, CHANNELS)
-            share = count.to(tl.float32) / (done + count)
-            gap = tile_mean - mean
-            mean += gap * share
-            squares += tile_squares + gap * gap * (share * done)
+            mean, squares = _joined(mean, squares, done, tile_mean, tile_squares, count)
             done += count
     group = block * GROUPS + tl.arange(0, GROUPS)
     partial = partials + 2 * ((sample.to(tl.int64) * groups + group) * chunks + chunk)
@@ -239,7 +250,7 @@ def adagn_apply_nhwc(
     partial = partials + 2 * (sample.to(tl.int64) * groups + group) * chunks
     mean, squares = _merged(partial, chunks, chunk_pixels * group_channels, pixels * group_channels, group < groups)
     variance = squares / (pixels * group_channels)
-    inverse = _to_lanes(tl.rsqrt(variance + epsilon.to(tl.float32, bitcast=True)), GROUPS, CHANNELS)
+    inverse = _to_lanes(_inverse_deviation(variance, epsilon), GROUPS, CHANNELS)
     mean = _to_lanes(mean, GROUPS, CHANNELS)
 
     start = sample.to(tl.int64) * pixels * channels
@@ -247,8 +258,7 @@ def adagn_apply_nhwc(
     for first in range(0, group_channels, CHANNELS):
         channel, real = _lanes(block, first, groups, group_channels, GROUPS, CHANNELS, EXACT)
         style = (sample % style_rows) * channels + channel
-        slope = tl.load(scale + style, mask=real, other=0.0).to(tl.float32) * inverse
-        offset_y = tl.load(shift + style, mask=real, other=0.0).to(tl.float32)
+        slope, offset_y = _slope_and_shift(scale, shift, style, real, inverse)
         for first_pixel in range(chunk * chunk_pixels, end, PIXELS):
             pixel = first_pixel + tl.arange(0, PIXELS)[:, None]
             inside = (pixel < end) & real[None, :]

@@ -24,7 +24,7 @@ def _plan(aligned: bool) -> Plan:
     grid: Grid = ((CeilDiv(("elements",), 4 * BLOCKS),), ("batch",), ())
     launch = Launch("philox_normal", ("seed", "elements", "stream", "noise"), {"BLOCKS": BLOCKS}, grid, 4)
     fits = {"elements": (1, MOST_ELEMENTS), "batch": (1, MOST_SAMPLES)}
-    return Plan(LINEAR, (launch,), fits, aligned, ("elements",) if aligned else ())
+    return Plan(LINEAR, (launch,), fits, ("elements",) if aligned else ())
 
 
 LAUNCHES = OpLaunches(

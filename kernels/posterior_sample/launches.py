@@ -37,7 +37,7 @@ def _plan(aligned: bool) -> Plan:
     arguments = ("x0_raw", "x_t", "noise", "elements", *_COEFFICIENTS, "x_prev")
     grid: Grid = ((CeilDiv(("elements",), block),), ("batch",), ())
     launch = Launch("posterior_sample", arguments, {"BLOCK": block}, grid, 4)
-    return Plan(LINEAR, (launch,), _FITS, aligned, ("elements",) if aligned else ())
+    return Plan(LINEAR, (launch,), _FITS, ("elements",) if aligned else ())
 
 
 def _seeded_plan(layout: str, aligned: bool) -> Plan:
@@ -45,7 +45,7 @@ def _seeded_plan(layout: str, aligned: bool) -> Plan:
     constexprs = {"BLOCKS": BLOCKS, "CHANNELS_LAST": int(layout == NHWC)}
     grid: Grid = ((CeilDiv(("elements",), 4 * BLOCKS),), ("batch",), ())
     launch = Launch("seeded_posterior_sample", arguments, constexprs, grid, 4)
-    return Plan(layout, (launch,), _FITS, aligned, ("pixels",) if aligned else ())
+    return Plan(layout, (launch,), _FITS, ("pixels",) if aligned else ())
 
 
 _TENSORS = {"x0_raw": "T", "x_t": "float32", "x_prev": "float32"}

@@ -22,7 +22,7 @@ class Native:
     """
 
     def __init__(self, library: Path) -> None:
-        self.library = library
+        self._path = library
         self._options()
 
     def session(self, model: onnx.ModelProto | Path, threads: int = 2, **settings: object):
@@ -46,5 +46,5 @@ class Native:
         options.log_severity_level = 4
         # Every tensor its own allocation: a sanitizer sees what runs over its end.
         options.enable_cpu_mem_arena = False
-        options.register_custom_ops_library(str(self.library))
+        options.register_custom_ops_library(str(self._path))
         return options

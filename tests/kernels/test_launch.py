@@ -87,7 +87,7 @@ def test_plans_of_adagn(shape, groups, layout, aligned, expected):
 def test_one_name_is_one_kernel():
     named = {}
     for op, plan, launch in launches(ops.ALL):
-        kernel = (op.folder, launch.kernel, dict(launch.constexprs), launch.warps, plan.aligned and plan.multiples)
+        kernel = (op.folder, launch.kernel, dict(launch.constexprs), launch.warps, plan.multiples)
         assert named.setdefault(plan.kernel_name(launch), kernel) == kernel
 
 
@@ -130,7 +130,7 @@ def test_floats_and_words_travel_as_int32():
 
 def test_launch_index():
     launch = Launch("k", ("x", "n", "y"), {"BLOCK": 4}, (("n",), (CeilDiv(("n",), 4),), ()), 2)
-    plan = Plan(NCHW, (launch,), {"n": (1, 9)}, True, ("n",), derived={"m": (2,)}, temporaries={"t": (("n",), (2,))})
+    plan = Plan(NCHW, (launch,), {"n": (1, 9)}, ("n",), derived={"m": (2,)}, temporaries={"t": (("n",), (2,))})
     op = OpLaunches("Op", "op", {"x": "T", "y": "T", "t": "float32"}, (plan,))
 
     class Task:

@@ -36,6 +36,12 @@ def _adagn_inputs(shape, dtype, layout, device, style_rows=None, offset=0.0):
     return x, scale.to(device, DTYPES[dtype]), shift.to(device, DTYPES[dtype])
 
 
+def _style_each(inputs, batch):
+    """The inputs with a style for every sample."""
+    x, scale, shift = inputs
+    return x, scale.expand(batch, -1), shift.expand(batch, -1)
+
+
 def _check_adagn(shape, inputs, activation, y):
     x = inputs[0]
     assert y.dtype == x.dtype and y.shape == x.shape and y.stride() == x.stride()
@@ -97,13 +103,7 @@ def test_adagn_of_any_shape(data):
     shape = (n, groups * group_channels, h, w, groups)
     inputs = _adagn_inputs(shape, dtype, layout, "cpu", data.draw(st.sampled_from([None, 1]), "style rows"))
     y = torch_launch.adagn(*inputs, groups, 1e-6, "silu")
-    _check_adagn(shape, torch_launch_inputs(inputs, n), "silu", y)
-
-
-def torch_launch_inputs(inputs, batch):
-    """The inputs with a style for every sample."""
-    x, scale, shift = inputs
-    return x, scale.expand(batch, -1), shift.expand(batch, -1)
+    _check_adagn(shape, _style_each(inputs, n), "silu", y)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -151,9 +151,10 @@ def test_many_chunks_of_different_means_are_merged(layout, shape, device):
     x, scale, shift = _adagn_inputs(shape, "float32", layout, device)
     # A slope down the image: most of the variance is between the chunks.
     x = (0.1 * x + torch.linspace(-3, 5, shape[2], device=device)[:, None]).contiguous(memory_format=LAYOUTS[layout])
-    plan = adagn_launches.LAUNCHES.choose(layout, adagn_launches.sizes(x.shape, 1, shape[-1], 1e-6, "none"))
-    every = all_sizes(plan, adagn_launches.sizes(x.shape, 1, shape[-1], 1e-6, "none"))
-    assert every["chunks"] > 64, "more than are merged at a time"
+    sizes = adagn_launches.sizes(x.shape, 1, shape[-1], 1e-6, "none")
+    assert all_sizes(adagn_launches.LAUNCHES.choose(layout, sizes), sizes)["chunks"] > 64, (
+        "more than are merged at a time"
+    )
     _check_adagn(shape, (x, scale, shift), "none", torch_launch.adagn(x, scale, shift, shape[-1]))
 
 
