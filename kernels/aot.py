@@ -38,7 +38,7 @@ except ModuleNotFoundError:
     print("error: Triton is not installed: pip install 'ddgan-deploy[kernels]'", file=sys.stderr)
     sys.exit(2)
 
-from .launch import ALIGNMENT, WARP, Launch, OpLaunches, Plan
+from .launch import ALIGNMENT, WARP, Launch, OpLaunches, Plan, launches
 from .launch_index import launch_index
 from .occupancy import SMS, occupancy
 from .ops import ALL
@@ -162,12 +162,7 @@ def _usage(cubin: Path) -> tuple[int, int]:
 def tasks(dtypes: Sequence[str], archs: Sequence[int]) -> list[Task]:
     """Every launch of every op, by dtype and architecture."""
     return [
-        Task(op, plan, launch, dtype, arch)
-        for arch in archs
-        for dtype in dtypes
-        for op in ALL
-        for plan in op.plans
-        for launch in plan.launches
+        Task(op, plan, launch, dtype, arch) for arch in archs for dtype in dtypes for op, plan, launch in launches(ALL)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from onnx import TensorProto, helper
 
 from ddgan_deploy.kernels import ops
 from ddgan_deploy.kernels.adagn import launches as adagn
-from ddgan_deploy.kernels.launch import ALIGNMENT, LINEAR, NCHW, Launch, OpLaunches, Plan, all_sizes, evaluate
+from ddgan_deploy.kernels.launch import ALIGNMENT, LINEAR, NCHW, Launch, OpLaunches, Plan, all_sizes, evaluate, launches
 from ddgan_deploy.kernels.launch_index import launch_index
 from ddgan_deploy.kernels.philox_normal import launches as philox_normal
 from ddgan_deploy.kernels.posterior_sample import launches as posterior_sample
@@ -71,16 +72,13 @@ class Folder:
     shared: dict[str, int] = field(default_factory=dict)
 
     def write(self, archs: Sequence[int], dtypes: Sequence[str] = DTYPES) -> Folder:
-        items = [
-            (SimpleNamespace(op=op, plan=plan, launch=launch, dtype=dtype, arch=arch), None)
+        tasks = [
+            SimpleNamespace(op=op, plan=plan, launch=launch, dtype=dtype, arch=arch)
             for arch in archs
             for dtype in dtypes
-            for op in ops.ALL
-            for plan in op.plans
-            for launch in plan.launches
+            for op, plan, launch in launches(ops.ALL)
         ]
-        compiled = [(task, self._compile(task)) for task, _ in items]
-        (self.path / "launches.txt").write_text(launch_index(compiled))
+        (self.path / "launches.txt").write_text(launch_index((task, self._compile(task)) for task in tasks))
         return self
 
     def _compile(self, task: Any) -> SimpleNamespace:
@@ -92,7 +90,7 @@ class Folder:
 
     @staticmethod
     def file(plan: Plan, launch: Launch, dtype: str, arch: int) -> str:
-        return f"{launch.name}{'_aligned' * plan.aligned}.{dtype}.sm{arch}.cubin"
+        return f"{plan.kernel_name(launch)}.{dtype}.sm{arch}.cubin"
 
 
 @dataclass(frozen=True)
@@ -144,9 +142,7 @@ def expected(folder: Folder, calls: Sequence[Call], arch: int = 80) -> Iterator[
         sizes = all_sizes(plan, call.sizes)
         arguments = {**sizes, **call.tensors}
         for name, shape in plan.temporaries.items():
-            elements = 1
-            for extent in shape:
-                elements *= evaluate(extent, sizes)
+            elements = math.prod(evaluate(extent, sizes) for extent in shape)
             yield {"call": "allocate", "bytes": 4 * elements, "pointer": pointer}
             arguments[name] = pointer
             pointer += 4096

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ddgan_deploy.kernels.launch import LINEAR, NCHW, NHWC
+from tests.kernels.cases import ADAGN_LARGE, ADAGN_SHAPES
 from tests.kernels.cuda_probe import (
     DTYPES,
     FLAGS,
@@ -61,13 +62,8 @@ def check(probe: Probe, folder: Folder, calls: Sequence[Call]) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_launches_as_python_does(probe: Probe, folder: Folder, dtype: str, offset: int) -> None:
     shapes = [
-        (1, 128, 32, 32, 32),
-        (5, 64, 16, 16, 16),
-        (2, 12, 7, 5, 3),
-        (1, 8, 1, 1, 2),
-        (5, 12, 1, 1, 3),
-        (1, 16, 3, 64, 4),
-        (1, 64, 256, 256, 16),
+        *ADAGN_SHAPES,
+        ADAGN_LARGE,
         (3, 96, 64, 64, 2),
         (2, 40, 33, 65, 1),
         (1, 2, 2**14, 2**14, 2),
