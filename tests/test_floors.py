@@ -52,5 +52,11 @@ def _rooms(runtime: str) -> set[str]:
 def test_runtimes_stay_in_their_rooms():
     ops = ("adagn", "philox_normal", "posterior_sample")
     assert _rooms("triton") == {"kernels/aot.py", *(f"kernels/{op}/tl_kernel.py" for op in ops)}
-    for runtime in RUNTIMES - {"triton"}:
+    assert _rooms("tensorrt") <= {
+        "export/tensorrt_engine.py",
+        "ddgan_deploy/engines/tensorrt.py",
+        "kernels/trt_launch.py",
+        *(f"kernels/{op}/trt_plugin.py" for op in ops),
+    }
+    for runtime in RUNTIMES - {"triton", "tensorrt"}:
         assert not _rooms(runtime), runtime
