@@ -153,13 +153,15 @@ class OpLaunches:
 
 
 def evaluate(extent: Extent, sizes: Mapping[str, Any]) -> Any:
-    """An extent's value, from integers or any type with +, * and //."""
+    """An extent's value, from integers or any type with +, * and // by an integer on its right."""
     product: Any = 1
     for factor in extent:
+        value: Any
         if isinstance(factor, CeilDiv):
-            product = product * ((evaluate(factor.sizes, sizes) + (factor.by - 1)) // factor.by)
+            value = (evaluate(factor.sizes, sizes) + (factor.by - 1)) // factor.by
         else:
-            product = product * (factor if isinstance(factor, int) else sizes[factor])
+            value = factor if isinstance(factor, int) else sizes[factor]
+        product = product * value if isinstance(value, int) else value * product
     return product
 
 

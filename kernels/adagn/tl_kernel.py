@@ -5,9 +5,11 @@ What each moves, with b bytes an element of x (scale and shift are negligible):
     adagn_fused_*                 2 b N C H W   x read once, y written once; x stays in registers
     adagn_stats_*, adagn_apply_*  3 b N C H W   x read twice; the second time mostly from the L2 cache
 
-Statistics are two-pass (the mean, then squared distances from it) within a program.
+Statistics are two-pass (the mean, then squared distances from it) within a tile.
 Partial statistics of a large group are merged in a fixed order by Chan, Golub &
-LeVeque's formula (1979), without atomics: equal inputs give equal bits.
+LeVeque's formula (1979), without atomics: equal inputs give equal bits. A chunk is
+``chunk_pixels`` pixels of all the group's channels, whatever the memory layout, so that
+one layout's partial statistics [N, groups, chunks, 2] serve the other too.
 
 Floats arrive as their bits in an int32. A style of one row serves every sample:
 its row is ``sample % style_rows``.
@@ -98,26 +100,35 @@ def adagn_fused_nchw(
 
 
 @triton.jit
-def adagn_stats_nchw(x, channels, pixels, groups, chunks, partials, CHUNK: tl.constexpr):
-    """Partial statistics: one program a (sample, group) and CHUNK elements, contiguous in memory."""
-    program = tl.program_id(0)
-    chunk = tl.program_id(1)
-    elements = (channels // groups) * pixels
-    element = chunk * CHUNK + tl.arange(0, CHUNK)
-    inside = element < elements
-    start = program.to(tl.int64) * elements
-    value = tl.load(x + start + element, mask=inside, other=0.0).to(tl.float32)
-    mean = tl.sum(value) / tl.minimum(CHUNK, elements - chunk * CHUNK)
-    centred = tl.where(inside, value - mean, 0.0)
+def adagn_stats_nchw(
+    x, channels, pixels, groups, chunks, partials, CHANNELS: tl.constexpr, PIXELS: tl.constexpr
+):  # fmt: skip
+    """Partial statistics: one program a (sample, group) and PIXELS pixels, the chunk; CHANNELS at a time."""
+    program, chunk = tl.program_id(0), tl.program_id(1)
+    group_channels = channels // groups
+    start = program.to(tl.int64) * (group_channels * pixels)
+    pixel = chunk * PIXELS + tl.arange(0, PIXELS)[None, :]
+    tile_pixels = tl.minimum(PIXELS, pixels - chunk * PIXELS)
+    mean, squares = 0.0, 0.0
+    done = 0
+    for first in range(0, group_channels, CHANNELS):
+        channel = first + tl.arange(0, CHANNELS)[:, None]
+        inside = (channel < group_channels) & (pixel < pixels)
+        value = tl.load(x + start + channel * pixels + pixel, mask=inside, other=0.0).to(tl.float32)
+        count = tile_pixels * tl.minimum(CHANNELS, group_channels - first)
+        tile_mean = tl.sum(value) / count
+        centred = tl.where(inside, value - tile_mean, 0.0)
+        mean, squares = _joined(mean, squares, done, tile_mean, tl.sum(centred * centred), count)
+        done += count
     partial = partials + 2 * (program.to(tl.int64) * chunks + chunk)
     tl.store(partial, mean)
-    tl.store(partial + 1, tl.sum(centred * centred))
+    tl.store(partial + 1, squares)
 
 
 @triton.jit(do_not_specialize=["epsilon"])
 def adagn_apply_nchw(
-    x, partials, scale, shift, channels, pixels, groups, chunks, style_rows, epsilon, activation, y,
-    CHUNK: tl.constexpr, PIXELS: tl.constexpr,
+    x, partials, scale, shift, channels, pixels, groups, chunk_pixels, chunks, style_rows, epsilon, activation, y,
+    PIXELS: tl.constexpr,
 ):  # fmt: skip
     """One program a (sample, channel) and PIXELS pixels; merges its group's partial statistics."""
     program = tl.program_id(0)
@@ -126,7 +137,8 @@ def adagn_apply_nchw(
     elements = group_channels * pixels
     group = sample.to(tl.int64) * groups + channel // group_channels
     only = tl.arange(0, 1)
-    mean, squares = _merged(partials + 2 * (group * chunks + only), chunks, CHUNK, elements, only == 0)
+    partial = partials + 2 * (group * chunks + only)
+    mean, squares = _merged(partial, chunks, chunk_pixels * group_channels, elements, only == 0)
     inverse = _inverse_deviation(squares / elements, epsilon)
     style = (sample % style_rows) * channels + channel
     slope = tl.load(scale + style).to(tl.float32) * inverse

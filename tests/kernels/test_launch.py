@@ -71,7 +71,7 @@ def test_inputs_come_before_sizes_and_these_before_outputs(op):
         ((1, 256, 16, 16), 32, NHWC, True, "adagn_fused_nhwc_groups4_channels8_exact1_pixels256_aligned"),
         ((1, 384, 32, 32), 32, NHWC, True, "adagn_stats_nhwc_groups4_channels16_exact0_pixels64"),
         # CelebA-HQ 256
-        ((1, 64, 256, 256), 16, NCHW, True, "adagn_stats_nchw_chunk8192_aligned"),
+        ((1, 64, 256, 256), 16, NCHW, True, "adagn_stats_nchw_channels4_pixels1024_aligned"),
         ((1, 64, 64, 64), 16, NCHW, True, "adagn_fused_nchw_channels4_pixels4096_aligned"),
         ((1, 64, 256, 256), 16, NHWC, True, "adagn_stats_nhwc_groups8_channels4_exact1_pixels128_aligned"),
         # odd ones

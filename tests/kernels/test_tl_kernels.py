@@ -14,7 +14,7 @@ from ddgan_deploy.kernels import torch_launch
 from ddgan_deploy.kernels.adagn import launches as adagn_launches
 from ddgan_deploy.kernels.adagn import tl_kernel as kernels
 from ddgan_deploy.kernels.adagn.spec import reference
-from ddgan_deploy.kernels.launch import NHWC, Plan, all_sizes
+from ddgan_deploy.kernels.launch import NHWC, Plan, all_sizes, evaluate
 from ddgan_deploy.kernels.philox_normal.philox import normal
 from tests.kernels import cases
 
@@ -156,6 +156,34 @@ def test_many_chunks_of_different_means_are_merged(layout, shape, device):
         "more than are merged at a time"
     )
     _check_adagn(shape, (x, scale, shift), "none", torch_launch.adagn(x, scale, shift, shape[-1]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(("ours", "other"), [("nchw", "nhwc"), ("nhwc", "nchw")])
+@pytest.mark.parametrize("shape", [(1, 16, 32, 48, 4), (5, 12, 35, 31, 3), (2, 41, 17, 16, 1), (1, 1, 129, 128, 1)])
+def test_partial_statistics_of_one_layout_serve_the_other(shape, ours, other, dtype, device):
+    inputs = _adagn_inputs(shape, dtype, ours, device)
+    x, scale, shift = inputs
+    sizes = adagn_launches.sizes(x.shape, scale.shape[0], shape[-1], 1e-6, "silu")
+    first, second = (adagn_launches.SPLIT.choose(layout, sizes) for layout in (ours, other))
+    every = all_sizes(first, sizes)
+    assert every == all_sizes(second, sizes) and every["chunks"] > 1
+    assert every["chunk_pixels"] == adagn_launches.chunk_pixels(sizes["pixels"])
+    partials_shape = adagn_launches.partials_shape(shape[0], sizes["pixels"], shape[-1], every["chunk_pixels"])
+    partials = torch.full(partials_shape, torch.nan, device=device)
+    _launch(first.launches[0], {**every, "x": x, "partials": partials})
+    x = x.contiguous(memory_format=LAYOUTS[other])
+    y = torch.full_like(x, torch.nan)
+    tensors = {"x": x, "scale": scale, "shift": shift, "partials": partials, "y": y}
+    _launch(second.launches[1], {**every, **tensors})
+    _check_adagn(shape, (x, scale, shift), "silu", y)
+
+
+def _launch(launch, arguments):
+    grid = tuple(evaluate(extent, arguments) for extent in launch.grid)
+    getattr(kernels, launch.kernel)[grid](
+        *(arguments[name] for name in launch.arguments), **launch.constexprs, **launch.options
+    )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
