@@ -1,0 +1,360 @@
+"""The TensorRT plugins, called by TensorRT's own plugin objects: run interpreted, and compiled to PTX."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ddgan_deploy.kernels.adagn import launches as adagn
+from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
+from ddgan_deploy.kernels.launch import NCHW, NHWC
+from ddgan_deploy.kernels.philox_normal.philox import normal
+from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
+from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR
+from tests.kernels import cases
+from tests.kernels.trt_stub import Combination, Kernel, Node, Row, registered
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc"),
+    pytest.mark.skipif(
+        not any(importlib.util.find_spec(name) for name in ("tensorrt", "tensorrt_bindings")),
+        reason="needs TensorRT or its Python bindings",
+    ),
+]
+
+ROOT = Path(__file__).parents[2]
+BATCHES = [1, 2, 5]
+DTYPES = {"FLOAT": torch.float32, "HALF": torch.float16, "INT64": torch.int64}
+FORMATS = {
+    "LINEAR": torch.contiguous_format,
+    "HWC": torch.channels_last,
+    "HWC8": torch.channels_last,
+}
+EPSILON = 1e-6
+
+Shape = tuple[int, int, int, int]
+"""Channels, height, width, groups."""
+
+LINEAR32, LINEAR16 = ("FLOAT", "LINEAR"), ("HALF", "LINEAR")
+LAST32, LAST16 = ("FLOAT", "HWC"), ("HALF", "HWC8")
+PARTIALS = ("FLOAT", "LINEAR")
+
+FUSED: list[tuple[Shape, list[tuple[str, str]]]] = [
+    # What an image may be, where one launch serves it
+    ((128, 32, 32, 32), [LINEAR32, LINEAR16]),
+    ((64, 16, 16, 16), [LINEAR32, LINEAR16, LAST32, LAST16]),
+    # float16 channels-last would be padded to 16 channels
+    ((12, 7, 5, 3), [LINEAR32, LINEAR16, LAST32]),
+    ((8, 1, 1, 2), [LINEAR32, LINEAR16, LAST32, LAST16]),
+    ((16, 3, 64, 4), [LINEAR32, LINEAR16, LAST32, LAST16]),
+    ((40, 8, 8, 2), [LINEAR32, LINEAR16, LAST32, LAST16]),
+]
+SPLIT: list[tuple[Shape, int, list[tuple[str, str]]]] = [
+    ((16, 48, 48, 4), 1, [LINEAR32, LINEAR16, LAST32, LAST16]),
+    ((12, 35, 31, 3), 2, [LINEAR32, LINEAR16, LAST32]),
+    ((6, 17, 16, 1), 5, [LINEAR32, LINEAR16, LAST32]),
+    # More channels than a tile has
+    ((80, 23, 23, 2), 1, [LINEAR32, LINEAR16, LAST32, LAST16]),
+    # Long chunks
+    ((1, 136, 128, 1), 1, [LINEAR32, LINEAR16, LAST32]),
+]
+POSTERIOR_SHAPES = [shape[1:] for shape in cases.POSTERIOR_SHAPES]
+
+
+@pytest.fixture(scope="module")
+def trt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with registered(tmp_path_factory.mktemp("tensorrt")) as module:
+        yield module
+
+
+@pytest.fixture
+def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plugins whose PTX tells what the interpreter shall run."""
+    from ddgan_deploy.kernels import trt_launch
+
+    def binary(op: Any, plan: Any, launch: Any, dtype: str) -> Any:
+        told = {"folder": op.folder, "constexprs": dict(launch.constexprs)}
+        return trt_launch.Binary(launch.kernel, json.dumps(told), 0)
+
+    monkeypatch.setattr(trt_launch, "binary", binary)
+
+
+def combination(tensors: str, image: tuple[str, str]) -> Combination:
+    """A combination from its images' type and format.
+
+    Args:
+        tensors: a letter for each: i an image, t linear of the image's type, p partial statistics.
+    """
+    kinds = {"i": image, "t": (image[0], "LINEAR"), "p": PARTIALS}
+    return tuple(kinds[letter] for letter in tensors)
+
+
+def adagn_node(trt: Any, shape: Shape, batch: int, activation: str = "silu", rows: int | None = None) -> Node:
+    channels, height, width, groups = shape
+    style = ("float32", (rows or batch, channels))
+    attributes = {"groups": groups, "epsilon": EPSILON, "activation": activation}
+    inputs = [("float32", (batch, channels, height, width)), style, style]
+    return Node(trt, "AdaGN", attributes, inputs, (1, 2) if rows else ())
+
+
+def split_nodes(trt: Any, shape: Shape, batch: int, activation: str = "silu") -> tuple[Node, Node]:
+    channels, height, width, groups = shape
+    common = {"groups": groups, "chunk_pixels": adagn.chunk_pixels(height * width)}
+    image, style = ("float32", (batch, channels, height, width)), ("float32", (batch, channels))
+    stats = Node(trt, "AdaGNStats", common, [image])
+    attributes = {**common, "epsilon": EPSILON, "activation": activation}
+    return stats, Node(trt, "AdaGNApply", attributes, [image, ("float32", stats.output[1]), style, style])
+
+
+def posterior_node(trt: Any, shape: Sequence[int], batch: int, squash: str = "tanh") -> Node:
+    attributes = {**cases.POSTERIOR_COEFFICIENTS, "squash": squash}
+    return Node(trt, "PosteriorSample", attributes, [("float32", (batch, *shape))] * 3)
+
+
+def philox_node(trt: Any, shape: Sequence[int], batch: int, stream: int) -> Node:
+    return Node(trt, "PhiloxNormal", {"stream_number": stream, "shape": list(shape)}, [("int64", (batch, 1))])
+
+
+def run(node: Node, chosen: Combination, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+    """What the plugin's launch computes in the interpreter, with TensorRT's order of arguments."""
+    kernel = node.kernel(chosen)
+    prepared = [
+        value.to(DTYPES[kind]).contiguous(memory_format=FORMATS[form])
+        for value, (kind, form) in zip(inputs, chosen[:-1], strict=True)
+    ]
+    kind, form = chosen[-1]
+    output = torch.full(node.output[1], torch.nan, dtype=DTYPES[kind])
+    output = output.contiguous(memory_format=FORMATS[form])
+    told = json.loads(kernel.ptx)
+    function = getattr(importlib.import_module(f"ddgan_deploy.kernels.{told['folder']}.tl_kernel"), kernel.symbol)
+    function[kernel.grid](*prepared, *kernel.numbers, output, **told["constexprs"])
+    return output
+
+
+def adagn_inputs(shape: Shape, batch: int, dtype: str, rows: int | None = None) -> tuple[cases.AdaGNShape, list[Any]]:
+    full = (batch, *shape)
+    name = {"FLOAT": "float32", "HALF": "float16"}[dtype]
+    return full, [torch.from_numpy(value) for value in cases.adagn_inputs(full, name, rows)]
+
+
+def check_adagn(full: cases.AdaGNShape, inputs: list[torch.Tensor], activation: str, y: torch.Tensor) -> None:
+    error, torch_error = cases.adagn_errors(full, [v.numpy() for v in inputs], activation, y.numpy())
+    assert error <= cases.tolerance(torch_error, str(y.dtype).removeprefix("torch."))
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize(("shape", "images"), FUSED, ids=str)
+def test_adagn(trt: Any, interpreted: None, shape: Shape, images: list[tuple[str, str]], batch: int) -> None:
+    activation = ("silu", "none")[batch % 2]
+    node = adagn_node(trt, shape, batch, activation)
+    assert node.output == ("float", (batch, *shape[:3])) and node.symbolic == [True, False, False, False]
+    assert node.combinations() == [combination("itti", image) for image in images]
+    for each in node.combinations():
+        full, inputs = adagn_inputs(shape, batch, each[0][0])
+        check_adagn(full, inputs, activation, run(node, each, inputs))
+
+
+def test_one_style_serves_the_whole_batch(trt: Any, interpreted: None) -> None:
+    shape, batch = (12, 7, 5, 3), 5
+    node = adagn_node(trt, shape, batch, rows=1)
+    for each in node.combinations():
+        full, inputs = adagn_inputs(shape, batch, each[0][0], rows=1)
+        y = run(node, each, inputs)
+        x, scale, shift = inputs
+        check_adagn(full, [x, scale.expand(batch, -1), shift.expand(batch, -1)], "silu", y)
+
+
+@pytest.mark.parametrize(("shape", "batch", "images"), SPLIT, ids=str)
+def test_adagn_in_two(trt: Any, interpreted: None, shape: Shape, batch: int, images: list[tuple[str, str]]) -> None:
+    """Statistics of each format, applied to each of the same type, as TensorRT may choose."""
+    channels, height, width, groups = shape
+    stats, apply = split_nodes(trt, shape, batch)
+    chunks = -(-height * width // adagn.chunk_pixels(height * width))
+    assert chunks > 1
+    assert stats.output == ("float", (batch, groups, chunks, 2)) and stats.symbolic == [True, False, False, False]
+    assert apply.output == ("float", (batch, channels, height, width))
+    assert stats.combinations() == [combination("ip", image) for image in images]
+    assert apply.combinations() == [combination("iptti", image) for image in images]
+    for first in stats.combinations():
+        full, (x, scale, shift) = adagn_inputs(shape, batch, first[0][0])
+        partials = run(stats, first, [x])
+        for second in apply.combinations():
+            if second[0][0] == first[0][0]:
+                y = run(apply, second, [x, partials, scale, shift])
+                check_adagn(full, [x, scale, shift], "silu", y)
+
+
+@pytest.mark.parametrize("squash", ["none", "tanh"])
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("shape", POSTERIOR_SHAPES, ids=str)
+def test_posterior_sample(trt: Any, interpreted: None, shape: tuple[int, ...], batch: int, squash: str) -> None:
+    node = posterior_node(trt, shape, batch, squash)
+    assert node.output == ("float", (batch, *shape)) and node.symbolic == [True, False, False, False]
+    assert node.combinations() == [(LINEAR32,) * 4, (LINEAR16, *(LINEAR32,) * 3), (LAST32,) * 4]
+    for each in node.combinations():
+        name = {"FLOAT": "float32", "HALF": "float16"}[each[0][0]]
+        inputs = cases.posterior_inputs((batch, *shape), name)
+        x_prev = run(node, each, [torch.from_numpy(value) for value in inputs])
+        error, torch_error = cases.posterior_errors(inputs, cases.POSTERIOR_COEFFICIENTS, squash, x_prev.numpy())
+        assert error <= 2e-6 and error <= cases.tolerance(torch_error, "float32")
+
+
+@pytest.mark.parametrize("stream", [0, 2**32 - 1])
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("shape", cases.PHILOX_SHAPES, ids=str)
+def test_philox_normal(trt: Any, interpreted: None, shape: tuple[int, ...], batch: int, stream: int) -> None:
+    node = philox_node(trt, shape, batch, stream)
+    assert node.output == ("float", (batch, *shape)) and node.symbolic == [True, *[False] * len(shape)]
+    assert node.combinations() == [(("INT64", "LINEAR"), LINEAR32)]
+    seeds = cases.PHILOX_SEEDS[:batch]
+    noise = run(node, node.combinations()[0], [torch.from_numpy(seeds)[:, None]])
+    expected = normal(seeds, stream, shape)
+    assert noise.shape == expected.shape
+    assert torch.allclose(noise, torch.from_numpy(expected), rtol=2 * cases.PHILOX_ULP * 2**-24, atol=1e-30)
+
+
+def test_attributes_are_those_of_the_ops(trt: Any) -> None:
+    nodes = [
+        (ADAGN, adagn_node(trt, FUSED[0][0], 1)),
+        (POSTERIOR, posterior_node(trt, (3, 4, 4), 1)),
+        (PHILOX, philox_node(trt, (3,), 1, 0)),
+    ]
+    # TensorRT refuses the name that PhiloxNormal has for its own.
+    renamed = {"stream": "stream_number"}
+    for spec, node in nodes:
+        assert node.attribute_names == [renamed.get(name, name) for name in spec.attributes]
+
+
+def test_registering_again_changes_nothing(trt: Any) -> None:
+    from ddgan_deploy.kernels import trt_launch
+
+    trt_launch.register_plugins()
+
+
+def test_which_images_take_one_launch() -> None:
+    for (channels, height, width, groups), images in FUSED:
+        assert adagn.single_launch(NCHW, channels, height * width, groups)
+        assert adagn.single_launch(NHWC, channels, height * width, groups) == (LAST32 in images)
+    assert not adagn.single_launch(NCHW, 64, 128 * 128, 16)
+    # Where there is no kernel at all.
+    assert not adagn.single_launch(NCHW, 64, 2**40, 16)
+
+
+def test_an_image_that_takes_two_launches_is_refused(trt: Any, interpreted: None) -> None:
+    with pytest.raises(ValueError, match="64 channels in 16 groups of 128x128 pixels take two launches: make the node"):
+        adagn_node(trt, (64, 128, 128, 16), 1).combinations()
+
+
+def test_chunks_of_another_length_are_refused(trt: Any, interpreted: None) -> None:
+    node = Node(trt, "AdaGNStats", {"groups": 4, "chunk_pixels": 512}, [("float32", (1, 16, 48, 48))])
+    with pytest.raises(ValueError, match="chunk_pixels is 512, for 2304 pixels it must be 256"):
+        node.kernel(node.combinations()[0])
+
+
+def test_styles_of_different_row_counts_are_refused(trt: Any, interpreted: None) -> None:
+    attributes = {"groups": 4, "epsilon": EPSILON, "activation": "none"}
+    inputs = [("float32", (2, 16, 8, 8)), ("float32", (1, 16)), ("float32", (2, 16))]
+    node = Node(trt, "AdaGN", attributes, inputs, fixed=(1,))
+    with pytest.raises(ValueError, match="scale has 1 rows and shift -1"):
+        node.kernel(node.combinations()[0])
+
+
+def test_a_plugin_needs_a_target(trt: Any) -> None:
+    node = philox_node(trt, (3,), 1, 0)
+    with pytest.raises(RuntimeError, match=r"build the engine inside trt_launch.target\(arch\)"):
+        node.kernel(node.combinations()[0])
+
+
+def test_scratch_memory_that_is_used_is_refused(trt: Any) -> None:
+    from ddgan_deploy.kernels.trt_launch import strip_scratch
+
+    ptx = ".entry k(\n\t.param .u64 k_param_0,\n\t.param .u64 k_param_1,\n\t.param .u64 k_param_10\n)\n{ [k_param_0] }"
+    assert strip_scratch(ptx, "k", 1) == ".entry k(\n\t.param .u64 k_param_0\n)\n{ [k_param_0] }"
+    for wrong in (ptx.replace("[k_param_0]", "[k_param_10]"), ptx.replace(".entry k", ".entry q")):
+        with pytest.raises(RuntimeError, match="2 unused ones expected"):
+            strip_scratch(wrong, "k", 1)
+    with pytest.raises(RuntimeError, match="3 parameters, 2 and 2 unused ones expected"):
+        strip_scratch(ptx, "k", 2)
+
+
+def _rows(trt: Any) -> list[Row]:
+    """Each plugin in each combination for one GPU, and in one for the others."""
+    image, style = ["float32", [1, 16, 48, 48]], ["float32", [1, 16]]
+    common = {"groups": 4, "chunk_pixels": 256}
+    rest = {"epsilon": EPSILON, "activation": "silu"}
+    nodes = [
+        ("AdaGN", {"groups": 4, **rest}, [["float32", [1, 16, 16, 16]], style, style], 4),
+        ("AdaGN", {"groups": 3, **rest}, [["float32", [1, 12, 7, 5]], *[["float32", [1, 12]]] * 2], 3),
+        ("AdaGNStats", common, [image], 4),
+        ("AdaGNApply", {**common, **rest}, [image, ["float32", [1, 4, 9, 2]], style, style], 4),
+        ("PosteriorSample", {**cases.POSTERIOR_COEFFICIENTS, "squash": "tanh"}, [["float32", [1, 3, 32, 32]]] * 3, 3),
+        ("PhiloxNormal", {"stream_number": 2, "shape": [3, 32, 32]}, [["int64", [1, 1]]], 1),
+    ]
+    rows = [
+        Row(name, attributes, inputs, number, 80)
+        for name, attributes, inputs, count in nodes
+        for number in range(count)
+    ]
+    # The last is channels-last or narrow, where there is one.
+    others = ((*node, arch) for node in nodes for arch in (75, 90, 120))
+    return rows + [Row(name, attributes, inputs, count - 1, arch) for name, attributes, inputs, count, arch in others]
+
+
+@pytest.fixture(scope="module")
+def compiled(trt: Any) -> list[tuple[Row, Kernel]]:
+    rows = _rows(trt)
+    # Not interpreted, as this process is.
+    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kernels.trt_stub"],
+        input=json.dumps([asdict(row) for row in rows]),
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    return [(row, Kernel(**kernel)) for row, kernel in zip(rows, told, strict=True)]
+
+
+def test_ptx_takes_what_tensorrt_passes(compiled: list[tuple[Row, Kernel]]) -> None:
+    for row, kernel in compiled:
+        (entry,) = re.findall(rf"\.entry {kernel.symbol}\(([^)]*)\)", kernel.ptx)
+        kinds = re.findall(r"\.param \.(\w+)", entry)
+        assert kinds == ["u64"] * len(row.inputs) + ["u32"] * len(kernel.numbers) + ["u64"], row
+        assert all(-(2**31) <= number < 2**31 for number in kernel.numbers)
+
+
+def test_blocks_and_shared_memory_are_those_of_the_ptx(compiled: list[tuple[Row, Kernel]]) -> None:
+    for row, kernel in compiled:
+        (threads,) = re.findall(r"\.reqntid (\d+)", kernel.ptx)
+        assert kernel.block == [int(threads), 1, 1], row
+        assert kernel.shared <= 48 * 1024
+        assert ("global_smem" in kernel.ptx) == (kernel.shared > 0), row
+
+
+def test_ptx_assembles(compiled: list[tuple[Row, Kernel]], tmp_path: Path) -> None:
+    from triton.backends.nvidia.compiler import get_ptxas
+
+    targets = set()
+    for row, kernel in compiled:
+        (target,) = re.findall(r"\.target (sm_\w+)", kernel.ptx)
+        targets.add(target)
+        (tmp_path / "kernel.ptx").write_text(kernel.ptx)
+        command = [get_ptxas(row.arch).path, f"--gpu-name={target}", tmp_path / "kernel.ptx", "-o", tmp_path / "cubin"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, f"{row}: {done.stderr}"
+    assert {target.rstrip("a") for target in targets} == {"sm_75", "sm_80", "sm_90", "sm_120"}
