@@ -64,9 +64,9 @@ def _pixels(build: GraphBuilder, x_0: ir.Value, config: GeneratorConfig) -> ir.V
         value = build.op(op_type, [value, constant], name=f"pixels/{op_type}{i}")
     limits = [build.constant(f"pixels/{name}", np.float32(limit)) for name, limit in (("low", 0), ("high", 255))]
     value = build.op("Clip", [value, *limits], name="pixels/Clip")
-    # Cast rounds towards zero, which is floor from 0 on.
-    value = build.op("Cast", [value], name="pixels/Cast", dtype=ir.DataType.UINT8, to=ir.DataType.UINT8)
-    image = build.op("Transpose", [value], name="image", dtype=ir.DataType.UINT8, perm=(0, 2, 3, 1))
+    value = build.op("Transpose", [value], name="pixels/Transpose", perm=(0, 2, 3, 1))
+    # Cast rounds towards zero, which is floor from 0 on. It comes last: TensorRT has uint8 as an output alone.
+    image = build.op("Cast", [value], name="image", dtype=ir.DataType.UINT8, to=ir.DataType.UINT8)
     channels, height, width = config.image_shape
     image.shape = ir.Shape((BATCH, height, width, channels))
     return image

@@ -18,7 +18,6 @@ from typing import Any
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import (
-    DeduplicateInitializersPass,
     LiftConstantsToInitializersPass,
     RemoveUnusedNodesPass,
 )
@@ -26,6 +25,7 @@ from onnxscript.optimizer import fold_constants_ir
 from onnxscript.values import Op, Opset
 from torch import nn
 
+from ddgan_deploy.export.rewrites.shared_constants import share_constants
 from ddgan_deploy.export.rewrites.static_reshape import make_reshapes_static
 from ddgan_deploy.export.rewrites.zero_bias import drop_zero_biases
 from ddgan_deploy.kernels import op as ops
@@ -136,7 +136,7 @@ def _export(module: nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...]
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     make_reshapes_static(model.graph)
     drop_zero_biases(model.graph)
-    DeduplicateInitializersPass(size_limit=_NO_LIMIT)(model)
+    share_constants(model.graph)
     RemoveUnusedNodesPass()(model)
     _name(model.graph)
     return model

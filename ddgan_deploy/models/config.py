@@ -51,6 +51,8 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         self._check_choices()
         self._check_sizes()
+        # So that the same network has the same description, whoever states it.
+        object.__setattr__(self, "fir_kernel", tuple(float(tap) for tap in self.fir_kernel))
 
     def _check_choices(self) -> None:
         for name, allowed in (

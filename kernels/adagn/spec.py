@@ -95,15 +95,15 @@ def adagn(
 
 def _body(activation: str) -> str:
     # InstanceNormalization over [N, groups, rest] is the group statistics in one standard
-    # op, which every runtime has; ones and zeros stand in for its own affine map.
+    # op, which every runtime has; ones and zeros stand in for its own affine map. The zero
+    # in Reshape's shape stands for x's own first size, so that the shape is a constant.
     body = """
         x32 = Cast <to = 1> (x)
         group_count = Constant <value_int: int = @groups> ()
-        axis_0 = Constant <value_ints = [0]> ()
-        group_dim = Unsqueeze (group_count, axis_0)
-        batch_dim = Shape <start = 0, end = 1> (x)
+        zero = Constant <value_ints = [0]> ()
+        group_dim = Unsqueeze (group_count, zero)
         rest_dim = Constant <value_ints = [-1]> ()
-        grouped_shape = Concat <axis = 0> (batch_dim, group_dim, rest_dim)
+        grouped_shape = Concat <axis = 0> (zero, group_dim, rest_dim)
         grouped = Reshape (x32, grouped_shape)
         one = Constant <value_float = 1.0> ()
         ones = Expand (one, group_dim)
