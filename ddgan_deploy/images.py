@@ -1,4 +1,4 @@
-"""Pixels -> pictures that a person looks at: image grids, PNG files."""
+"""A sampler's output -> pixels -> pictures that a person looks at: image grids, PNG files."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ SMALL = 64
 ENLARGED = 128
 """To this many pixels, at least."""
 _BACKGROUND = 255
+
+
+def to_pixels(x_0: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """floor(clip((x + 1) / 2 * 255 + 0.5, 0, 255)): [N, C, H, W] in [-1, 1] -> uint8 [N, H, W, C]."""
+    scaled = (x_0.astype(np.float32) + np.float32(1)) / np.float32(2) * np.float32(255) + np.float32(0.5)
+    pixels: npt.NDArray[np.uint8] = np.floor(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8)
+    return pixels.transpose(0, 2, 3, 1)
 
 
 def grid(images: npt.NDArray[np.uint8], columns: int | None = None, gap: int = 2, scale: int | None = None) -> Image:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ddgan_deploy.artifact import Artifact, Precision
+from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, Precision
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.results import ParityResult
 
@@ -20,6 +21,8 @@ Compatibility = Literal["none", "ampere_plus", "same_compute_capability"]
 
 PLANS: Mapping[Runtime, tuple[str, ...]] = {"tensorrt": (SAMPLER_PLAN, SERVED_PLAN), "tensorrt-rtx": (RTX_PLAN,)}
 """Engine files of each runtime."""
+GRAPHS: Mapping[str, str] = {SAMPLER_PLAN: SAMPLER, SERVED_PLAN: SERVED, RTX_PLAN: SAMPLER}
+"""The graph whose inputs and outputs an engine file has."""
 TITLES: Mapping[Runtime, str] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
 
 
@@ -54,6 +57,7 @@ class PlanInfo:
         gpu, driver: what it was built on; None where there was none.
         build_seconds: of the builder.
         medians_ms: kernels -> median time of a batch of ``profile.best``, where both were built and timed.
+        refused: kernels -> why no engine could be built with them, where others took their place.
         parity: of the engine; None where it was not run.
     """
 
@@ -74,7 +78,15 @@ class PlanInfo:
     driver: str | None
     build_seconds: float
     medians_ms: Mapping[str, float] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
     parity: ParityResult | None = None
+
+
+@dataclass(frozen=True)
+class _Versioned:
+    """What the JSON of all formats shares."""
+
+    format_version: int
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,11 @@ class Here:
     compute_capability: str
 
 
+def plan_name(info: PlanInfo) -> str:
+    """The engine file that words are about."""
+    return next(name for name in PLANS[info.runtime] if GRAPHS[name] == info.graph)
+
+
 def info_path(plan: Path) -> Path:
     """The JSON beside an engine file."""
     return plan.with_name(plan.name + ".json")
@@ -102,30 +119,39 @@ def write_plan_info(plan: Path, info: PlanInfo) -> None:
     info_path(plan).write_bytes(TypeAdapter(PlanInfo).dump_json(info, indent=2) + b"\n")
 
 
+def has_plans(artifact: Artifact, runtime: Runtime) -> bool:
+    """Whether the artifact holds any engine file of a runtime."""
+    return any((artifact.path / name).is_file() for name in PLANS[runtime])
+
+
 def read_plan_info(artifact: Artifact, name: str) -> PlanInfo:
     """What an engine file of an artifact says of itself.
 
     Raises:
-        InputError: the artifact has no such engine, or its JSON is damaged or of another format.
+        InputError: the artifact has no such engine, or its JSON is missing, damaged or of another format.
     """
     from pydantic import TypeAdapter, ValidationError
 
-    path = info_path(artifact.path / name)
-    if not (artifact.path / name).is_file() or not path.is_file():
+    plan = artifact.path / name
+    path, anew = info_path(plan), f"build it anew with {rebuild_command(artifact, name)}"
+    if not plan.is_file():
         raise InputError(f"{artifact.path} has no engine {name}: build it with {rebuild_command(artifact, name)}")
+    if not path.is_file():
+        raise InputError(f"{path} is missing, which says what can run {name}: {anew}")
+    text = path.read_bytes()
     try:
-        info = TypeAdapter(PlanInfo).validate_json(path.read_bytes())
+        # First the version alone: another one may have other fields.
+        version = TypeAdapter(_Versioned).validate_json(text).format_version
+        if version != PLAN_FORMAT:
+            raise InputError(f"{path} has format version {version}, this ddgan-deploy reads {PLAN_FORMAT}: {anew}")
+        info = TypeAdapter(PlanInfo).validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "content"
-        raise InputError(
-            f"{path} is damaged ({place}: {first['msg']}): build it anew with {rebuild_command(artifact, name)}"
-        ) from None
-    if info.format_version != PLAN_FORMAT:
-        raise InputError(
-            f"{path} has format version {info.format_version}, this ddgan-deploy reads {PLAN_FORMAT}: "
-            f"build it anew with {rebuild_command(artifact, name)}"
-        )
+        raise InputError(f"{path} is damaged ({place}: {first['msg']}): {anew}") from None
+    wrong = _wrong_field(info, name)
+    if wrong:
+        raise InputError(f"{path} is damaged ({wrong}: {getattr(info, wrong)} cannot be): {anew}")
     return info
 
 
@@ -146,10 +172,21 @@ def rebuild_command(artifact: Artifact, name: str) -> str:
     return f"ddgan-export --rebuild {artifact.path} --engine {runtime}"
 
 
+def _wrong_field(info: PlanInfo, name: str) -> str:
+    """A field whose content no engine of that name can have, or nothing."""
+    if name not in PLANS[info.runtime]:
+        return "runtime"
+    if not re.match(r"\d+\.\d+", info.version):
+        return "version"
+    if not 1 <= info.profile.least <= info.profile.best <= info.profile.most:
+        return "profile"
+    return ""
+
+
 def _unfit(artifact: Artifact, info: PlanInfo, here: Here) -> str:
     """Why an engine cannot run here, or nothing."""
     title, files = TITLES[info.runtime], artifact.manifest.files
-    for file, sha256 in ((info.graph, info.graph_sha256), ("weights.bin", info.weights_sha256)):
+    for file, sha256 in ((info.graph, info.graph_sha256), (WEIGHTS, info.weights_sha256)):
         if file not in files or files[file].sha256 != sha256:
             return f"was built from another {file} than the artifact's"
     if not _version_runs(info, here.version):
@@ -163,7 +200,7 @@ def _unfit(artifact: Artifact, info: PlanInfo, here: Here) -> str:
 def _version_runs(info: PlanInfo, here: str) -> bool:
     if here == info.version:
         return True
-    built, runs = (tuple(int(part) for part in version.split(".")[:2]) for version in (info.version, here))
+    built, runs = (tuple(int(part) for part in re.findall(r"\d+", version)[:2]) for version in (info.version, here))
     # "Engines built with the version-compatible flag can run with newer TensorRT versions" of the same major
     # version, and those of TensorRT 10 on 11 (TensorRT 11.4, support matrix).
     return info.version_compatible and runs >= built and (runs[0] == built[0] or (built[0], runs[0]) == (10, 11))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from ddgan_deploy.engines.onnxruntime import feeds, new_session
+from ddgan_deploy.engines.base import feeds
+from ddgan_deploy.engines.onnxruntime import new_session
 from ddgan_deploy.export.graph import attach_functions
 from ddgan_deploy.noise import Noise
 

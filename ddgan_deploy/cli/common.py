@@ -71,7 +71,12 @@ def steps_argument(text: str) -> int:
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """What every command has that runs an artifact: --engine, --portable, --threads."""
     engine = parser.add_mutually_exclusive_group()
-    engine.add_argument("--engine", default="auto", help="runtime (default: auto, the fastest)")
+    engine.add_argument(
+        "--engine",
+        default="auto",
+        metavar="NAME",
+        help="tensorrt, tensorrt-rtx, onnxruntime or onnxruntime-portable (default: auto, the first that runs here)",
+    )
     engine.add_argument(
         "--portable",
         action="store_const",
@@ -79,7 +84,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         const="onnxruntime-portable",
         help="leave the native library out: stock ONNX Runtime runs the file as it is",
     )
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    parser.add_argument("--threads", type=int, help="CPU threads of ONNX Runtime (default: all cores)")
 
 
 class StepList:
@@ -91,11 +96,16 @@ class StepList:
         self.console = Console(stderr=True)
 
     @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
+    def __call__(self, name: str) -> Iterator[Callable[[float, str], None]]:
+        """One stop; what it yields may be told how far the stop is, 0..1, and what it does."""
         start = time.perf_counter()
         if not self.console.is_terminal:
-            yield
+            yield lambda share, what: None
             return
-        with self.console.status(f"{name} ..."):
-            yield
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+        columns = SpinnerColumn(), TextColumn("{task.description} ..."), BarColumn(), TextColumn("{task.fields[what]}")
+        with Progress(*columns, console=self.console, transient=True) as bar:
+            task = bar.add_task(name, total=None, what="")
+            yield lambda share, what: bar.update(task, total=1.0, completed=share, what=what)
         self.console.print(f"[green]✓[/green] {name:<34}{time.perf_counter() - start:8.1f} s", highlight=False)

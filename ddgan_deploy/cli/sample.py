@@ -47,7 +47,7 @@ def _main(argv: Sequence[str] | None) -> None:
     progress = StepList()
     with progress("Open the artifact"):
         engine = open_artifact(options.artifact, options.engine, options.threads)
-    with progress(f"Draw {len(options.seeds)} images on {engine.name}"):
+    with engine, progress(f"Draw {len(options.seeds)} images on {engine.name}"):
         images = draw_images(engine, options.seeds, options.batch)
     for path in _write(options, images):
         print(path)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ddgan_deploy.artifact import SAMPLER, Artifact, Manifest
+from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, Manifest
+from ddgan_deploy.plan import PLANS, TITLES, PlanInfo, plan_name
 from ddgan_deploy.results import Gate, ParityResult
 
 if TYPE_CHECKING:
@@ -17,33 +19,65 @@ def print_parity(parity: ParityResult) -> None:
     _print(_parity_table(parity))
 
 
-def print_export(artifact: Artifact) -> None:
-    """What was exported, whether it holds, and what to run next."""
+def print_export(artifact: Artifact, engines: Sequence[PlanInfo], choice: str) -> None:
+    """What was exported, whether it holds, and what to run next.
+
+    Args:
+        artifact: as it was written.
+        engines: of TensorRT that were made.
+        choice: which runtime made engines, and why.
+    """
     manifest, path = artifact.manifest, artifact.path
-    if manifest.parity:
-        print_parity(manifest.parity)
+    parities = [manifest.parity, *(engines[0].parity for engines in _by_runtime(engines))]
+    for parity in parities:
+        if parity:
+            print_parity(parity)
     table = _table("", "")
     table.show_header = False
     for name, text in _facts(manifest):
         table.add_row(name, text)
+    for name, text in _engine_facts(manifest, engines, choice):
+        table.add_row(name, text)
     table.add_row("artifact", str(path))
     table.add_row("report", str(path / "report.html"))
     _print(table)
-    if manifest.parity is None or manifest.parity.passed:
+    if all(parity is None or parity.passed for parity in parities):
         print(f"next: ddgan-sample {path} --seeds 0-15 --out grid.png")
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     checkpoint, kept, files = manifest.checkpoint, manifest.kept_fp32, manifest.files
-    sizes = ", ".join(f"{name} {info.bytes / 1e6:.2f}" for name, info in files.items())
+    graphs = {name: files[name].bytes / 1e6 for name in (SAMPLER, SERVED, WEIGHTS)}
+    sizes = ", ".join(f"{name} {size:.2f}" for name, size in graphs.items())
     facts = {
         "checkpoint": f"{checkpoint.file}, {checkpoint.parameters / 1e6:.2f} M parameters",
         "steps": f"{manifest.steps}, {manifest.graphs[SAMPLER].nodes / manifest.steps:.0f} nodes a step",
         "precision": manifest.precision + (f", {len(kept)} layers kept in fp32" if kept else ""),
-        "size": f"{sum(info.bytes for info in files.values()) / 1e6:.2f} MB ({sizes})",
+        "size": f"{sum(graphs.values()):.2f} MB ({sizes})",
         "parity": _verdict(manifest.parity),
     }
     return [*facts.items(), *(("kept in fp32", f"{layer.layer}: {layer.reason}") for layer in kept)]
+
+
+def _engine_facts(manifest: Manifest, engines: Sequence[PlanInfo], choice: str) -> list[tuple[str, str]]:
+    facts = [("engines", choice)]
+    for info in engines:
+        name = plan_name(info)
+        built = f"{manifest.files[name].bytes / 1e6:.2f} MB in {info.build_seconds:.1f} s"
+        runs_on = f"for {', '.join(info.compute_capabilities)}, batch {info.profile}, {info.kernels} kernels"
+        facts.append((name, f"{TITLES[info.runtime]} {info.version} {runs_on}, {built}"))
+        facts += [
+            (name, f"{kernels} kernels: {median:.2f} ms a batch of {info.profile.best}")
+            for kernels, median in info.medians_ms.items()
+        ]
+        facts += [(name, f"no {kernels} kernels: {reason}") for kernels, reason in info.refused.items()]
+    if engines and not any(info.parity for info in engines):
+        facts.append(("parity of engines", "not run: that takes a GPU that runs them"))
+    return facts
+
+
+def _by_runtime(engines: Sequence[PlanInfo]) -> list[list[PlanInfo]]:
+    return [made for runtime in PLANS if (made := [info for info in engines if info.runtime == runtime])]
 
 
 def _verdict(parity: ParityResult | None) -> str:

@@ -43,7 +43,7 @@ def _main(argv: Sequence[str] | None) -> None:
             raise InputError(
                 f"{path} has another architecture than {args.artifact}: give the checkpoint it was exported from"
             )
-    with progress(f"Verify {engine.name} against PyTorch"):
+    with engine, progress(f"Verify {engine.name} against PyTorch"):
         result = verify(checkpoint, engine, seeds).result
     print_parity(result)
     for name in damaged:

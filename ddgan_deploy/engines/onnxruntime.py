@@ -13,6 +13,7 @@ import onnxruntime
 
 from ddgan_deploy.artifact import SAMPLER, SERVED, Artifact
 from ddgan_deploy.diffusion import Trajectory
+from ddgan_deploy.engines.base import Engine, feeds
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.noise import Noise, seed_array
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _ERRORS_ONLY = 3
 
 
-class OnnxRuntime:
+class OnnxRuntime(Engine):
     """Runs the artifact's files as they are.
 
     Sessions are made at first use; ONNX Runtime lets several threads share one.
@@ -48,6 +49,11 @@ class OnnxRuntime:
         """Images [N, H, W, C] of the seeds, in their order."""
         (image,) = self._served.run(None, {"seed": seed_array(seeds)})
         return np.asarray(image, np.uint8)
+
+    def close(self) -> None:
+        """Ends the sessions; used again, the engine makes new ones."""
+        for session in ("_sampler", "_served", "_tracing_sampler"):
+            self.__dict__.pop(session, None)
 
     def trajectory(self, noise: Noise) -> Trajectory:
         """Every step's x0 and x_prev, read off the PosteriorSample nodes; x_0 is both at the last step."""
@@ -114,12 +120,6 @@ class OnnxRuntime:
 
 def _squashes(node: onnx.NodeProto) -> bool:
     return any(attribute.name == "squash" and attribute.s == b"tanh" for attribute in node.attribute)
-
-
-def feeds(noise: Noise) -> dict[str, npt.NDArray[np.float32]]:
-    """The sampler's inputs; a one-step sampler takes no ``noise``."""
-    inputs = {"x_T": noise.x_T, "z": noise.z, "noise": noise.noise}
-    return inputs if noise.noise.shape[1] else {name: inputs[name] for name in ("x_T", "z")}
 
 
 def new_session(

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.diffusion import Schedule, sample
+from ddgan_deploy.images import to_pixels
 from ddgan_deploy.models.ncsnpp import Generator
 from ddgan_deploy.noise import draw
-from ddgan_deploy.parity import to_pixels
 
 BATCH = 250
 

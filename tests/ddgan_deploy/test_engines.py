@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from ddgan_deploy import open_artifact
 from ddgan_deploy.cli import sample, verify
+from ddgan_deploy.engines import ENGINES, cuda
 from ddgan_deploy.errors import InputError
+from tests.ddgan_deploy.fake_tensorrt import HostDevice, add_plans, fake_module
 from tests.export.conftest import export_golden
 
 
@@ -67,3 +74,152 @@ def test_a_wrong_library_is_one_clear_line(artifact, tmp_path, monkeypatch, caps
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and str(library) in line and message in line
     assert not (tmp_path / "a.png").exists()
+
+
+def test_help_names_every_engine(capsys):
+    with pytest.raises(SystemExit):
+        sample.main(["--help"])
+    # Lines are wrapped at hyphens too.
+    text = "".join(capsys.readouterr().out.split())
+    assert all(name in text for name in ENGINES)
+
+
+def test_an_unknown_engine_is_one_clear_line(artifact):
+    with pytest.raises(InputError) as refused:
+        open_artifact(artifact, "tensorflow")
+    assert str(refused.value) == (
+        "engine 'tensorflow' is unknown: "
+        "choose auto or one of tensorrt, tensorrt-rtx, onnxruntime, onnxruntime-portable"
+    )
+
+
+def test_engines_are_context_managers(artifact):
+    with open_artifact(artifact, "onnxruntime-portable") as engine:
+        image = engine.generate([3])
+    assert np.array_equal(engine.generate([3]), image)
+
+
+# What auto takes
+
+
+@pytest.fixture
+def plans(artifact):
+    """Puts engine files into the artifact."""
+    yield lambda *runtimes: [add_plans(artifact, runtime) for runtime in runtimes]
+    for path in artifact.glob("*.plan*"):
+        path.unlink()
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A stand-in for a machine with a GPU and both runtimes."""
+    device = HostDevice()
+    monkeypatch.setattr("ddgan_deploy.engines.has_gpu", lambda: True)
+    monkeypatch.setattr(cuda, "has_gpu", lambda: True)
+    monkeypatch.setattr("ddgan_deploy.engines.tensorrt.open_device", lambda engine: HostDevice())
+    monkeypatch.setitem(sys.modules, "tensorrt", fake_module(device))
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx_bindings", fake_module(device, rtx=True))
+
+
+def _auto(artifact, capsys) -> tuple[str, str]:
+    """What auto opens, and what it says."""
+    with open_artifact(artifact) as engine:
+        assert engine.generate([0]).shape == (1, 32, 32, 3)
+    return engine.name.removesuffix("-portable"), capsys.readouterr().err
+
+
+def test_auto_takes_tensorrt_first(artifact, plans, gpu, capsys):
+    assert _auto(artifact, capsys) == ("onnxruntime", "")
+    plans("tensorrt-rtx")
+    assert _auto(artifact, capsys) == ("tensorrt-rtx", "")
+    plans("tensorrt")
+    assert _auto(artifact, capsys) == ("tensorrt", "")
+
+
+def test_auto_passes_over_what_is_not_installed(artifact, plans, gpu, monkeypatch, capsys):
+    plans("tensorrt", "tensorrt-rtx")
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert _auto(artifact, capsys) == ("tensorrt-rtx", "")
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx_bindings", None)
+    assert _auto(artifact, capsys) == ("onnxruntime", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("ddgan.plan", b"not an engine", "header.magicTag failed.)"),
+        ("ddgan.plan.json", b"{}", "is damaged (format_version: Field required)"),
+        ("sampler.plan", None, "has no engine sampler.plan"),
+    ],
+)
+def test_auto_passes_over_an_unfit_engine_and_says_so(artifact, plans, gpu, capsys, name, content, reason):
+    plans("tensorrt")
+    if content is None:
+        (artifact / name).unlink()
+    else:
+        (artifact / name).write_bytes(content)
+    runtime, said = _auto(artifact, capsys)
+    assert runtime == "onnxruntime"
+    (line,) = said.splitlines()
+    assert line.startswith("note: tensorrt does not run here: ") and reason in line
+    assert line.endswith(f"ddgan-export --rebuild {artifact} --engine tensorrt")
+    with pytest.raises(InputError):
+        open_artifact(artifact, "tensorrt")
+
+
+def test_without_a_gpu_auto_imports_nothing_large(artifact, plans):
+    plans("tensorrt", "tensorrt-rtx")
+    program = (
+        "import ctypes, sys\n"
+        "def no_driver(*_): raise OSError\n"
+        "ctypes.CDLL = no_driver\n"
+        "from ddgan_deploy import open_artifact\n"
+        f"print(open_artifact({str(artifact)!r}, 'auto').name)\n"
+        "large = {'torch', 'tensorrt', 'tensorrt_rtx_bindings', 'ddgan_deploy.engines.tensorrt'}\n"
+        "print(sorted(large & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    name, imported = done.stdout.splitlines()
+    assert name.startswith("onnxruntime") and imported == "[]"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("start", "count", "found"), [(0, 2, True), (0, 0, False), (100, 1, False)], ids=["gpus", "none", "broken"]
+)
+def test_a_gpu_is_found_by_the_driver(monkeypatch, start, count, found):
+    def devices(pointer) -> int:
+        pointer._obj.value = count
+        return 0
+
+    monkeypatch.setattr(
+        ctypes, "CDLL", lambda name: SimpleNamespace(cuInit=lambda flags: start, cuDeviceGetCount=devices)
+    )
+    assert cuda.has_gpu() is found
+
+
+def test_without_a_driver_there_is_no_gpu(monkeypatch):
+    def missing(name):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert not cuda.has_gpu()
+    assert cuda.driver_version() is None
+
+
+def test_the_drivers_version_is_read(monkeypatch):
+    calls = []
+
+    def version(buffer, size) -> int:
+        buffer.value = b"580.65.06"
+        assert size >= 80
+        return 0
+
+    library = SimpleNamespace(
+        nvmlInit_v2=lambda: calls.append("init") or 0,
+        nvmlSystemGetDriverVersion=version,
+        nvmlShutdown=lambda: calls.append("shutdown") or 0,
+    )
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    assert cuda.driver_version() == "580.65.06"
+    assert calls == ["init", "shutdown"]

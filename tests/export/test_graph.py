@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto
 
+from ddgan_deploy.images import to_pixels
 from ddgan_deploy.noise import draw
-from ddgan_deploy.parity import to_pixels
 
 STEPS = 4
 RES_BLOCKS = 10

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ddgan_deploy.artifact import SAMPLER, SERVED
-from ddgan_deploy.engines.onnxruntime import feeds, new_session
+from ddgan_deploy.engines.base import feeds
+from ddgan_deploy.engines.onnxruntime import new_session
 from tests.kernels.native import Native
 
 _SERVE = """

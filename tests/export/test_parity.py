@@ -15,7 +15,8 @@ from ddgan_deploy.cli import verify as verify_command
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.export import cli as export_command
 from ddgan_deploy.export import pipeline
-from ddgan_deploy.parity import psnr, to_pixels, verify
+from ddgan_deploy.images import to_pixels
+from ddgan_deploy.parity import psnr, verify
 
 
 def _changed(checkpoint, key, factor):

@@ -1,0 +1,118 @@
+"""The gates that look at the end of the way alone: each fails for what it is there for, and for nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from ddgan_deploy.images import to_pixels
+from ddgan_deploy.noise import Noise
+from ddgan_deploy.parity import verify_outputs
+
+SEEDS = (3, 5, 8)
+SHAPE = (2, 4, 6)
+
+
+def _reference(noise: Noise) -> np.ndarray:
+    return np.tanh(noise.x_T)
+
+
+@dataclass
+class Engine:
+    """One that computes the reference, and then what is wrong with it."""
+
+    noise: Noise
+    change: object = lambda x_0: x_0
+    pixels: int = 0
+    name: str = "stand-in"
+    batches: list[int] = field(default_factory=list)
+
+    def sample(self, noise: Noise) -> np.ndarray:
+        self.batches.append(len(noise.x_T))
+        return self.change(_reference(noise).copy())
+
+    def generate(self, seeds) -> np.ndarray:
+        assert tuple(seeds) == SEEDS
+        images = to_pixels(_reference(self.noise)).copy()
+        images[1, 2, 3, 0] = np.clip(128 + self.pixels, 0, 255)
+        return images
+
+
+@pytest.fixture
+def noise() -> Noise:
+    rng = np.random.default_rng(0)
+    x_T = rng.normal(size=(3, *SHAPE)).astype(np.float32)
+    x_T[1, 0, 2, 3] = 0  # 128 of 255
+    return Noise(x_T, np.zeros((3, 1, 5), np.float32), np.zeros((3, 0, *SHAPE), np.float32))
+
+
+def _failures(noise: Noise, precision="fp32", **engine) -> list[str]:
+    result = verify_outputs(_reference(noise), Engine(noise, **engine), noise, SEEDS, precision)
+    assert result.engine == "stand-in" and result.seeds == SEEDS and result.steps == ()
+    assert len(result.gates) == 5
+    return [gate.name for gate in result.failures]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_an_engine_that_is_right_passes(noise, precision):
+    assert not _failures(noise, precision)
+
+
+def test_twins_are_neighbours(noise):
+    """An engine that splits the batch has both in one, unless it takes one row at a time."""
+    engine = Engine(noise)
+    verify_outputs(_reference(noise), engine, noise, SEEDS, "fp32")
+    assert sorted(engine.batches) == [1, 3, 4]
+
+    def leaking(x_0):
+        if len(x_0) == 4:
+            x_0[1, 0, 0, 0] += 1e-6
+        return x_0
+
+    assert _failures(noise, change=leaking) == ["identical rows stay identical"]
+
+
+@pytest.mark.parametrize(("precision", "error", "fails"), [("fp32", 9e-5, False), ("fp32", 2e-4, True)])
+def test_fp32_is_held_to_the_largest_difference(noise, precision, error, fails):
+    def off(x_0):
+        x_0[:, 0, 0, 0] += error
+        return x_0
+
+    assert _failures(noise, precision, change=off) == (["x_0 against PyTorch"] if fails else [])
+
+
+@pytest.mark.parametrize(("error", "fails"), [(0.015, False), (0.025, True)])
+def test_fp16_is_held_to_decibels(noise, error, fails):
+    # 40 dB of a range of 2 are an error of 0.02.
+    failed = _failures(noise, "fp16", change=lambda x_0: x_0 + np.float32(error))
+    assert ("x_0 against PyTorch" in failed) is fails
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_fails(noise, value):
+    def broken(x_0):
+        x_0[-1, 1, 1, 1] = value
+        return x_0
+
+    assert {"no NaN or Inf", "x_0 against PyTorch"} <= set(_failures(noise, change=broken))
+
+
+@pytest.mark.parametrize(
+    ("precision", "error", "fails"),
+    [("fp32", 5e-5, False), ("fp32", 1.5e-4, True), ("fp16", 0.015, False), ("fp16", 0.03, True)],
+)
+def test_a_sample_alone_is_that_in_a_batch(noise, precision, error, fails):
+    def lonely(x_0):
+        return x_0 + np.float32(error) * (len(x_0) == 1)
+
+    assert _failures(noise, precision, change=lonely) == (["a sample alone equals it in a batch"] if fails else [])
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("fp32", 1), ("fp16", 3)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_pixels_may_be_as_far_apart_as_batches_may(noise, precision, limit, sign):
+    """2e-2 of x_0 are 2.55 grey levels, and a value between two levels is rounded to either."""
+    assert not _failures(noise, precision, pixels=sign * limit)
+    assert _failures(noise, precision, pixels=sign * (limit + 1)) == ["seed to pixels"]
