@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddgan_deploy.cli.common import Parser, StepList, run, steps_argument
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.export.engine_arguments import add_engine_options, engine_options
+from ddgan_deploy.export.engine_options import EngineOptions
 
 if TYPE_CHECKING:
-    from ddgan_deploy.export.options import ExportOptions
+    from ddgan_deploy.export.pipeline import ExportResult
+
+_ONLY_EXPORT = ("out", "overwrite")
+"""Options that mean nothing where an existing artifact is changed."""
+_NOT_REBUILD = ("ckpt", "steps", "demo", "fp16", "config", "weights", "no_verify", *_ONLY_EXPORT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,36 +27,94 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> None:
-    options = _options(argv)
-    # Before PyTorch is imported, which takes seconds.
-    options.check()
-    from ddgan_deploy.cli.tables import print_export
-    from ddgan_deploy.export.pipeline import FailedGate, export
+    args = _parser().parse_args(argv)
+    work = _rebuild(args) if args.rebuild else _refit(args) if args.refit else _export(args)
+    # Here PyTorch is imported, which takes seconds.
+    from ddgan_deploy.export.pipeline import FailedGate
 
     try:
-        result = export(options, StepList())
+        result = work(StepList())
     except FailedGate as failure:
-        print_export(failure.result.artifact)
+        _print(failure.result)
         raise
-    print_export(result.artifact)
+    _print(result)
 
 
-def _options(argv: Sequence[str] | None) -> ExportOptions:
-    args = _parser().parse_args(argv)
+def _print(result: ExportResult) -> None:
+    from ddgan_deploy.cli.tables import print_export
+
+    print_export(result.artifact, result.engines, str(result.choice))
+
+
+def _export(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
     checkpoint, steps = _source(args.demo, args.ckpt, args.steps)
     from ddgan_deploy.export.options import ExportOptions
 
-    return ExportOptions(
+    options = ExportOptions(
         checkpoint=checkpoint,
         steps=steps,
         fp16=args.fp16,
         config=args.config,
         out=args.out,
-        weights=args.weights,
+        weights=args.weights or "ema",
         overwrite=args.overwrite,
         verify=not args.no_verify,
         engine=args.engine,
+        engine_options=engine_options(args),
     )
+    options.check()
+
+    def work(progress: StepList) -> ExportResult:
+        from ddgan_deploy.export.pipeline import export
+
+        return export(options, progress)
+
+    return work
+
+
+def _rebuild(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
+    _refuse(args, "rebuild", (*_NOT_REBUILD, "refit"))
+    options = engine_options(args)
+    options.check()
+
+    def work(progress: StepList) -> ExportResult:
+        from ddgan_deploy.export.rebuild import rebuild
+
+        return rebuild(args.rebuild, args.engine, options, progress)
+
+    return work
+
+
+def _refit(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
+    _refuse(args, "refit", _ONLY_EXPORT)
+    if (args.engine, engine_options(args)) != ("auto", EngineOptions()):
+        raise InputError(
+            "--refit leaves the engines built as they are: leave out --engine and the options that go with it"
+        )
+    checkpoint, _ = _source(args.demo, args.ckpt, args.steps or 1)
+
+    def work(progress: StepList) -> ExportResult:
+        from ddgan_deploy.export.refit import RefitOptions, refit
+
+        options = RefitOptions(
+            args.refit, checkpoint, args.config, args.weights, args.steps, args.fp16, not args.no_verify
+        )
+        return refit(options, progress)
+
+    return work
+
+
+def _refuse(args: argparse.Namespace, mode: str, names: Sequence[str]) -> None:
+    """Options that do not go with a mode.
+
+    Raises:
+        InputError: one of them is given.
+    """
+    for name in names:
+        if getattr(args, name):
+            raise InputError(
+                f"--{name.replace('_', '-')} does not go with --{mode}, which changes DIR itself: leave it out"
+            )
 
 
 def _source(demo: bool, checkpoint: Path | None, steps: int | None) -> tuple[Path, int]:
@@ -89,20 +154,17 @@ def _parser() -> Parser:
         help="the training script's arguments, for what the weights do not tell",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="artifact folder (default: <ckpt stem>-T<T>[-fp16])")
-    parser.add_argument(
-        "--weights",
-        choices=("ema", "raw"),
-        default="ema",
-        help="which weights of a content.pth (default: ema)",
-    )
-    parser.add_argument(
-        "--engine",
-        choices=("auto", "none", "tensorrt", "tensorrt-rtx"),
-        default="auto",
-        help="TensorRT engine to build besides",
-    )
+    parser.add_argument("--weights", choices=("ema", "raw"), help="which weights of a content.pth (default: ema)")
     parser.add_argument("--no-verify", action="store_true", help="skip the parity gates; the manifest says so")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing artifact")
+    existing = parser.add_argument_group("existing artifacts")
+    existing.add_argument(
+        "--rebuild", type=Path, metavar="DIR", help="build the engines of DIR for this machine; needs no checkpoint"
+    )
+    existing.add_argument(
+        "--refit", type=Path, metavar="DIR", help="put the weights of --ckpt, of the same architecture, into DIR"
+    )
+    add_engine_options(parser)
     return parser
 
 

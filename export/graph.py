@@ -51,7 +51,7 @@ def save(models: Mapping[str, ir.Model], folder: Path, metadata: Mapping[str, st
         model.metadata_props.update(metadata)
         model.producer_name, model.producer_version = "ddgan-deploy", metadata["ddgan_deploy_version"]
         ir.save(model, folder / name)
-        _check(folder / name)
+        check_file(folder / name)
 
 
 def _share_weights(models: Iterable[ir.Model], folder: Path) -> None:
@@ -104,8 +104,13 @@ def _shorten_value_names(graph: ir.Graph) -> None:
         value.name = f"v{number}"
 
 
-def _check(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """The ONNX checker, with shape inference.
+
+    Raises:
+        GateError: the file is not valid; says why on one line.
+    """
     try:
         onnx.checker.check_model(os.fspath(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise GateError(f"{path.name} is not valid ONNX: {str(error).strip().splitlines()[0]}") from None
+        raise GateError(f"{path.name} is not valid ONNX: {' '.join(str(error).split())}") from None

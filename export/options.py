@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from ddgan_deploy.artifact import Precision, check_target
 from ddgan_deploy.checkpoint import Weights
 from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
 
-EngineChoice = Literal["auto", "none", "tensorrt", "tensorrt-rtx"]
+_DEFAULT_ENGINE_OPTIONS = EngineOptions()
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class ExportOptions:
         weights: of a training state, "ema" or "raw".
         overwrite: replace an existing artifact.
         verify: run the parity gates.
-        engine: TensorRT engine to build besides.
+        engine: TensorRT engine to build besides; "auto": what can build one here.
+        engine_options: how to build it.
     """
 
     checkpoint: Path
@@ -39,6 +41,7 @@ class ExportOptions:
     overwrite: bool = False
     verify: bool = True
     engine: EngineChoice = "auto"
+    engine_options: EngineOptions = _DEFAULT_ENGINE_OPTIONS
 
     @property
     def target(self) -> Path:
@@ -63,8 +66,7 @@ class ExportOptions:
         """
         if self.engine not in get_args(EngineChoice):
             raise InputError(f"engine {self.engine!r} is unknown: give one of {', '.join(get_args(EngineChoice))}")
-        if self.engine not in ("auto", "none"):
-            raise InputError(f"--engine {self.engine} is not in this version: give --engine none")
+        self.engine_options.check()
         Schedule(self.steps)
         for path in (self.checkpoint, self.config):
             if path is not None and not path.exists():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import json
 import platform
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -39,9 +37,12 @@ from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export.calibration import activation_ranges
+from ddgan_deploy.export.engine_choice import Choice, choose_engine
+from ddgan_deploy.export.engines import build_engines, engine_files, is_engine_file, prove_engines
 from ddgan_deploy.export.graph import save
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.precision import to_float16
+from ddgan_deploy.export.progress import Clock, Progress, no_progress
 from ddgan_deploy.export.report import write_report
 from ddgan_deploy.export.rewrites.time_bias import fold_time_biases
 from ddgan_deploy.export.serving_graph import seed_to_pixels
@@ -49,6 +50,7 @@ from ddgan_deploy.export.trace import trace
 from ddgan_deploy.export.unroll import unroll
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity import SMALL_IMAGE, Verification, verify
+from ddgan_deploy.plan import PlanInfo
 from ddgan_deploy.results import KeptLayer
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnx-ir", "numpy")
@@ -63,10 +65,20 @@ class ExportResult:
     Attributes:
         artifact: the folder and its manifest.
         timings: (stop, seconds), in order.
+        choice: which runtime made engines, and why.
+        engines: what was made.
     """
 
     artifact: Artifact
     timings: tuple[tuple[str, float], ...]
+    choice: Choice
+    engines: tuple[PlanInfo, ...] = ()
+
+    def failure(self) -> str:
+        """The first gate that failed, on one line; "" where all held."""
+        parities = (self.artifact.manifest.parity, *(info.parity for info in self.engines))
+        failed = [gate.failure() for parity in parities if parity is not None for gate in parity.failures]
+        return failed[0] if failed else ""
 
 
 class FailedGate(GateError):
@@ -81,11 +93,7 @@ class FailedGate(GateError):
         self.result = result
 
 
-Progress = Callable[[str], contextlib.AbstractContextManager[None]]
-"""Wraps a stop: called with its name, entered when it begins, left when it ends."""
-
-
-def export(options: ExportOptions, progress: Progress = lambda _: contextlib.nullcontext()) -> ExportResult:
+def export(options: ExportOptions, progress: Progress = no_progress) -> ExportResult:
     """Turns a checkpoint into an artifact folder.
 
     Args:
@@ -94,39 +102,46 @@ def export(options: ExportOptions, progress: Progress = lambda _: contextlib.nul
 
     Raises:
         InputError: the checkpoint, the options or the target are wrong; nothing is left behind.
+        GateError: an engine cannot be built; nothing is left behind.
         FailedGate: the artifact does not compute what the checkpoint does.
     """
     options.check()
-    clock = _Clock(progress)
+    choice = choose_engine(options.engine, options.engine_options)
+    clock = Clock(progress)
     with clock.stop("Read the checkpoint"):
         checkpoint = load_checkpoint(options.checkpoint, options.config, options.weights)
         schedule = checkpoint.schedule(options.steps)
     with staged(options.target, options.overwrite) as staging:
-        manifest = _build(staging.path, checkpoint, schedule, options, clock)
-        result, verification = _prove(staging, manifest, checkpoint, options, clock)
-    if verification is not None and not verification.result.passed:
-        failure = verification.result.failures[0].failure()
-        raise FailedGate(f"{failure}; the artifact is kept as {staging.target}", result)
+        manifest = build_graphs(staging.path, checkpoint, schedule, options, clock)
+
+        def engines(artifact: Artifact) -> Sequence[PlanInfo]:
+            return build_engines(artifact, choice.runtime, options.engine_options, clock) if choice.runtime else ()
+
+        result = prove(staging, manifest, checkpoint, choice, engines, clock, options.verify)
+    return checked(result)
+
+
+def checked(result: ExportResult) -> ExportResult:
+    """The result, if no gate failed.
+
+    Raises:
+        FailedGate: one did.
+    """
+    failure = result.failure()
+    if failure:
+        raise FailedGate(f"{failure}; the artifact is kept as {result.artifact.path}", result)
     return result
 
 
-class _Clock:
-    """Times the stops and tells the user's progress of them."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.timings: list[tuple[str, float]] = []
-
-    @contextlib.contextmanager
-    def stop(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        with self.progress(name):
-            yield
-        self.timings.append((name, time.perf_counter() - start))
-
-
-def _build(folder: Path, checkpoint: Checkpoint, schedule: Schedule, options: ExportOptions, clock: _Clock) -> Manifest:
-    """Writes the graphs and their weights."""
+def build_graphs(
+    folder: Path,
+    checkpoint: Checkpoint,
+    schedule: Schedule,
+    options: ExportOptions,
+    clock: Clock,
+    kept_too: Sequence[KeptLayer] = (),
+) -> Manifest:
+    """Writes the graphs and their weights; ``kept_too`` stays in fp32 in any case."""
     generator = checkpoint.generator()
     with clock.stop("Trace the generator"):
         traced = trace(generator)
@@ -139,7 +154,7 @@ def _build(folder: Path, checkpoint: Checkpoint, schedule: Schedule, options: Ex
             config = checkpoint.config
             seeds = range(2 if config.image_size <= SMALL_IMAGE else 1)
             noise = draw(seeds, config.image_shape, config.nz, schedule.steps)
-            kept = to_float16(sampler, activation_ranges(sampler, noise, folder))
+            kept = to_float16(sampler, activation_ranges(sampler, noise, folder), kept_too)
     with clock.stop("Write the graphs"):
         models = {SAMPLER: sampler, SERVED: seed_to_pixels(sampler, checkpoint.config, schedule.steps)}
         graphs = {name: _graph_info(model) for name, model in models.items()}
@@ -171,25 +186,64 @@ def _expect(rewrite: str, count: int, expected: int) -> None:
         )
 
 
-def _prove(
-    staging: Staging, manifest: Manifest, checkpoint: Checkpoint, options: ExportOptions, clock: _Clock
-) -> tuple[ExportResult, Verification | None]:
-    """Runs the gates, writes what people look at, and last the manifest."""
+def prove(
+    staging: Staging,
+    manifest: Manifest,
+    checkpoint: Checkpoint,
+    choice: Choice,
+    engines: Callable[[Artifact], Sequence[PlanInfo]],
+    clock: Clock,
+    verified: bool = True,
+) -> ExportResult:
+    """Runs the gates, makes the engines of graphs that hold, writes what people look at, and last the manifest.
+
+    Args:
+        staging: folder with the graphs.
+        manifest: of them.
+        checkpoint: what they should compute.
+        choice: which runtime makes engines.
+        engines: makes them in the folder of the artifact that it is given.
+        clock: told of every stop.
+        verified: whether gates are run.
+    """
     folder = staging.path
     engine = OnnxRuntime(Artifact(folder, manifest))
     verification = None
-    if options.verify:
+    if verified:
         with clock.stop("Verify against PyTorch"):
             verification = verify(checkpoint, engine)
         manifest = dataclasses.replace(manifest, parity=verification.result)
-        if not verification.result.passed:
-            staging.keep_as(staging.target.with_name(f"{staging.target.name}-FAILED"))
+    manifest = dataclasses.replace(manifest, files=file_infos(folder, [SAMPLER, SERVED, WEIGHTS]))
+    infos: Sequence[PlanInfo] = ()
+    if verification is None or verification.result.passed:
+        artifact = Artifact(folder, manifest)
+        infos = engines(artifact)
+        if verification is not None:
+            seeds, reference = verification.result.seeds, verification.reference.x_prev[-1]
+            infos = prove_engines(artifact, infos, seeds, reference, clock)
+        manifest = with_engine_files(folder, manifest)
     with clock.stop("Draw samples and the report"):
         images = _sample_images(engine, verification)
-        manifest = dataclasses.replace(manifest, files=file_infos(folder, [SAMPLER, SERVED, WEIGHTS]))
-        write_report(folder, manifest, verification, images, clock.timings)
-    write_manifest(folder, manifest)
-    return ExportResult(Artifact(staging.target, manifest), tuple(clock.timings)), verification
+        write_report(folder, manifest, verification, images, clock.timings, infos)
+    return finish(staging, manifest, clock, choice, infos)
+
+
+def finish(
+    staging: Staging, manifest: Manifest, clock: Clock, choice: Choice, infos: Sequence[PlanInfo]
+) -> ExportResult:
+    """Writes the manifest; an artifact of which a gate failed gets a name that says so."""
+    write_manifest(staging.path, manifest)
+    result = ExportResult(Artifact(staging.target, manifest), tuple(clock.timings), choice, tuple(infos))
+    if not result.failure():
+        return result
+    staging.keep_as(staging.target.with_name(f"{staging.target.name}-FAILED"))
+    return dataclasses.replace(result, artifact=Artifact(staging.target, manifest))
+
+
+def with_engine_files(folder: Path, manifest: Manifest) -> Manifest:
+    """The manifest with the engine files that are in the folder now."""
+    graphs = {name: info for name, info in manifest.files.items() if not is_engine_file(name)}
+    return dataclasses.replace(manifest, files={**graphs, **file_infos(folder, engine_files(folder))})
 
 
 def _sample_images(engine: OnnxRuntime, verification: Verification | None) -> npt.NDArray[np.uint8]:

@@ -8,7 +8,7 @@ stays fp32 at every step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -27,18 +27,21 @@ _OWN_TYPE = {"Resize": (1, 2)}
 """Inputs, by position, whose type does not follow the node's: roi and scales."""
 
 
-def to_float16(model: ir.Model, ranges: Mapping[str, float]) -> tuple[KeptLayer, ...]:
+def to_float16(
+    model: ir.Model, ranges: Mapping[str, float], kept_too: Sequence[KeptLayer] = ()
+) -> tuple[KeptLayer, ...]:
     """Converts a float32 sampler in place; its inputs and outputs stay float32.
 
     Args:
         model: the unrolled sampler.
         ranges: the largest magnitude of every value, from `activation_ranges`.
+        kept_too: layers that stay in fp32 whatever their weights and activations are.
 
     Returns:
         The layers that stayed in fp32 against the rule, and why.
     """
     graph = model.graph
-    kept = _kept_layers(graph, ranges)
+    kept = {layer.layer: layer.reason for layer in kept_too} | _kept_layers(graph, ranges)
     half = {node for node in graph if not _always_fp32(node) and layer_of(node) not in kept}
     for node in half:
         for output in node.outputs:

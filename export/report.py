@@ -7,19 +7,19 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Manifest
 from ddgan_deploy.diffusion import Float32
-from ddgan_deploy.images import grid, png
-from ddgan_deploy.parity import EQUAL_PSNR, Verification, to_pixels
-from ddgan_deploy.results import Gate, ParityResult
-
-if TYPE_CHECKING:
-    import jinja2
+from ddgan_deploy.export.engine_report import render_engines
+from ddgan_deploy.export.formats import environment, number
+from ddgan_deploy.images import grid, png, to_pixels
+from ddgan_deploy.parity import Verification
+from ddgan_deploy.plan import PlanInfo
+from ddgan_deploy.results import ParityResult
 
 REPORT = "report.html"
 SAMPLES = "samples.png"
@@ -30,10 +30,9 @@ CHART_WIDTH, CHART_HEIGHT = 420.0, 260.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 14.0, 40.0
 _RANGE = 2.0
 _GRAPH_FILES = (SAMPLER, SERVED, WEIGHTS)
-_NOT_FINITE = float(np.finfo(np.float32).max)
 _OFF_SCALE = ("equal", "not finite", "0")
 """What a chart draws at its edge."""
-_TEMPLATE = Path(__file__).with_name("report.html.j2")
+_TEMPLATE = "report.html.j2"
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,7 @@ def write_report(
     verification: Verification | None,
     images: npt.NDArray[np.uint8],
     timings: Sequence[tuple[str, float]],
+    engines: Sequence[PlanInfo] = (),
 ) -> None:
     """Writes ``report.html`` and ``samples.png``.
 
@@ -90,12 +90,13 @@ def write_report(
         verification: None where the export ran with ``--no-verify``.
         images: uint8 [N, H, W, C], what the served graph gives for the seeds 0..N-1.
         timings: (name, seconds) of each stop of the export, in order.
+        engines: of TensorRT; the manifest lists their files.
 
     Raises:
         InputError: the images have 2 or more than 4 channels.
         OSError: a file cannot be written.
     """
-    content = render(manifest, verification, images, timings)
+    content = render(manifest, verification, images, timings, engines)
     (folder / SAMPLES).write_bytes(png(grid(images)))
     (folder / REPORT).write_text(content, encoding="utf-8")
 
@@ -105,84 +106,30 @@ def render(
     verification: Verification | None,
     images: npt.NDArray[np.uint8],
     timings: Sequence[tuple[str, float]],
+    engines: Sequence[PlanInfo] = (),
 ) -> str:
     """The report as HTML; arguments as for `write_report`."""
     result = verification.result if verification else None
-    return _template().render(
-        manifest=manifest,
-        result=result,
-        verdict="not verified" if result is None else "passed" if result.passed else "FAILED",
-        graph_bytes=sum(manifest.files[name].bytes for name in _GRAPH_FILES if name in manifest.files),
-        samples=[_picture(image) for image in images[:MAX_SAMPLES]],
-        charts=_charts(result) if result else [],
-        timings=timings,
-        total_seconds=sum(seconds for _, seconds in timings),
-        longest_seconds=max((seconds for _, seconds in timings), default=0.0) or 1.0,
-        white=_RANGE,
-        chart_size=(CHART_WIDTH, CHART_HEIGHT),
-        plot=(_LEFT, _TOP, CHART_WIDTH - _RIGHT, CHART_HEIGHT - _BOTTOM),
-        **(_pictures(verification) if verification else {}),
+    return (
+        environment()
+        .get_template(_TEMPLATE)
+        .render(
+            manifest=manifest,
+            result=result,
+            verdict="not verified" if result is None else "passed" if result.passed else "FAILED",
+            graph_bytes=sum(manifest.files[name].bytes for name in _GRAPH_FILES if name in manifest.files),
+            engines=render_engines(manifest, engines),
+            samples=[_picture(image) for image in images[:MAX_SAMPLES]],
+            charts=_charts(result) if result else [],
+            timings=timings,
+            total_seconds=sum(seconds for _, seconds in timings),
+            longest_seconds=max((seconds for _, seconds in timings), default=0.0) or 1.0,
+            white=_RANGE,
+            chart_size=(CHART_WIDTH, CHART_HEIGHT),
+            plot=(_LEFT, _TOP, CHART_WIDTH - _RIGHT, CHART_HEIGHT - _BOTTOM),
+            **(_pictures(verification) if verification else {}),
+        )
     )
-
-
-def _template() -> jinja2.Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(number=number, measured=measured, size=size, seconds=seconds, shape=shape)
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-
-
-def number(value: float, unit: str = "", digits: int = 1) -> str:
-    """A value for a table: "3.1e-6", "41.2", "equal" (of a PSNR), "not finite".
-
-    Args:
-        value: in ``unit``.
-        unit: as in `Gate`.
-        digits: after the point, of a PSNR or of a mantissa.
-    """
-    if not abs(value) < _NOT_FINITE:
-        return "not finite"
-    if unit == "dB":
-        return "equal" if value >= EQUAL_PSNR else f"{value:.{digits}f}"
-    if value == int(value) and abs(value) < 1e6:
-        return str(int(value))
-    mantissa, exponent = f"{value:.{digits}e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.') if digits == 1 else mantissa}e{int(exponent)}"
-
-
-def measured(gate: Gate) -> str:
-    """What a gate measured, with as many digits as it takes to see why it failed."""
-    for digits in range(1, 16):
-        text = number(gate.measured, gate.unit, digits)
-        if gate.passed or text != number(gate.limit, gate.unit, digits):
-            return text
-    return number(gate.measured, gate.unit)
-
-
-def size(count: int) -> str:
-    """Bytes in decimal units: "217 MB"."""
-    value = float(count)
-    for unit in ("bytes", "kB", "MB"):
-        if value < 999.5:
-            return f"{value:.3g}\N{NO-BREAK SPACE}{unit}"
-        value /= 1000
-    return f"{value:,.3g}\N{NO-BREAK SPACE}GB"
-
-
-def seconds(value: float) -> str:
-    """A duration: "0.42 s", "14.2 s", "3 min 5 s"."""
-    if value < 120:
-        return f"{value:.{2 if value < 10 else 1}f}\N{NO-BREAK SPACE}s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest}\N{NO-BREAK SPACE}s"
-
-
-def shape(sizes: Sequence[int | str]) -> str:
-    """[batch, 3, 32, 32]"""
-    return f"[{', '.join(str(size) for size in sizes)}]"
 
 
 def amplification(difference: npt.NDArray[np.float64]) -> int:

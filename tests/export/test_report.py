@@ -18,7 +18,8 @@ from PIL import Image
 
 from ddgan_deploy.artifact import CheckpointInfo, FileInfo, GraphInfo, Manifest, TensorInfo
 from ddgan_deploy.diffusion import Schedule, Trajectory
-from ddgan_deploy.export.report import amplification, measured, number, render, seconds, size, write_report
+from ddgan_deploy.export.formats import measured, number, seconds, size
+from ddgan_deploy.export.report import amplification, render, write_report
 from ddgan_deploy.models.config import GeneratorConfig
 from ddgan_deploy.parity import Verification
 from ddgan_deploy.results import Gate, KeptLayer, ParityResult, StepParity

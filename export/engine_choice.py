@@ -1,0 +1,62 @@
+"""Which runtime builds an artifact's engines, on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ddgan_deploy.engines.cuda import has_gpu
+from ddgan_deploy.engines.runtimes import import_runtime, installed
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
+from ddgan_deploy.plan import TITLES, Runtime
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which runtime builds the engines.
+
+    Attributes:
+        runtime: None where none is built.
+        reason: why, for the user.
+    """
+
+    runtime: Runtime | None
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{TITLES[self.runtime] if self.runtime else 'none'}: {self.reason}"
+
+
+def choose_engine(engine: EngineChoice, options: EngineOptions) -> Choice:
+    """Which runtime builds the engines here.
+
+    Raises:
+        InputError: the one that was asked for cannot build here, or lacks one of the options.
+    """
+    choice = _choose(engine)
+    if choice.runtime is not None:
+        options.check_for(choice.runtime)
+    return choice
+
+
+def _choose(engine: EngineChoice) -> Choice:
+    if engine == "none":
+        return Choice(None, "not asked for")
+    here, gpu = installed("tensorrt"), has_gpu()
+    if engine == "tensorrt":
+        if not gpu:
+            raise InputError(
+                "--engine tensorrt needs an NVIDIA GPU and its driver, and here is none: run it where the engine "
+                "shall run, or give --engine tensorrt-rtx, which builds on any machine"
+            )
+        import_runtime(engine)
+        return Choice(engine, "asked for")
+    if engine == "tensorrt-rtx":
+        import_runtime(engine)
+        return Choice(engine, "asked for")
+    if here and gpu:
+        return Choice("tensorrt", "it is installed and an NVIDIA GPU is here")
+    lacking = "TensorRT is not installed" if gpu else "TensorRT itself needs an NVIDIA GPU, and here is none"
+    if installed("tensorrt-rtx"):
+        return Choice("tensorrt-rtx", lacking)
+    return Choice(None, f"{lacking}, and TensorRT-RTX is not installed")

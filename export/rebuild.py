@@ -1,0 +1,79 @@
+"""The engines of an existing artifact anew, for this machine; the checkpoint is not needed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ddgan_deploy.artifact import Artifact, read_artifact, staged
+from ddgan_deploy.engines.cuda import has_gpu
+from ddgan_deploy.engines.onnxruntime import OnnxRuntime
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.export.engine_choice import choose_engine
+from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
+from ddgan_deploy.export.engine_report import replace_engines
+from ddgan_deploy.export.engines import build_engines, is_engine_file, prove_engines
+from ddgan_deploy.export.pipeline import ExportResult, checked, finish, with_engine_files
+from ddgan_deploy.export.progress import Clock, Progress, no_progress
+from ddgan_deploy.export.report import REPORT
+from ddgan_deploy.noise import draw
+from ddgan_deploy.parity import SMALL_IMAGE
+from ddgan_deploy.plan import PLANS, PlanInfo, Runtime, has_plans, read_plan_info
+
+
+def rebuild(
+    folder: Path, engine: EngineChoice, options: EngineOptions, progress: Progress = no_progress
+) -> ExportResult:
+    """Builds a runtime's engines into an artifact; those of other runtimes stay.
+
+    On a GPU the gates compare them with the artifact's own graph on ONNX Runtime, which the export
+    compared with PyTorch.
+
+    Raises:
+        InputError: the folder is no whole artifact, or no engine can be built here.
+        GateError: an engine cannot be built; the artifact stays as it was.
+        FailedGate: an engine does not compute what the graph does; it is kept under a name that says so.
+    """
+    options.check()
+    choice = choose_engine(engine, options)
+    if choice.runtime is None:
+        raise InputError(f"no engine can be built here ({choice.reason}): give --engine tensorrt or tensorrt-rtx")
+    clock = Clock(progress)
+    with clock.stop("Read the artifact"):
+        artifact = read_artifact(folder)
+    with staged(folder, overwrite=True) as staging:
+        shutil.copytree(folder, staging.path, dirs_exist_ok=True, ignore=_old(choice.runtime))
+        copy = Artifact(staging.path, artifact.manifest)
+        infos = _prove(copy, build_engines(copy, choice.runtime, options, clock), clock)
+        manifest = with_engine_files(staging.path, artifact.manifest)
+        others = [info for info in plan_infos(artifact) if info.runtime != choice.runtime]
+        replace_engines(staging.path / REPORT, manifest, [*infos, *others])
+        result = finish(staging, manifest, clock, choice, infos)
+    return checked(result)
+
+
+def plan_infos(artifact: Artifact) -> list[PlanInfo]:
+    """Of all engines that an artifact holds."""
+    return [
+        read_plan_info(artifact, name)
+        for runtime, names in PLANS.items()
+        if has_plans(artifact, runtime)
+        for name in names
+    ]
+
+
+def _old(runtime: Runtime) -> Callable[[str, list[str]], list[str]]:
+    """What is not copied: the engines that will be built."""
+    return lambda folder, names: [name for name in names if is_engine_file(name, runtime)]
+
+
+def _prove(artifact: Artifact, infos: Sequence[PlanInfo], clock: Clock) -> Sequence[PlanInfo]:
+    """The gates against ONNX Runtime, where a GPU can run the engines."""
+    if not has_gpu():
+        return infos
+    config = artifact.manifest.generator
+    seeds = range(4 if config.image_size <= SMALL_IMAGE else 2)
+    with clock.stop("Run the graph on ONNX Runtime"):
+        reference = OnnxRuntime(artifact).sample(draw(seeds, config.image_shape, config.nz, artifact.manifest.steps))
+    return prove_engines(artifact, infos, seeds, reference, clock)

@@ -1,0 +1,180 @@
+"""New weights of the same architecture into an existing artifact, its engines included."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from ddgan_deploy.artifact import SAMPLER, SERVED, Artifact, Manifest, read_artifact, staged
+from ddgan_deploy.checkpoint import Checkpoint, Weights, load_checkpoint
+from ddgan_deploy.engines.cuda import has_gpu
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.export.engine_choice import Choice
+from ddgan_deploy.export.engine_job import log_path
+from ddgan_deploy.export.engine_options import EngineOptions
+from ddgan_deploy.export.engines import build_engines
+from ddgan_deploy.export.options import ExportOptions
+from ddgan_deploy.export.pipeline import ExportResult, build_graphs, checked, prove
+from ddgan_deploy.export.progress import Clock, Progress, no_progress
+from ddgan_deploy.export.rebuild import plan_infos
+from ddgan_deploy.export.tensorrt_graph import parser_model
+from ddgan_deploy.export.tensorrt_refit import refit_engine
+from ddgan_deploy.plan import PlanInfo, plan_name, write_plan_info
+
+
+@dataclass(frozen=True)
+class RefitOptions:
+    """New weights, and where they go.
+
+    Attributes:
+        folder: the artifact.
+        checkpoint: a file as for an export.
+        config: JSON of the training script's arguments; None: what the weights do not tell is as it was.
+        weights: of a training state, "ema" or "raw"; None: as at the export.
+        steps, fp16: as in `ExportOptions`, where the user states them: they must be the artifact's.
+        verify: run the parity gates.
+    """
+
+    folder: Path
+    checkpoint: Path
+    config: Path | None = None
+    weights: Weights | None = None
+    steps: int | None = None
+    fp16: bool = False
+    verify: bool = True
+
+
+def refit(options: RefitOptions, progress: Progress = no_progress) -> ExportResult:
+    """Puts the weights of a checkpoint into an artifact.
+
+    The graphs are made again and must be the same but for the weights. TensorRT's engines take these through
+    the refitter; TensorRT-RTX's, which have none without a GPU, are built again.
+
+    Raises:
+        InputError: anything but the weights differs, or an engine cannot be refitted here; nothing is changed.
+        GateError: an engine does not take the weights; nothing is changed.
+        FailedGate: the new artifact does not compute what the checkpoint does; it is kept under another name.
+    """
+    clock = Clock(progress)
+    with clock.stop("Read the artifact"):
+        artifact = read_artifact(options.folder)
+        infos = plan_infos(artifact)
+        _check_stated(artifact.manifest, options)
+        _check_refittable(artifact, infos)
+    with clock.stop("Read the checkpoint"):
+        checkpoint = _load(artifact.manifest, options)
+    with staged(options.folder, overwrite=True) as staging:
+        manifest = _graphs(staging.path, artifact, checkpoint, options, clock)
+
+        def engines(new: Artifact) -> Sequence[PlanInfo]:
+            return [made for info in infos for made in _engines(artifact, new, info, clock)]
+
+        choice = Choice(infos[0].runtime if infos else None, "as it was")
+        result = prove(staging, manifest, checkpoint, choice, engines, clock, options.verify)
+    return checked(result)
+
+
+def _check_stated(manifest: Manifest, options: RefitOptions) -> None:
+    folder = options.folder
+    if options.steps is not None and options.steps != manifest.steps:
+        raise InputError(f"{folder} has {manifest.steps} steps, not {options.steps}: leave --steps out, or export anew")
+    if options.fp16 and manifest.precision != "fp16":
+        raise InputError(f"{folder} is in {manifest.precision}: leave --fp16 out, or export anew")
+
+
+def _check_refittable(artifact: Artifact, infos: Sequence[PlanInfo]) -> None:
+    for info in infos:
+        if info.runtime == "tensorrt":
+            plan = artifact.path / plan_name(info)
+            if not info.refittable:
+                raise InputError(
+                    f"{plan} was not built to be refitted: export anew, with --refittable for the next time"
+                )
+            if not has_gpu():
+                raise InputError(f"{plan} can be refitted on its GPU alone, and here is none: run it there")
+
+
+def _load(manifest: Manifest, options: RefitOptions) -> Checkpoint:
+    """The checkpoint, of the artifact's architecture and schedule."""
+    path, known = options.checkpoint, dataclasses.asdict(manifest.generator)
+    checkpoint = load_checkpoint(path, options.config, options.weights or manifest.checkpoint.weights, known)
+    old, new = manifest.generator, checkpoint.config
+    for name in known:
+        if getattr(old, name) != getattr(new, name):
+            raise InputError(
+                f"{path} has another architecture than {options.folder} "
+                f"({name} {getattr(new, name)}, not {getattr(old, name)}): export it anew"
+            )
+    schedule = checkpoint.schedule(manifest.steps)
+    if schedule != manifest.schedule:
+        raise InputError(f"{path} has another schedule than {options.folder} ({schedule}): export it anew")
+    return checkpoint
+
+
+def _graphs(folder: Path, artifact: Artifact, checkpoint: Checkpoint, options: RefitOptions, clock: Clock) -> Manifest:
+    """The graphs of the new weights.
+
+    Raises:
+        InputError: they differ from the artifact's in more than weights.
+    """
+    old = artifact.manifest
+    as_export = ExportOptions(
+        checkpoint=options.checkpoint,
+        steps=old.steps,
+        fp16=old.precision == "fp16",
+        weights=options.weights or old.checkpoint.weights,
+    )
+    manifest = build_graphs(folder, checkpoint, old.schedule, as_export, clock, old.kept_fp32)
+    for name in (SAMPLER, SERVED):
+        difference = structural_difference(artifact.path / name, folder / name)
+        if difference:
+            raise InputError(
+                f"the new weights make another {name} than {options.folder} has ({difference}): export anew"
+            )
+    return manifest
+
+
+def structural_difference(old: Path, new: Path) -> str:
+    """The first thing but weights in which two graphs differ, or nothing."""
+    graphs = [_without_weights(path) for path in (old, new)]
+    for nodes in zip(graphs[0].node, graphs[1].node, strict=False):
+        if nodes[0] != nodes[1]:
+            return f"at node {nodes[1].name}"
+    weights = [{tensor.name: tensor for tensor in graph.initializer} for graph in graphs]
+    for name in weights[0].keys() | weights[1].keys():
+        if weights[0].get(name) != weights[1].get(name):
+            return f"at weight {name}"
+    return "" if graphs[0] == graphs[1] else "at its inputs, outputs or number of nodes"
+
+
+def _without_weights(path: Path) -> onnx.GraphProto:
+    """A graph whose floating-point tensors have a shape and a type, but no values."""
+    graph = onnx.load(path, load_external_data=False).graph
+    for tensor in graph.initializer:
+        if tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
+            for name in ("raw_data", "float_data", "int32_data", "external_data", "data_location"):
+                tensor.ClearField(name)
+    return graph
+
+
+def _engines(old: Artifact, new: Artifact, info: PlanInfo, clock: Clock) -> Sequence[PlanInfo]:
+    """One engine of the old artifact with the new one's weights."""
+    if info.runtime == "tensorrt-rtx":
+        options = EngineOptions(profile=info.profile, targets=info.compute_capabilities)
+        return build_engines(new, info.runtime, options, clock)
+    name = plan_name(info)
+    with clock.stop(f"Refit {name}"):
+        model = parser_model(new.path / info.graph, info.kernels, info.precision)
+        refit_engine(old.path / name, model, new.path / info.graph, new.path / name)
+    shutil.copy(log_path(old.path / name), log_path(new.path / name))
+    files = new.manifest.files
+    refitted = dataclasses.replace(
+        info, graph_sha256=files[info.graph].sha256, weights_sha256=files["weights.bin"].sha256, parity=None
+    )
+    write_plan_info(new.path / name, refitted)
+    return [refitted]

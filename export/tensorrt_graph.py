@@ -1,0 +1,120 @@
+"""An artifact's graph -> the form of it that TensorRT's ONNX parser takes.
+
+The parser knows functions by name alone, without overloads, so their bodies go into the
+graph. Where a plugin shall run a fused op its node stays, without a function. TensorRT
+launches one kernel a plugin, so an AdaGN whose group no single program holds becomes two:
+
+    AdaGN(x, scale, shift)  ->  AdaGNApply(x, AdaGNStats(x), scale, shift)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import onnx
+import onnx.inliner
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+from onnxscript.optimizer import fold_constants_ir
+
+from ddgan_deploy.artifact import Precision
+from ddgan_deploy.export.engine_job import ParserModel
+from ddgan_deploy.export.graph import check_file
+from ddgan_deploy.export.rewrites.static_reshape import make_reshapes_static
+from ddgan_deploy.kernels import op as ops
+from ddgan_deploy.kernels.adagn.launches import chunk_pixels, single_launch
+from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
+from ddgan_deploy.kernels.launch import NCHW, NHWC
+from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
+from ddgan_deploy.plan import Kernels
+
+_FOLDED_BYTES = 2**16
+"""Constants up to this size are folded: sizes and the like, not weights."""
+
+
+def parser_model(path: Path, kernels: Kernels, precision: Precision) -> ParserModel:
+    """Reads a graph of an artifact and prepares it.
+
+    Args:
+        path: its ONNX file.
+        kernels: "fused": every fused op stays a node, for its plugin; "portable": their bodies instead,
+            but for PhiloxNormal, whose unsigned integers TensorRT does not have.
+        precision: of the graph. fp16 convolutions run channels-last on tensor cores, fp32 ones do not; an
+            AdaGN stays one node if one launch serves it in that layout.
+
+    Raises:
+        GateError: the file is not valid ONNX; names the node.
+    """
+    check_file(path)
+    proto = onnx.load(path, load_external_data=False)
+    if kernels == "fused":
+        model = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
+        _split_adagn(model.graph, NHWC if precision == "fp16" else NCHW)
+        model.functions.clear()
+    else:
+        model = _inlined(proto)
+    for node in model.graph:
+        node.overload = ""
+        if node.op_type == PHILOX_NORMAL.name:
+            _rename_stream(node)
+    plugins = Counter(node.op_type for node in model.graph if node.domain == ops.DOMAIN)
+    return ParserModel(ir.to_proto(model).SerializeToString(), plugins)
+
+
+def _inlined(proto: onnx.ModelProto) -> ir.Model:
+    """Bodies for calls, with their constants folded, so that of the shapes only the batch is left to compute."""
+    kept = [(ops.DOMAIN, PHILOX_NORMAL.name)]
+    inlined = onnx.inliner.inline_selected_functions(proto, kept, exclude=True)
+    _name_after_calls(inlined.graph, proto.graph)
+    model = ir.from_proto(inlined)
+    model.functions.clear()
+    fold_constants_ir(model, onnx_shape_inference=True, input_size_limit=_FOLDED_BYTES, output_size_limit=_FOLDED_BYTES)
+    make_reshapes_static(model.graph)
+    RemoveUnusedNodesPass()(model)
+    return model
+
+
+def _name_after_calls(inlined: onnx.GraphProto, calls: onnx.GraphProto) -> None:
+    """Names each node of a body after its call, for TensorRT's messages and profiles."""
+    names = {output: node.name for node in calls.node for output in node.output}
+    call = ""
+    # A body lies where its call was, and its last node makes the call's output.
+    for node in reversed(inlined.node):
+        if not node.name:
+            call = names.get(node.output[0], call)
+            node.name = f"{call}/{node.output[0].partition('__')[0]}"
+
+
+def _rename_stream(node: ir.Node) -> None:
+    """TensorRT has plugins with no attribute of that name."""
+    stream = node.attributes.pop("stream").as_int()
+    node.attributes.add(ir.AttrInt64("stream_number", stream))
+
+
+def _split_adagn(graph: ir.Graph, layout: str) -> None:
+    for node in list(graph):
+        if node.op_type != ADAGN.name:
+            continue
+        x, scale, shift = node.inputs
+        assert x is not None and x.shape is not None
+        _, channels, height, width = x.shape
+        assert isinstance(channels, int) and isinstance(height, int) and isinstance(width, int)
+        groups, pixels = node.attributes["groups"].as_int(), height * width
+        if single_launch(layout, channels, pixels, groups):
+            continue
+        common: dict[str, int | float | str] = {
+            "groups": groups,
+            "chunk_pixels": chunk_pixels(pixels),
+            "plugin_namespace": ops.DOMAIN,
+        }
+        stats = ir.node("AdaGNStats", [x], common, domain=ops.DOMAIN, name=f"{node.name}/Stats")
+        attributes: dict[str, int | float | str] = {
+            **{name: node.attributes[name].value for name in ("epsilon", "activation")},
+            **common,
+        }
+        apply = ir.node(
+            "AdaGNApply", [x, stats.outputs[0], scale, shift], attributes, domain=ops.DOMAIN, name=f"{node.name}/Apply"
+        )
+        stats.outputs[0].name = f"{node.name}/partials"
+        ir.convenience.replace_nodes_and_values(graph, node, [node], [stats, apply], node.outputs, apply.outputs)
