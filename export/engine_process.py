@@ -19,6 +19,8 @@ from ddgan_deploy.export import tensorrt_engine
 from ddgan_deploy.export.engine_job import EngineJob, log_path
 from ddgan_deploy.export.progress import Report, silent
 
+_COMMAND = (sys.executable, "-P", "-m", "ddgan_deploy.export.engine_process")
+
 
 def build_engine(job: EngineJob, report: Report = silent) -> float:
     """As `tensorrt_engine.build_engine`; what the builder writes to the screen goes to the log.
@@ -28,13 +30,12 @@ def build_engine(job: EngineJob, report: Report = silent) -> float:
         GateError: it cannot build the engine, or crashes.
     """
     output = job.plan.with_name(job.plan.name + ".output")
-    command = [sys.executable, "-P", "-m", "ddgan_deploy.export.engine_process"]
     # Kernels are compiled there, not interpreted.
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     try:
         with output.open("wb") as file:
             process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, env=environment
+                _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, env=environment
             )
         try:
             seconds = _result(process, job, report)

@@ -42,23 +42,23 @@ def rebuild(
     clock = Clock(progress)
     with clock.stop("Read the artifact"):
         artifact = read_artifact(folder)
+        others = plan_infos(artifact, but=choice.runtime)
     with staged(folder, overwrite=True) as staging:
         shutil.copytree(folder, staging.path, dirs_exist_ok=True, ignore=_old(choice.runtime))
         copy = Artifact(staging.path, artifact.manifest)
         infos = _prove(copy, build_engines(copy, choice.runtime, options, clock), clock)
         manifest = with_engine_files(staging.path, artifact.manifest)
-        others = [info for info in plan_infos(artifact) if info.runtime != choice.runtime]
         replace_engines(staging.path / REPORT, manifest, [*infos, *others])
         result = finish(staging, manifest, clock, choice, infos)
     return checked(result)
 
 
-def plan_infos(artifact: Artifact) -> list[PlanInfo]:
-    """Of all engines that an artifact holds."""
+def plan_infos(artifact: Artifact, but: Runtime | None = None) -> list[PlanInfo]:
+    """Of all engines that an artifact holds, but those of one runtime."""
     return [
         read_plan_info(artifact, name)
         for runtime, names in PLANS.items()
-        if has_plans(artifact, runtime)
+        if runtime != but and has_plans(artifact, runtime)
         for name in names
     ]
 
