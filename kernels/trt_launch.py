@@ -13,12 +13,16 @@ the sizes allow them.
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tensorrt as trt
 import tensorrt.plugin as trtp
 
@@ -28,9 +32,13 @@ from .op import DOMAIN
 Kernel = tuple[str, str, trtp.KernelLaunchParams, trtp.SymIntExprs]
 """What TensorRT asks for: symbol, PTX, launch, and the int32 arguments between inputs and outputs."""
 
+Node = SimpleNamespace
+"""A node of the graph: its tensors, as TensorRT describes them, and its attributes, by name."""
+
 TACTIC = 1
 """TensorRT sets none where none is advertised, and the plugin object needs one."""
 
+_TYPES = {"INT": int, "FLOAT": float, "STRING": str, "INTS": npt.NDArray[np.int64]}
 _DTYPES = {trt.float32: "float32", trt.float16: "float16"}
 _ELEMENTS = {"float32": "FP32", "float16": "FP16", "int64": "INT64"}
 _CHANNELS_LAST = {"float32": "HWC", "float16": "HWC8"}
@@ -65,23 +73,43 @@ def register_plugins() -> None:
 
 def define(
     name: str,
-    describe: Callable[..., Any],
-    autotune: Callable[..., list[trtp.AutoTuneCombination]],
-    implement: Callable[..., Kernel],
+    inputs: Sequence[str],
+    attributes: Mapping[str, str],
+    describe: Callable[[Node], trtp.TensorDesc],
+    combinations: Callable[[Node], list[trtp.AutoTuneCombination]],
+    kernel: Callable[[Node], Kernel],
 ) -> None:
     """Registers a plugin of domain ``ddgan``.
 
     Args:
         name: the node's op type.
-        describe: tensors, attributes -> output. Its annotations are read, so its module must not defer them.
-        autotune: tensors, attributes, outputs -> types and formats.
-        implement: tensors, attributes, outputs, tactic -> the kernel.
+        inputs: its tensors.
+        attributes: name -> ONNX attribute type, as in `OpSpec`.
+        describe: the output.
+        combinations: types and formats of all tensors.
+        kernel: what runs the node in the formats that its tensors then have.
     """
     plugin = f"{DOMAIN}::{name}"
+    parameters = {**dict.fromkeys(inputs, trtp.TensorDesc), **{key: _TYPES[kind] for key, kind in attributes.items()}}
+    with_outputs = {**parameters, "outputs": tuple[trtp.TensorDesc]}
     # Immediately: the ONNX parser looks for it in TensorRT's registry.
-    trtp.register(plugin)(describe)
-    trtp.autotune(plugin)(autotune)
-    trtp.aot_impl(plugin)(implement)
+    trtp.register(plugin)(_signed(describe, parameters, trtp.TensorDesc))
+    trtp.autotune(plugin)(_signed(combinations, with_outputs, list[trtp.AutoTuneCombination]))
+    trtp.aot_impl(plugin)(_signed(kernel, {**with_outputs, "tactic": int}, Kernel))
+
+
+def _signed(function: Callable[[Node], Any], parameters: Mapping[str, Any], returns: Any) -> Callable[..., Any]:
+    """A function of a node as TensorRT calls it: with one parameter a tensor and attribute, all of them annotated."""
+
+    def call(*values: Any, **named: Any) -> Any:
+        given = {**dict(zip(parameters, values, strict=False)), **named}
+        # The ONNX parser may leave the end mark on a string.
+        return function(Node(**{key: v.rstrip("\0") if isinstance(v, str) else v for key, v in given.items()}))
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    listed = [inspect.Parameter(key, kind, annotation=annotation) for key, annotation in parameters.items()]
+    call.__signature__ = inspect.Signature(listed, return_annotation=returns)  # type: ignore[attr-defined]
+    return call
 
 
 def dtype_of(tensor: trtp.TensorDesc) -> str:
@@ -104,11 +132,6 @@ def extents(tensor: trtp.TensorDesc) -> tuple[Any, ...]:
     if any(extent < 0 for extent in rest):
         raise ValueError(f"{DOMAIN}: a shape is {tuple(tensor.shape)}, only its batch may be dynamic")
     return batch, *rest
-
-
-def text(attribute: str) -> str:
-    """A string attribute, without the end mark that the ONNX parser may leave on it."""
-    return attribute.rstrip("\0")
 
 
 def combination(

@@ -1,61 +1,33 @@
 """PosteriorSample as a TensorRT plugin."""
 
-# Annotations are not deferred: TensorRT reads them.
+from __future__ import annotations
 
 import tensorrt.plugin as trtp
 
 from .. import trt_launch
 from ..launch import LINEAR, NCHW
-from . import launches
+from ..trt_launch import Node
+from .launches import LAUNCHES, sizes
+from .spec import SPEC
 
-_TENSORS = ("x0_raw", "x_t", "noise", "x_prev")
-
-
-def _posterior_sample(
-    x0_raw: trtp.TensorDesc,
-    x_t: trtp.TensorDesc,
-    noise: trtp.TensorDesc,
-    coef_x0: float,
-    coef_xt: float,
-    sigma: float,
-    squash: str,
-) -> trtp.TensorDesc:
-    return x_t.like()
+_INPUTS = tuple(name for name, _ in SPEC.inputs)
+_TENSORS = (*_INPUTS, "x_prev")
 
 
-def _autotune(
-    x0_raw: trtp.TensorDesc,
-    x_t: trtp.TensorDesc,
-    noise: trtp.TensorDesc,
-    coef_x0: float,
-    coef_xt: float,
-    sigma: float,
-    squash: str,
-    outputs: tuple[trtp.TensorDesc],
-) -> list[trtp.AutoTuneCombination]:
-    _, channels, _, _ = trt_launch.extents(x0_raw)
+def _combinations(node: Node) -> list[trtp.AutoTuneCombination]:
+    _, channels, _, _ = trt_launch.extents(node.x0_raw)
     # Channels-last only where all tensors are float32: their formats differ by type.
     return [
-        trt_launch.combination(launches.LAUNCHES, _TENSORS, _TENSORS, layout, dtype)
+        trt_launch.combination(LAUNCHES, _TENSORS, _TENSORS, layout, dtype)
         for layout, dtype in trt_launch.choices(channels)
         if layout == NCHW or dtype == "float32"
     ]
 
 
-def _implement(
-    x0_raw: trtp.TensorDesc,
-    x_t: trtp.TensorDesc,
-    noise: trtp.TensorDesc,
-    coef_x0: float,
-    coef_xt: float,
-    sigma: float,
-    squash: str,
-    outputs: tuple[trtp.TensorDesc],
-    tactic: int,
-) -> trt_launch.Kernel:
-    sizes = launches.sizes(trt_launch.extents(x0_raw), coef_x0, coef_xt, sigma, trt_launch.text(squash))
-    plan = trt_launch.choose(launches.LAUNCHES, LINEAR, sizes)
-    return trt_launch.tensorrt_kernel(launches.LAUNCHES, plan, plan.launches[0], sizes, trt_launch.dtype_of(x0_raw))
+def _kernel(node: Node) -> trt_launch.Kernel:
+    measured = sizes(trt_launch.extents(node.x0_raw), node.coef_x0, node.coef_xt, node.sigma, node.squash)
+    plan = trt_launch.choose(LAUNCHES, LINEAR, measured)
+    return trt_launch.tensorrt_kernel(LAUNCHES, plan, plan.launches[0], measured, trt_launch.dtype_of(node.x0_raw))
 
 
-trt_launch.define("PosteriorSample", _posterior_sample, _autotune, _implement)
+trt_launch.define(SPEC.name, _INPUTS, SPEC.attributes, lambda node: node.x_t.like(), _combinations, _kernel)
