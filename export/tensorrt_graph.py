@@ -67,7 +67,7 @@ def _inlined(proto: onnx.ModelProto) -> ir.Model:
     kept = [(ops.DOMAIN, PHILOX_NORMAL.name)]
     inlined = onnx.inliner.inline_selected_functions(proto, kept, exclude=True)
     _name_after_calls(inlined.graph, proto.graph)
-    model = ir.from_proto(inlined)
+    model = ir.from_proto(onnx.shape_inference.infer_shapes(inlined, data_prop=True))
     model.functions.clear()
     fold_constants_ir(model, onnx_shape_inference=True, input_size_limit=_FOLDED_BYTES, output_size_limit=_FOLDED_BYTES)
     make_reshapes_static(model.graph)

@@ -13,7 +13,7 @@ import pytest
 from ddgan_deploy.artifact import MANIFEST, SAMPLER
 from ddgan_deploy.cli import sample, verify
 from ddgan_deploy.errors import GateError
-from ddgan_deploy.export import cli, pipeline
+from ddgan_deploy.export import cli, engine_choice, pipeline
 from tests.conftest import DATA
 
 NET_G = DATA / "biggan" / "netG.pth"
@@ -87,6 +87,39 @@ def test_steps_that_contradict_a_training_state(capsys):
 def test_steps_that_contradict_the_config(capsys):
     config = DATA / "biggan" / "args.json"
     assert "give --steps 4" in refused(capsys, "--ckpt", NET_G, "--steps", 2, "--config", config)
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (("--batch", "1:8"), "--batch 1:8 is not MIN:OPT:MAX: give such as 1:8:32"),
+        (("--batch", "8:1:32"), "--batch 8:1:32 is not 1 <= MIN <= OPT <= MAX <= 65535"),
+        (("--target", "9.0"), "--target 9.0 is unknown: give some of 7.5, 8.0"),
+        (("--target",), "--target: expected at least one argument"),
+        (("--workspace", 0), "--workspace 0 must be 1 MiB or more"),
+        (("--workspace", "x"), "--workspace: invalid int value: 'x'"),
+        (("--opt-level", 6), "--opt-level 6 must be 0..5"),
+        (("--kernels", "fast"), "--kernels: invalid choice: 'fast'"),
+        (("--hardware-compatible", "all"), "--hardware-compatible: invalid choice: 'all'"),
+        (("--engine", "tensorrt"), "--engine tensorrt needs an NVIDIA GPU"),
+        (("--engine", "tensorrt-rtx", "--refittable"), "--refittable is not for TensorRT-RTX"),
+        (("--engine", "tensorrt-rtx", "--kernels", "fused"), "--kernels fused is not for TensorRT-RTX"),
+        (("--engine", "tensorrt-rtx", "--version-compatible"), "--version-compatible is not for TensorRT-RTX"),
+        (("--engine", "tensorrt-rtx", "--hardware-compatible"), "--hardware-compatible is not for TensorRT-RTX"),
+        (("--rebuild", "there"), "--ckpt does not go with --rebuild"),
+        (("--refit", "there"), "there does not exist"),
+    ],
+)
+def test_engines(capsys, monkeypatch, argv, says):
+    monkeypatch.setattr(engine_choice, "has_gpu", lambda: False)
+    monkeypatch.setattr(engine_choice, "import_runtime", lambda runtime: None)
+    assert says in refused(capsys, "--ckpt", NET_G, "--steps", 4, *argv)
+
+
+def test_an_engine_that_is_not_installed(capsys, monkeypatch):
+    monkeypatch.setattr("ddgan_deploy.engines.runtimes.MODULES", {"tensorrt": "none1", "tensorrt-rtx": "none2"})
+    message = refused(capsys, "--ckpt", NET_G, "--steps", 4, "--engine", "tensorrt-rtx")
+    assert "engine tensorrt-rtx needs TensorRT-RTX, which is not installed: pip install" in message
 
 
 # The files.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
 import pytest
 
+from ddgan_deploy.export.rewrites.parameters import is_parameter
+from ddgan_deploy.export.rewrites.shared_constants import share_constants
 from ddgan_deploy.export.rewrites.static_reshape import make_reshapes_static
 from ddgan_deploy.export.rewrites.time_bias import fold_time_biases
 from ddgan_deploy.export.rewrites.zero_bias import drop_zero_biases
@@ -102,3 +106,86 @@ def test_the_traced_step_is_clean(biggan):
     # Each of the two resampling blocks filters x and h, the pyramid the image.
     assert len(filters) == 2 * 2 + 1
     assert all(len([i for i in node.inputs if i is not None]) == 2 for node in filters)
+
+
+def _two_convolutions(names: tuple[str, str], biases: list[np.ndarray]) -> ir.Model:
+    """Two convolutions of one input, summed."""
+    model = _graph(
+        """g (float[n,3,8,8] x, float[4,3,3,3] w, float[4] b0, float[4] b1) => (float[n,4,8,8] y) {
+            h0 = Conv <pads = [1,1,1,1]> (x, w, b0)
+            h1 = Conv <pads = [1,1,1,1]> (x, w, b1)
+            y = Add (h0, h1)
+        }""",
+        w=RNG.normal(size=(4, 3, 3, 3)).astype(np.float32),
+        b0=biases[0].astype(np.float32),
+        b1=biases[1].astype(np.float32),
+    )
+    for old, new in zip(("b0", "b1"), names, strict=True):
+        model.graph.initializers[old].name = new
+    return model
+
+
+ONES = np.ones(4)
+
+
+@pytest.mark.parametrize(
+    ("names", "biases", "count"),
+    [
+        (("val_0", "val_1"), [ONES, ONES], 1),
+        (("val_0", "val_1"), [ONES, 2 * ONES], 0),
+        # Parameters: equal by chance, as after no training can be told.
+        (("all_modules.0.bias", "all_modules.1.bias"), [ONES, ONES], 0),
+        (("all_modules.0.bias", "val_1"), [ONES, ONES], 0),
+    ],
+)
+def test_equal_constants_are_shared_and_parameters_are_not(names, biases, count):
+    model = _two_convolutions(names, biases)
+    x = RNG.normal(size=(2, 3, 8, 8)).astype(np.float32)
+    before = _run(model, x=x)
+    assert share_constants(model.graph) == count
+    assert len(model.graph.initializers) == 3 - count
+    np.testing.assert_array_equal(_run(model, x=x), before)
+
+
+@pytest.mark.parametrize("other", [np.ones(4, np.float64), np.ones((4, 1), np.float32), np.ones(3, np.float32)])
+def test_constants_of_another_type_or_shape_are_not_shared(other):
+    model = _two_convolutions(("val_0", "val_1"), [ONES, 2 * ONES])
+    value = ir.Value(name="val_2", const_value=ir.tensor(other))
+    model.graph.register_initializer(value)
+    assert share_constants(model.graph) == 0
+
+
+def test_constants_of_equal_bytes_and_another_type_are_not_shared():
+    model = _two_convolutions(("val_0", "val_1"), [0 * ONES, ONES])
+    model.graph.register_initializer(ir.Value(name="val_2", const_value=ir.tensor(np.zeros(4, np.int32))))
+    assert share_constants(model.graph) == 0
+
+
+@pytest.mark.parametrize(("name", "count"), [("val_1", 2), ("all_modules.1.bias", 1)])
+def test_a_zero_bias_that_is_a_parameter_stays(name, count):
+    """It is zero before any training, and would be another graph after it."""
+    model = _two_convolutions(("val_0", name), [0 * ONES, 0 * ONES])
+    assert drop_zero_biases(model.graph) == count
+    assert sum(len(node.inputs) == 3 for node in model.graph if node.op_type == "Conv") == 2 - count
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("all_modules.3.Conv_0.bias", True), ("z_transform.1.weight", True), ("val_12", False), (None, False)],
+)
+def test_parameters_are_told_by_their_path(name, expected):
+    assert is_parameter(ir.Value(name=name)) == expected
+
+
+def test_the_form_of_the_graph_follows_from_the_architecture(biggan):
+    """Biases that are zero, and so equal, give the nodes and weights of the trained ones."""
+    checkpoint = biggan.load()
+    weights = {n: 0 * w if n.endswith("bias") and "Norm" not in n else w for n, w in checkpoint.weights.items()}
+    zero = replace(checkpoint, weights=weights)
+    forms = []
+    for made in (checkpoint, zero):
+        graph = trace(made.generator()).step.graph
+        nodes = [(node.op_type, node.name, len(node.inputs)) for node in graph]
+        weights = [(name, tuple(value.const_value.shape)) for name, value in graph.initializers.items()]
+        forms.append((nodes, weights))
+    assert forms[0] == forms[1]

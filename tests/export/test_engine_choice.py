@@ -1,0 +1,94 @@
+"""Which runtime builds the engines on a machine, and why."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+from ddgan_deploy.engines.runtimes import NotInstalled, import_runtime
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.export import engine_choice
+from ddgan_deploy.export.engine_choice import choose_engine
+from ddgan_deploy.export.engine_options import EngineOptions
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Makes a machine with a GPU or without, and with some runtimes."""
+
+    def make(gpu: bool, *runtimes: str) -> None:
+        def load(runtime):
+            return types.ModuleType(runtime) if runtime in runtimes else import_runtime("tensorrt")
+
+        monkeypatch.setattr(engine_choice, "has_gpu", lambda: gpu)
+        monkeypatch.setattr(engine_choice, "installed", lambda runtime: runtime in runtimes)
+        monkeypatch.setattr(engine_choice, "import_runtime", load)
+
+    return make
+
+
+BOTH = ("tensorrt", "tensorrt-rtx")
+NO_GPU = "TensorRT itself needs an NVIDIA GPU, and here is none"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "runtimes", "runtime", "text"),
+    [
+        (True, BOTH, "tensorrt", "TensorRT: it is installed and an NVIDIA GPU is here"),
+        (True, ("tensorrt",), "tensorrt", "TensorRT: it is installed and an NVIDIA GPU is here"),
+        (True, ("tensorrt-rtx",), "tensorrt-rtx", "TensorRT-RTX: TensorRT is not installed"),
+        (True, (), None, "none: TensorRT is not installed, and TensorRT-RTX is not installed"),
+        (False, BOTH, "tensorrt-rtx", f"TensorRT-RTX: {NO_GPU}"),
+        (False, ("tensorrt",), None, f"none: {NO_GPU}, and TensorRT-RTX is not installed"),
+        (False, (), None, f"none: {NO_GPU}, and TensorRT-RTX is not installed"),
+    ],
+)
+def test_auto(machine, gpu, runtimes, runtime, text):
+    machine(gpu, *runtimes)
+    choice = choose_engine("auto", EngineOptions())
+    assert choice.runtime == runtime
+    assert str(choice) == text
+
+
+def test_none_is_none_wherever(machine):
+    machine(True, *BOTH)
+    choice = choose_engine("none", EngineOptions(refittable=True, targets=("8.9",)))
+    assert choice.runtime is None and str(choice) == "none: not asked for"
+
+
+@pytest.mark.parametrize("runtime", BOTH)
+def test_what_was_asked_for(machine, runtime):
+    machine(True, *BOTH)
+    choice = choose_engine(runtime, EngineOptions())
+    assert choice.runtime == runtime and choice.reason == "asked for"
+
+
+def test_tensorrt_without_a_gpu(machine):
+    machine(False, *BOTH)
+    with pytest.raises(InputError, match=r"--engine tensorrt needs an NVIDIA GPU.*give --engine tensorrt-rtx"):
+        choose_engine("tensorrt", EngineOptions())
+
+
+def test_what_is_not_installed(monkeypatch):
+    monkeypatch.setattr(engine_choice, "has_gpu", lambda: True)
+    modules = {"tensorrt": "no_such_tensorrt", "tensorrt-rtx": "no_such_rtx"}
+    monkeypatch.setattr("ddgan_deploy.engines.runtimes.MODULES", modules)
+    for runtime, extra in (("tensorrt", "gpu"), ("tensorrt-rtx", "tensorrt-rtx")):
+        with pytest.raises(NotInstalled, match=rf"engine {runtime} needs .*pip install 'ddgan-deploy\[{extra}\]'"):
+            choose_engine(runtime, EngineOptions())
+    assert choose_engine("auto", EngineOptions()).runtime is None
+
+
+@pytest.mark.parametrize(
+    ("gpu", "options", "says"),
+    [
+        (True, EngineOptions(targets=("8.9",)), "--target"),
+        (False, EngineOptions(kernels="fused"), "--kernels fused"),
+        (False, EngineOptions(refittable=True), "--refittable"),
+    ],
+)
+def test_options_that_the_chosen_one_lacks(machine, gpu, options, says):
+    machine(gpu, *BOTH)
+    with pytest.raises(InputError, match=says):
+        choose_engine("auto", options)

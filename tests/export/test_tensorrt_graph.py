@@ -1,0 +1,239 @@
+"""The form of a graph that TensorRT's parser takes: what stays a node, what becomes its body, and equal results."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+from ddgan_deploy.artifact import SAMPLER, SERVED
+from ddgan_deploy.engines.base import feeds
+from ddgan_deploy.errors import GateError
+from ddgan_deploy.export.tensorrt_graph import parser_model
+from ddgan_deploy.kernels.adagn.launches import chunk_pixels, single_launch
+from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
+from ddgan_deploy.kernels.launch import NCHW, NHWC
+from tests.conftest import golden_case
+from tests.export.conftest import export_golden
+
+NAMES = ("no_fir_t2", "biggan_oneadagn")
+LAYOUTS = {"fp32": NCHW, "fp16": NHWC}
+
+
+@pytest.fixture(scope="module", params=[("no_fir_t2", "fp32"), ("no_fir_t2", "fp16"), ("biggan_oneadagn", "fp32")])
+def exported(request, tmp_path_factory):
+    name, precision = request.param
+    folder = tmp_path_factory.mktemp("graphs")
+    return export_golden(golden_case(name), folder, fp16=precision == "fp16", verify=False).artifact
+
+
+def loaded(path: Path, kernels: str, precision: str) -> onnx.ModelProto:
+    return onnx.load_from_string(parser_model(path, kernels, precision).proto)
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, object]:
+    return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+
+
+def kinds(graph: onnx.GraphProto) -> Counter[str]:
+    return Counter(node.op_type for node in graph.node)
+
+
+# Fused: every op stays a node
+
+
+@pytest.mark.parametrize("name", [SAMPLER, SERVED])
+def test_fused_keeps_every_node(exported, name):
+    precision = exported.manifest.precision
+    before = onnx.load(exported.path / name, load_external_data=False)
+    model = parser_model(exported.path / name, "fused", precision)
+    after = onnx.load_from_string(model.proto)
+    expected, found = kinds(before.graph), kinds(after.graph)
+    split = found["AdaGNStats"]
+    assert split == found["AdaGNApply"] and found["AdaGN"] + split == expected["AdaGN"]
+    ours = ("AdaGN", "AdaGNStats", "AdaGNApply")
+    for counts in (expected, found):
+        for op in ours:
+            counts.pop(op, None)
+    assert found == expected and found["PosteriorSample"] == exported.manifest.steps - 1
+    assert not after.functions and all(not node.overload for node in after.graph.node)
+    fused = [node for node in after.graph.node if node.domain == "ddgan"]
+    assert all(attributes(node)["plugin_namespace"] == b"ddgan" for node in fused)
+    assert model.plugins == Counter(node.op_type for node in fused)
+    assert [value.name for value in after.graph.input] == [value.name for value in before.graph.input]
+    assert [value.name for value in after.graph.output] == [value.name for value in before.graph.output]
+    names = [node.name for node in after.graph.node]
+    assert all(names) and len(set(names)) == len(names)
+    # Weights stay in their file.
+    assert len(model.proto) < 400_000 < (exported.path / "weights.bin").stat().st_size
+
+
+def test_fused_splits_what_one_launch_does_not_serve(exported):
+    precision = exported.manifest.precision
+    before = onnx.shape_inference.infer_shapes(
+        onnx.load(exported.path / SAMPLER, load_external_data=False), data_prop=True
+    )
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*before.graph.value_info, *before.graph.input)
+    }
+    nodes = {node.name: node for node in loaded(exported.path / SAMPLER, "fused", precision).graph.node}
+    counts = Counter()
+    for node in before.graph.node:
+        if node.op_type != "AdaGN":
+            continue
+        _, channels, height, width = shapes[node.input[0]]
+        groups = attributes(node)["groups"]
+        single = single_launch(LAYOUTS[precision], channels, height * width, groups)
+        counts[single] += 1
+        assert (node.name in nodes) == single
+        assert (f"{node.name}/Stats" in nodes) == (f"{node.name}/Apply" in nodes) == (not single)
+        if single:
+            assert attributes(nodes[node.name]) == attributes(node)
+    # 4 channels a group and 32 x 32 pixels fit into one program below each other, not side by side.
+    assert counts[False] == 0 if precision == "fp32" else counts[False] > 0 and counts[True] > 0
+
+
+def adagn_model(folder: Path, channels: int, size: tuple[int, int], groups: int, activation: str = "silu") -> Path:
+    """A model of one AdaGN whose images have a size."""
+    float32 = onnx.TensorProto.FLOAT
+    made = ADAGN.model([(float32, 4), (float32, 2), (float32, 2)], groups=groups, epsilon=2e-5, activation=activation)
+    extents = [(channels, *size), (channels,), (channels,)]
+    for value, extent in zip(made.graph.input, extents, strict=True):
+        first, *rest = value.type.tensor_type.shape.dim
+        first.dim_param = "batch"
+        for dim, number in zip(rest, extent, strict=True):
+            dim.dim_value = number
+    made.graph.node[0].name = "one/AdaGN"
+    made.graph.output[0].CopyFrom(made.graph.input[0])
+    made.graph.output[0].name = "y"
+    onnx.save(made, folder / "one.onnx")
+    return folder / "one.onnx"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    ("channels", "size", "groups"),
+    [
+        (16, (32, 32), 4),
+        (16, (16, 16), 4),
+        (64, (64, 64), 16),
+        (64, (128, 128), 16),
+        (256, (64, 64), 32),
+        (512, (8, 8), 32),
+        (12, (7, 9), 3),
+        (32, (256, 256), 8),
+    ],
+)
+def test_the_layout_decides_which_are_split(tmp_path, channels, size, groups, precision):
+    pixels = size[0] * size[1]
+    path = adagn_model(tmp_path, channels, size, groups)
+    model = parser_model(path, "fused", precision)
+    graph = onnx.load_from_string(model.proto).graph
+    if single_launch(LAYOUTS[precision], channels, pixels, groups):
+        (node,) = graph.node
+        assert node.op_type == "AdaGN" and model.plugins == {"AdaGN": 1}
+        return
+    stats, apply = graph.node
+    assert model.plugins == {"AdaGNStats": 1, "AdaGNApply": 1}
+    assert (stats.op_type, stats.name, list(stats.input)) == ("AdaGNStats", "one/AdaGN/Stats", ["x"])
+    assert (apply.op_type, apply.name) == ("AdaGNApply", "one/AdaGN/Apply")
+    assert list(apply.input) == ["x", stats.output[0], "scale", "shift"] and list(apply.output) == ["y"]
+    common = {"groups": groups, "chunk_pixels": chunk_pixels(pixels), "plugin_namespace": b"ddgan"}
+    assert attributes(stats) == common
+    applied = attributes(apply)
+    assert applied.pop("epsilon") == pytest.approx(2e-5)
+    assert applied == {"activation": b"silu", **common}
+
+
+def test_layouts_differ_somewhere(tmp_path):
+    """Or the test above would not see that the wrong one is asked."""
+    assert single_launch(NCHW, 16, 1024, 4) and not single_launch(NHWC, 16, 1024, 4)
+    assert not single_launch(NCHW, 64, 64 * 64 * 4, 16)
+
+
+# Portable: bodies instead of calls
+
+
+def test_portable_has_no_op_of_ours_but_noise(exported):
+    precision = exported.manifest.precision
+    for name, expected in ((SAMPLER, {}), (SERVED, {"PhiloxNormal": 2 * exported.manifest.steps})):
+        model = parser_model(exported.path / name, "portable", precision)
+        proto = onnx.load_from_string(model.proto)
+        ours = Counter(node.op_type for node in proto.graph.node if node.domain == "ddgan")
+        assert ours == model.plugins == expected
+        assert not proto.functions and all(not node.overload for node in proto.graph.node)
+
+
+def test_portable_computes_the_same(exported):
+    golden = golden_case("no_fir_t2" if exported.manifest.steps == 2 else "biggan_oneadagn")
+    inputs = feeds(golden.noise)
+    honest = _run(onnx.load(exported.path / SAMPLER), inputs)
+    proto = loaded(exported.path / SAMPLER, "portable", exported.manifest.precision)
+    onnx.load_external_data_for_model(proto, str(exported.path))
+    x_0 = _run(proto, inputs)
+    if exported.manifest.precision == "fp32":
+        np.testing.assert_allclose(x_0, honest, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(x_0, golden.io["x_prev"][-1], rtol=0, atol=1e-4)
+    else:
+        np.testing.assert_allclose(x_0, honest, rtol=0, atol=0.05)
+
+
+def _run(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, inputs)[0]
+
+
+def test_portable_nodes_tell_their_call(exported):
+    calls = [node for node in onnx.load(exported.path / SAMPLER, load_external_data=False).graph.node]
+    graph = loaded(exported.path / SAMPLER, "portable", exported.manifest.precision).graph
+    names = [node.name for node in graph.node]
+    assert all(names) and len(set(names)) == len(names)
+    inlined = {call.name for call in calls if call.domain == "ddgan"}
+    assert inlined
+    for call in calls:
+        if call.domain != "ddgan":
+            continue
+        # Of the body; the last of its nodes may be gone where it changed no type.
+        parts = {name.removeprefix(f"{call.name}/") for name in names if name.startswith(f"{call.name}/")}
+        assert "normalized_groups" in parts if call.op_type == "AdaGN" else parts, call.name
+    # Of fp16, the constants' folding names the casts anew.
+    for name in names if exported.manifest.precision == "fp32" else ():
+        owner = re.sub(r"/[^/]*$", "", name)
+        assert name in {call.name for call in calls} or owner in inlined, name
+
+
+def test_portable_sampler_computes_no_shapes(exported):
+    graph = loaded(exported.path / SAMPLER, "portable", exported.manifest.precision).graph
+    assert "Shape" not in kinds(graph)
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    reshapes = [node for node in graph.node if node.op_type == "Reshape"]
+    assert reshapes
+    for node in reshapes:
+        target = numpy_helper.to_array(constants[node.input[1]])
+        assert target[0] in (-1, 0) and (target[1:] != 0).all(), node.name
+
+
+@pytest.mark.parametrize("kernels", ["fused", "portable"])
+def test_the_graph_keeps_its_signature(exported, kernels):
+    for name in (SAMPLER, SERVED):
+        before = onnx.load(exported.path / name, load_external_data=False).graph
+        after = loaded(exported.path / name, kernels, exported.manifest.precision).graph
+        assert list(after.input) == list(before.input) and list(after.output) == list(before.output)
+
+
+@pytest.mark.parametrize("kernels", ["fused", "portable"])
+def test_a_file_that_is_not_valid(tmp_path, kernels):
+    path = adagn_model(tmp_path, 16, (8, 8), 4)
+    model = onnx.load(path)
+    model.graph.node[0].input[0] = "nowhere"
+    onnx.save(model, path)
+    with pytest.raises(GateError, match=r"one.onnx is not valid ONNX: .*nowhere") as caught:
+        parser_model(path, kernels, "fp32")
+    assert "\n" not in str(caught.value)
