@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 from ddgan_deploy.errors import InputError
@@ -34,12 +35,15 @@ class _Module:
         return f"all_modules.{self.index}"
 
 
-def infer_config(shapes: Shapes, known: Mapping[str, Any]) -> GeneratorConfig:
+def infer_config(
+    shapes: Shapes, known: Mapping[str, Any], otherwise: Mapping[str, Any] = MappingProxyType({})
+) -> GeneratorConfig:
     """The architecture of the weights.
 
     Args:
         shapes: parameter name -> shape, without the ``module.`` prefix.
         known: training arguments, by `GeneratorConfig`'s field names; may be empty.
+        otherwise: more of them, for what neither the weights nor ``known`` tell.
 
     Raises:
         InputError: the weights are of another network, a key that is needed is
@@ -52,9 +56,16 @@ def infer_config(shapes: Shapes, known: Mapping[str, Any]) -> GeneratorConfig:
                 f"the config contradicts the weights: it says {name} {_text(known[name])}, "
                 f"the weights have {_text(value)}: correct the config"
             )
-    values = {**known, **found}
+    values = {**otherwise, **known, **found}
     attention_levels: tuple[int, ...] = values.pop("attention_levels")
-    return GeneratorConfig(**{**values, **_resolutions(attention_levels, len(found["ch_mult"]), known)})
+    levels = len(found["ch_mult"])
+    try:
+        resolutions = _resolutions(attention_levels, levels, {**otherwise, **known})
+    except InputError:
+        if not otherwise:
+            raise
+        resolutions = _resolutions(attention_levels, levels, known)
+    return GeneratorConfig(**{**values, **resolutions})
 
 
 def _resolutions(attention_levels: tuple[int, ...], levels: int, known: Mapping[str, Any]) -> dict[str, Any]:

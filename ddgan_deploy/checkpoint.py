@@ -87,7 +87,7 @@ def load_checkpoint(
         path: a ``netG_<epoch>.pth``, a ``content.pth``, or a ``.safetensors`` file.
         config: a JSON file with the training script's arguments, for what the weights do not tell.
         weights: of a training state, the exponential moving average or the raw weights.
-        known: training arguments that hold where neither the config nor the file says otherwise.
+        known: training arguments that hold where neither the config, the file nor its weights say otherwise.
 
     Raises:
         InputError: the file cannot be read, is not such a checkpoint, or contradicts the config.
@@ -104,16 +104,16 @@ def load_checkpoint(
         raise InputError(f"{path} holds one set of weights, --weights raw needs a training state: give a content.pth")
     if config is not None:
         arguments = _joined(arguments, path, read_config(Path(config)), Path(config))
-    arguments = {**(known or {}), **arguments}
     tensors = _tensors(content, path)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     try:
-        architecture = infer_config(shapes, {k: v for k, v in arguments.items() if k in FIELDS})
+        said, otherwise = ({k: v for k, v in given.items() if k in FIELDS} for given in (arguments, known or {}))
+        architecture = infer_config(shapes, said, otherwise)
         _check_keys(shapes, architecture)
     except InputError as error:
         source = str(path) if config is None else f"{path} with {config}"
         raise InputError(f"{source}: {error}") from None
-    sampling = {k: v for k, v in arguments.items() if k in (*SCHEDULE_FIELDS, "num_timesteps")}
+    sampling = {k: v for k, v in {**(known or {}), **arguments}.items() if k in (*SCHEDULE_FIELDS, "num_timesteps")}
     finite = {name: _finite(tensor, name, path) for name, tensor in tensors.items()}
     return Checkpoint(path, sha256(path), architecture, finite, sampling)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ddgan_deploy.artifact import Precision
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.engines.runtimes import import_runtime, installed
 from ddgan_deploy.errors import InputError
@@ -27,7 +28,7 @@ class Choice:
         return f"{TITLES[self.runtime] if self.runtime else 'none'}: {self.reason}"
 
 
-def choose_engine(engine: EngineChoice, options: EngineOptions) -> Choice:
+def choose_engine(engine: EngineChoice, options: EngineOptions, precision: Precision) -> Choice:
     """Which runtime builds the engines here.
 
     Raises:
@@ -35,7 +36,7 @@ def choose_engine(engine: EngineChoice, options: EngineOptions) -> Choice:
     """
     choice = _choose(engine)
     if choice.runtime is not None:
-        options.check_for(choice.runtime)
+        options.check_for(choice.runtime, precision)
     return choice
 
 

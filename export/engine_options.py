@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from ddgan_deploy.artifact import Precision
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.plan import TITLES, BatchProfile, Compatibility, Kernels, Runtime
 
@@ -14,6 +15,7 @@ KernelChoice = Literal["auto", "fused", "portable"]
 
 TARGETS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 """Compute capabilities that TensorRT-RTX builds for."""
+TURING = "7.5"
 DEFAULT_TARGETS = ("8.0", "8.6", "8.9", "12.0")
 """Turing apart: an engine that also serves it is slower on the others (TensorRT-RTX support matrix)."""
 DEFAULT_PROFILE = BatchProfile(1, 8, 32)
@@ -64,8 +66,8 @@ class EngineOptions:
         if self.opt_level is not None and not 0 <= self.opt_level <= 5:
             raise InputError(f"--opt-level {self.opt_level} must be 0..5")
 
-    def check_for(self, runtime: Runtime) -> None:
-        """Refuses what the runtime does not have.
+    def check_for(self, runtime: Runtime, precision: Precision) -> None:
+        """Refuses what the runtime does not have for graphs of a precision.
 
         Raises:
             InputError: names the option, and what to give instead.
@@ -77,6 +79,10 @@ class EngineOptions:
                 "or see --hardware-compatible"
             )
         if runtime == "tensorrt-rtx":
+            if TURING in self.targets and precision == "fp32":
+                raise InputError(
+                    f"--target {TURING} is for fp16 alone: {title} has no fp32 products on Turing, give --fp16"
+                )
             for given, option, instead in (
                 (self.kernels == "fused", "--kernels fused", "it takes no plugins, leave it out"),
                 (self.hardware_compatibility != "none", "--hardware-compatible", "give its targets by --target"),

@@ -233,10 +233,10 @@ def _fastest(
             built[kind] = _build_all(artifact, folder, runtime, kind, options, gpu, clock)
             with clock.stop(f"Time {kind} kernels"):
                 medians[kind] = _median_ms(Artifact(folder, artifact.manifest), runtime, options.profile.best)
-        except GateError as error:
+        except (GateError, InputError) as error:
             refused[kind] = str(error)
     if not medians:
-        raise GateError(next(iter(refused.values())))
+        raise GateError("; ".join(dict.fromkeys(refused.values())))
     best = min(built, key=lambda kind: medians.get(kind, float("inf")))
     infos = [dataclasses.replace(info, medians_ms=medians, refused=refused) for info in built[best]]
     for name, info in zip(PLANS[runtime], infos, strict=True):

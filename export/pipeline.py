@@ -106,7 +106,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
         FailedGate: the artifact does not compute what the checkpoint does.
     """
     options.check()
-    choice = choose_engine(options.engine, options.engine_options)
+    choice = choose_engine(options.engine, options.engine_options, options.precision)
     clock = Clock(progress)
     with clock.stop("Read the checkpoint"):
         checkpoint = load_checkpoint(options.checkpoint, options.config, options.weights)

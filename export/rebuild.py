@@ -36,12 +36,12 @@ def rebuild(
         FailedGate: an engine does not compute what the graph does; it is kept under a name that says so.
     """
     options.check()
-    choice = choose_engine(engine, options)
-    if choice.runtime is None:
-        raise InputError(f"no engine can be built here ({choice.reason}): give --engine tensorrt or tensorrt-rtx")
     clock = Clock(progress)
     with clock.stop("Read the artifact"):
         artifact = read_artifact(folder)
+        choice = choose_engine(engine, options, artifact.manifest.precision)
+        if choice.runtime is None:
+            raise InputError(f"no engine can be built here ({choice.reason}): give --engine tensorrt or tensorrt-rtx")
         others = plan_infos(artifact, but=choice.runtime)
     with staged(folder, overwrite=True) as staging:
         shutil.copytree(folder, staging.path, dirs_exist_ok=True, ignore=_old(choice.runtime))

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from ddgan_deploy.artifact import SAMPLER, SERVED, Artifact, Manifest, read_artifact, staged
-from ddgan_deploy.checkpoint import Checkpoint, Weights, load_checkpoint
+from ddgan_deploy.checkpoint import SCHEDULE_FIELDS, Checkpoint, Weights, load_checkpoint
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.engine_choice import Choice
@@ -101,10 +101,11 @@ def _check_refittable(artifact: Artifact, infos: Sequence[PlanInfo]) -> None:
 
 def _load(manifest: Manifest, options: RefitOptions) -> Checkpoint:
     """The checkpoint, of the artifact's architecture and schedule."""
-    path, known = options.checkpoint, dataclasses.asdict(manifest.generator)
+    path, architecture = options.checkpoint, dataclasses.asdict(manifest.generator)
+    known = architecture | {name: getattr(manifest.schedule, name) for name in SCHEDULE_FIELDS}
     checkpoint = load_checkpoint(path, options.config, options.weights or manifest.checkpoint.weights, known)
     old, new = manifest.generator, checkpoint.config
-    for name in known:
+    for name in architecture:
         if getattr(old, name) != getattr(new, name):
             raise InputError(
                 f"{path} has another architecture than {options.folder} "

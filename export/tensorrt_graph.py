@@ -66,17 +66,24 @@ def _inlined(proto: onnx.ModelProto) -> ir.Model:
     """Bodies for calls, with their constants folded, so that of the shapes only the batch is left to compute."""
     kept = [(ops.DOMAIN, PHILOX_NORMAL.name)]
     inlined = onnx.inliner.inline_selected_functions(proto, kept, exclude=True)
-    _name_after_calls(inlined.graph, proto.graph)
+    names = _name_after_calls(inlined.graph, proto.graph)
     model = ir.from_proto(onnx.shape_inference.infer_shapes(inlined, data_prop=True))
     model.functions.clear()
     fold_constants_ir(model, onnx_shape_inference=True, input_size_limit=_FOLDED_BYTES, output_size_limit=_FOLDED_BYTES)
+    for node in model.graph:
+        # Folding makes new nodes for some, which keep the outputs.
+        node.name = names[node.outputs[0].name or ""]
     make_reshapes_static(model.graph)
     RemoveUnusedNodesPass()(model)
     return model
 
 
-def _name_after_calls(inlined: onnx.GraphProto, calls: onnx.GraphProto) -> None:
-    """Names each node of a body after its call, for TensorRT's messages and profiles."""
+def _name_after_calls(inlined: onnx.GraphProto, calls: onnx.GraphProto) -> dict[str, str]:
+    """Names each node of a body after its call, for TensorRT's messages and profiles.
+
+    Returns:
+        First output of a node -> its name.
+    """
     names = {output: node.name for node in calls.node for output in node.output}
     call = ""
     # A body lies where its call was, and its last node makes the call's output.
@@ -84,6 +91,7 @@ def _name_after_calls(inlined: onnx.GraphProto, calls: onnx.GraphProto) -> None:
         if not node.name:
             call = names.get(node.output[0], call)
             node.name = f"{call}/{node.output[0].partition('__')[0]}"
+    return {node.output[0]: node.name for node in inlined.node}
 
 
 def _rename_stream(node: ir.Node) -> None:

@@ -1,22 +1,20 @@
 """Equal constants once.
 
-    Add(x, c_1), Mul(y, c_2) with c_1 = c_2  ->  Add(x, c_1), Mul(y, c_1)
+    Reshape(x, s_1), Reshape(y, s_2) with s_1 = s_2  ->  Reshape(x, s_1), Reshape(y, s_1)
 
-Parameters stay apart even where they are equal, as the biases of two convolutions that are
-summed are after any training: otherwise the graph would depend on the weights.
+Trained values stay apart even where they are equal, as the biases of two convolutions that are summed are
+after any training: so the graph's form follows from the architecture alone.
 """
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from ddgan_deploy.export.rewrites.parameters import is_parameter
-
 
 def share_constants(graph: ir.Graph) -> int:
     """Rewrites every match in place.
 
-    1. Both are initializers and neither is a parameter.
+    1. Both are initializers of integers, or scalars; others hold trained values, or what was computed from them.
     2. Type, shape and content are equal.
 
     Returns:
@@ -26,7 +24,7 @@ def share_constants(graph: ir.Graph) -> int:
     count = 0
     for name, value in list(graph.initializers.items()):
         tensor = value.const_value
-        if tensor is None or is_parameter(value):
+        if tensor is None or (tensor.dtype.is_floating_point() and len(tensor.shape) > 0):
             continue
         same = kept.setdefault((tensor.dtype, tuple(tensor.shape.numpy()), tensor.tobytes()), value)
         if same is not value:

@@ -201,6 +201,12 @@ def test_what_is_known_holds_where_nothing_else_says(tmp_path):
     known = {"not_use_tanh": True, "beta_max": 7.0}
     assert not load_checkpoint(content, known=known).config.not_use_tanh
     assert load_checkpoint(NET_G, known=known).config.not_use_tanh
+    assert load_checkpoint(NET_G, known=known).schedule(4).beta_max == 7
+
+
+def test_weights_override_what_is_known():
+    known = dataclasses.asdict(load_checkpoint(NET_G).config) | {"num_channels_dae": 999, "image_size": 7, "nz": 1}
+    assert load_checkpoint(NET_G, known=known).config == load_checkpoint(NET_G).config
 
 
 @pytest.mark.parametrize(

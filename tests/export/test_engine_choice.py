@@ -46,28 +46,28 @@ NO_GPU = "TensorRT itself needs an NVIDIA GPU, and here is none"
 )
 def test_auto(machine, gpu, runtimes, runtime, text):
     machine(gpu, *runtimes)
-    choice = choose_engine("auto", EngineOptions())
+    choice = choose_engine("auto", EngineOptions(), "fp16")
     assert choice.runtime == runtime
     assert str(choice) == text
 
 
 def test_none_is_none_wherever(machine):
     machine(True, *BOTH)
-    choice = choose_engine("none", EngineOptions(refittable=True, targets=("8.9",)))
+    choice = choose_engine("none", EngineOptions(refittable=True, targets=("8.9",)), "fp16")
     assert choice.runtime is None and str(choice) == "none: not asked for"
 
 
 @pytest.mark.parametrize("runtime", BOTH)
 def test_what_was_asked_for(machine, runtime):
     machine(True, *BOTH)
-    choice = choose_engine(runtime, EngineOptions())
+    choice = choose_engine(runtime, EngineOptions(), "fp16")
     assert choice.runtime == runtime and choice.reason == "asked for"
 
 
 def test_tensorrt_without_a_gpu(machine):
     machine(False, *BOTH)
     with pytest.raises(InputError, match=r"--engine tensorrt needs an NVIDIA GPU.*give --engine tensorrt-rtx"):
-        choose_engine("tensorrt", EngineOptions())
+        choose_engine("tensorrt", EngineOptions(), "fp16")
 
 
 def test_what_is_not_installed(monkeypatch):
@@ -76,8 +76,8 @@ def test_what_is_not_installed(monkeypatch):
     monkeypatch.setattr("ddgan_deploy.engines.runtimes.MODULES", modules)
     for runtime, extra in (("tensorrt", "gpu"), ("tensorrt-rtx", "tensorrt-rtx")):
         with pytest.raises(NotInstalled, match=rf"engine {runtime} needs .*pip install 'ddgan-deploy\[{extra}\]'"):
-            choose_engine(runtime, EngineOptions())
-    assert choose_engine("auto", EngineOptions()).runtime is None
+            choose_engine(runtime, EngineOptions(), "fp16")
+    assert choose_engine("auto", EngineOptions(), "fp16").runtime is None
 
 
 @pytest.mark.parametrize(
@@ -91,4 +91,4 @@ def test_what_is_not_installed(monkeypatch):
 def test_options_that_the_chosen_one_lacks(machine, gpu, options, says):
     machine(gpu, *BOTH)
     with pytest.raises(InputError, match=says):
-        choose_engine("auto", options)
+        choose_engine("auto", options, "fp16")

@@ -29,7 +29,7 @@ def options(*argv: str) -> EngineOptions:
 
 def refusal(made: EngineOptions, runtime: str | None = None) -> str:
     with pytest.raises(InputError) as caught:
-        made.check() if runtime is None else made.check_for(runtime)
+        made.check() if runtime is None else made.check_for(runtime, "fp16")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -41,7 +41,7 @@ def test_nothing_said_gives_the_defaults():
     assert set(DEFAULT_TARGETS) < set(TARGETS)
     EngineOptions().check()
     for runtime in ("tensorrt", "tensorrt-rtx"):
-        EngineOptions().check_for(runtime)
+        EngineOptions().check_for(runtime, "fp32")
 
 
 def test_everything_said_is_taken():
@@ -145,7 +145,7 @@ def test_what_a_runtime_lacks(made, runtime, names, instead):
     made.check()
     message = refusal(made, runtime)
     assert message.startswith(names) and instead in message and "TensorRT" in message
-    made.check_for("tensorrt" if runtime == "tensorrt-rtx" else "tensorrt-rtx")
+    made.check_for("tensorrt" if runtime == "tensorrt-rtx" else "tensorrt-rtx", "fp16")
 
 
 def test_kinds_of_kernels_to_build():
@@ -153,3 +153,10 @@ def test_kinds_of_kernels_to_build():
     assert builds("fused", "tensorrt") == ("fused",)
     assert builds("portable", "tensorrt") == ("portable",)
     assert builds("auto", "tensorrt-rtx") == builds("portable", "tensorrt-rtx") == ("portable",)
+
+
+def test_turing_is_for_fp16_alone():
+    made = EngineOptions(targets=("8.9", "7.5"))
+    made.check_for("tensorrt-rtx", "fp16")
+    with pytest.raises(InputError, match=r"--target 7\.5 is for fp16 alone: .* give --fp16"):
+        made.check_for("tensorrt-rtx", "fp32")

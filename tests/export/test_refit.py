@@ -223,6 +223,21 @@ def test_another_architecture(folder, capsys, case, field):
     assert f"{other.path} has another architecture than {folder} ({field}): export it anew" in message
 
 
+def test_another_architecture_without_a_config(folder, capsys):
+    other = golden_case("biggan").path
+    message = untouched(capsys, folder, "--ckpt", other)
+    assert f"{other} has another architecture than {folder} (" in message and "config" not in message
+
+
+def test_the_schedule_is_the_artifacts_where_nothing_else_says(folder, checkpoints, capsys):
+    manifest = read_artifact(folder).manifest
+    schedule = dataclasses.replace(manifest.schedule, beta_min=0.2)
+    write_manifest(folder, dataclasses.replace(manifest, schedule=schedule))
+    message = untouched(capsys, folder, "--ckpt", checkpoints[1])
+    # The graph still has the old coefficients.
+    assert "make another sampler.onnx" in message and "another schedule" not in message
+
+
 def changed_config(tmp_path: Path, **changes: object) -> Path:
     path = tmp_path / "args.json"
     path.write_text(json.dumps(json.loads(GOLDEN.config.read_text()) | changes))

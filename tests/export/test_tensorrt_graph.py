@@ -203,8 +203,7 @@ def test_portable_nodes_tell_their_call(exported):
         # Of the body; the last of its nodes may be gone where it changed no type.
         parts = {name.removeprefix(f"{call.name}/") for name in names if name.startswith(f"{call.name}/")}
         assert "normalized_groups" in parts if call.op_type == "AdaGN" else parts, call.name
-    # Of fp16, the constants' folding names the casts anew.
-    for name in names if exported.manifest.precision == "fp32" else ():
+    for name in names:
         owner = re.sub(r"/[^/]*$", "", name)
         assert name in {call.name for call in calls} or owner in inlined, name
 

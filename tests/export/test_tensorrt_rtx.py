@@ -28,7 +28,7 @@ from ddgan_deploy.export.tensorrt_engine import build_engine
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.files import sha256
 from ddgan_deploy.plan import RTX_PLAN, BatchProfile, PlanInfo, info_path, read_plan_info
-from tests.conftest import golden_case
+from tests.conftest import CASES, golden_case
 
 pytest.importorskip("tensorrt_rtx_bindings")
 
@@ -68,19 +68,8 @@ def build(artifact: Artifact, *targets: str, **options: object) -> PlanInfo:
 # What it builds
 
 
-@pytest.mark.parametrize(
-    ("name", "precision"),
-    [
-        # Every case, and both precisions of a small and a large one: each takes half a minute.
-        ("biggan", "fp32"),
-        ("biggan", "fp16"),
-        ("biggan_oneadagn", "fp16"),
-        ("gray_t8", "fp32"),
-        ("no_fir_t2", "fp32"),
-        ("no_fir_t2", "fp16"),
-        ("training_state", "fp16"),
-    ],
-)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", CASES)
 def test_every_golden_case_for_all_targets(graphs, tmp_path, name, precision):
     artifact = copied(graphs(name, precision), tmp_path)
     # Turing has no products in fp32.
