@@ -19,7 +19,7 @@ from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
 
 WEIGHTS_FILE = "weights.bin"
 SPECS = {spec.name: spec for spec in (ADAGN, PHILOX_NORMAL, POSTERIOR_SAMPLE)}
-_INLINE_BYTES = 256
+INLINE_BYTES = 256
 """Tensors up to this size stay in the graph file."""
 _CONV_DEFAULTS = {
     "auto_pad": "NOTSET",
@@ -61,7 +61,7 @@ def _share_weights(models: Iterable[ir.Model], folder: Path) -> None:
         for value in model.graph.initializers.values():
             tensor = value.const_value
             # Integers are sizes, which shape inference reads from the graph file alone.
-            if tensor is not None and tensor.nbytes > _INLINE_BYTES and tensor.dtype.is_floating_point():
+            if tensor is not None and tensor.nbytes > INLINE_BYTES and tensor.dtype.is_floating_point():
                 values.setdefault(id(tensor), []).append(value)
     tensors = [group[0].const_value for group in values.values()]
     external = convert_tensors_to_external([t for t in tensors if t is not None], folder, WEIGHTS_FILE)

@@ -20,7 +20,7 @@ from onnxscript.optimizer import fold_constants_ir
 
 from ddgan_deploy.artifact import Precision
 from ddgan_deploy.export.engine_job import ParserModel
-from ddgan_deploy.export.graph import check_file
+from ddgan_deploy.export.graph import INLINE_BYTES, check_file
 from ddgan_deploy.export.rewrites.static_reshape import make_reshapes_static
 from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.adagn.launches import chunk_pixels, single_launch
@@ -29,8 +29,8 @@ from ddgan_deploy.kernels.launch import NCHW, NHWC
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
 from ddgan_deploy.plan import Kernels
 
-_FOLDED_BYTES = 2**16
-"""Constants up to this size are folded: sizes and the like, not weights."""
+_FOLDED_ELEMENTS = INLINE_BYTES // 4
+"""Constants up to this size are folded, sizes and the like; larger ones may lie in the weights file, which is unread."""
 
 
 def parser_model(path: Path, kernels: Kernels, precision: Precision) -> ParserModel:
@@ -69,10 +69,12 @@ def _inlined(proto: onnx.ModelProto) -> ir.Model:
     names = _name_after_calls(inlined.graph, proto.graph)
     model = ir.from_proto(onnx.shape_inference.infer_shapes(inlined, data_prop=True))
     model.functions.clear()
-    fold_constants_ir(model, onnx_shape_inference=True, input_size_limit=_FOLDED_BYTES, output_size_limit=_FOLDED_BYTES)
+    fold_constants_ir(
+        model, onnx_shape_inference=True, input_size_limit=_FOLDED_ELEMENTS, output_size_limit=_FOLDED_ELEMENTS
+    )
     for node in model.graph:
-        # Folding makes new nodes for some, which keep the outputs.
-        node.name = names[node.outputs[0].name or ""]
+        # Folding makes new nodes for some, most of which keep the outputs.
+        node.name = names.get(node.outputs[0].name or "", node.name)
     make_reshapes_static(model.graph)
     RemoveUnusedNodesPass()(model)
     return model

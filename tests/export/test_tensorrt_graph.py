@@ -161,6 +161,22 @@ def test_layouts_differ_somewhere(tmp_path):
 # Portable: bodies instead of calls
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_weights_in_the_weights_file_are_left_alone(tmp_path, capsys, dtype):
+    """Folding would look for their values, in vain and aloud."""
+    path = adagn_model(tmp_path, 256, (8, 8), 32)
+    model = onnx.load(path)
+    for name in ("scale", "shift"):
+        value = next(value for value in model.graph.input if value.name == name)
+        model.graph.input.remove(value)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((1, 256), dtype), name))
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=256)
+    assert (tmp_path / "weights.bin").is_file()
+    graph = onnx.load_from_string(parser_model(path, "portable", "fp32").proto).graph
+    assert {"scale", "shift"} <= {tensor.name for tensor in graph.initializer}
+    assert capsys.readouterr() == ("", "")
+
+
 def test_portable_has_no_op_of_ours_but_noise(exported):
     precision = exported.manifest.precision
     for name, expected in ((SAMPLER, {}), (SERVED, {"PhiloxNormal": 2 * exported.manifest.steps})):
