@@ -30,7 +30,7 @@ from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
 from ddgan_deploy.plan import Kernels
 
 _FOLDED_ELEMENTS = INLINE_BYTES // 4
-"""Constants up to this size are folded, sizes and the like; larger ones may lie in the weights file, which is unread."""
+"""Constants up to this size are folded, sizes and the like. Larger ones may lie in the weights file, unread."""
 
 
 def parser_model(path: Path, kernels: Kernels, precision: Precision) -> ParserModel:
