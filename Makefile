@@ -24,7 +24,7 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt tools/make_venv.sh tools/fetch_onnxruntime_headers.sh $(NATIVE)
 	sh tools/make_venv.sh "$(PYTHON)" "$(VENV)"
-	$(PIP) install --quiet $(PIP_FLAGS) -c constraints.txt scikit-build-core cmake ninja
+	$(PIP) install --quiet $(PIP_FLAGS) -c constraints.txt scikit-build-core cmake ninja setuptools wheel
 	sh tools/fetch_onnxruntime_headers.sh $(BIN)/python
 	$(PIP) install --quiet $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[$(EXTRA)]'
 	@$(BIN)/python -c "from ddgan_deploy.kernels.native_library import ort_library as library; \

@@ -78,6 +78,10 @@ class EngineOptions:
                 f"--target is for TensorRT-RTX: {title} builds for the GPU it runs on, leave --target out "
                 "or see --hardware-compatible"
             )
+        if self.refittable and self.version_compatible:
+            raise InputError(
+                "--refittable does not go with --version-compatible, whose engines no refitter takes: leave one out"
+            )
         if runtime == "tensorrt-rtx":
             if TURING in self.targets and precision == "fp32":
                 raise InputError(

@@ -19,6 +19,7 @@ from ddgan_deploy.export import tensorrt_engine
 from ddgan_deploy.export.engine_job import EngineJob, log_path
 from ddgan_deploy.export.progress import Report, silent
 
+_CALLBACK = "Exception caught in"
 _COMMAND = (sys.executable, "-P", "-m", "ddgan_deploy.export.engine_process")
 
 
@@ -41,6 +42,8 @@ def build_engine(job: EngineJob, report: Report = silent) -> float:
             seconds = _result(process, job, report)
         except EOFError:
             raise GateError(_crash(job, process.wait(), output)) from None
+        except GateError as error:
+            raise GateError(f"{error}{_callback_error(output)}") from None
         finally:
             process.kill()
             process.wait()
@@ -72,6 +75,13 @@ def _result(process: subprocess.Popen[bytes], job: EngineJob, report: Report) ->
         if isinstance(message, float):
             return message
         report(*message)
+
+
+def _callback_error(output: Path) -> str:
+    """What a plugin raised, which TensorRT prints and does not log."""
+    lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = next((line.partition(_CALLBACK)[2].strip(" :") for line in lines if _CALLBACK in line), "")
+    return f"; a plugin failed ({said})" if said else ""
 
 
 def _crash(job: EngineJob, code: int, output: Path) -> str:

@@ -67,6 +67,11 @@ class ExportOptions:
         if self.engine not in get_args(EngineChoice):
             raise InputError(f"engine {self.engine!r} is unknown: give one of {', '.join(get_args(EngineChoice))}")
         self.engine_options.check()
+        if self.engine_options.refittable and not self.verify:
+            # "Enabling BuilderFlag::kREFIT may produce incorrect numerical output" (TensorRT 11.3, known issues).
+            raise InputError(
+                "--refittable needs the gates, since it can change what TensorRT computes: leave --no-verify out"
+            )
         Schedule(self.steps)
         for path in (self.checkpoint, self.config):
             if path is not None and not path.exists():

@@ -20,7 +20,6 @@ from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.export.engine_job import EngineJob, log_path
 from ddgan_deploy.export.engine_options import DEFAULT_TARGETS, EngineOptions
 from ddgan_deploy.export.progress import Report, silent
-from ddgan_deploy.plan import Kernels
 
 _MIB = 2**20
 
@@ -44,7 +43,7 @@ def build_engine(job: EngineJob, report: Report = silent) -> float:
     start = time.perf_counter()
     with _plugins(job):
         builder = trt.Builder(log)
-        network = builder.create_network(_network_flags(trt, job.kernels))
+        network = builder.create_network(_network_flags(trt))
         # The parser's memory holds weights that the network points to.
         parser = trt.OnnxParser(network, log)
         _parse(parser, job)
@@ -82,7 +81,7 @@ def _plugins(job: EngineJob) -> Iterator[None]:
         yield
 
 
-def _network_flags(trt: Any, kernels: Kernels) -> int:
+def _network_flags(trt: Any) -> int:
     flags = [trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED]
     if hasattr(trt.NetworkDefinitionCreationFlag, "PREFER_AOT_PYTHON_PLUGINS"):
         flags.append(trt.NetworkDefinitionCreationFlag.PREFER_AOT_PYTHON_PLUGINS)
@@ -93,6 +92,8 @@ def _parse(parser: Any, job: EngineJob) -> None:
     # The path tells where external weights lie.
     if parser.parse(job.model.proto, str(job.onnx)):
         return
+    if not parser.num_errors:
+        raise GateError(f"{job.title} cannot take {job.onnx.name}: it does not say why")
     error = parser.get_error(0)
     node = f"node {error.node_name()} ({error.node_operator()})" if error.node_name() else "the graph"
     reason = f"it has no such operator ({error.code().name})" if error.desc() == "false" else one_line(error.desc())
@@ -117,6 +118,8 @@ def _config(trt: Any, builder: Any, network: Any, job: EngineJob) -> Any:
         config.builder_optimization_level = options.opt_level
     if job.runtime == "tensorrt-rtx":
         _set_targets(trt, config, options.targets or DEFAULT_TARGETS)
+        # Else it may allocate memory while it runs, which no CUDA graph can capture.
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     return config
 
 
@@ -140,12 +143,15 @@ class _TimingCache:
     """Measured kernel times from earlier builds, which make the next one fast and the same."""
 
     def __init__(self, config: Any, path: Path | None) -> None:
-        self.config, self.path = config, path
+        self.path = path
         if path is not None:
             known = path.read_bytes() if path.is_file() else b""
             # Referred to from here, since the builder does not keep it alive.
             self.cache = config.create_timing_cache(known)
-            config.set_timing_cache(self.cache, ignore_mismatch=False)
+            if self.cache is None or not config.set_timing_cache(self.cache, ignore_mismatch=False):
+                # Damaged, or of another GPU.
+                self.cache = config.create_timing_cache(b"")
+                config.set_timing_cache(self.cache, ignore_mismatch=False)
 
     def write(self) -> None:
         """Keeps what this build measured; a cache that cannot be written is none."""
@@ -154,7 +160,7 @@ class _TimingCache:
         from ddgan_deploy.files import written_whole
 
         with contextlib.suppress(InputError), written_whole(self.path) as path:
-            path.write_bytes(self.config.get_timing_cache().serialize())
+            path.write_bytes(self.cache.serialize())
 
 
 def new_log(trt: Any) -> Any:

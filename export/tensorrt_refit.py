@@ -37,7 +37,15 @@ def refit_engine(plan: Path, model: ParserModel, onnx: Path, target: Path) -> No
     if missing or not refitter.refit_cuda_engine():
         reason = f"it also wants {missing[0]}" if missing else first_error(log.lines)
         raise GateError(f"TensorRT cannot refit {plan.name}: {reason}; build it anew with --rebuild")
-    target.write_bytes(engine.serialize())
+    target.write_bytes(engine.serialize_with_config(_serialization(trt, engine)))
+
+
+def _serialization(trt: Any, engine: Any) -> Any:
+    """Without the flag, which TensorRT has from 10.14 on, the new engine may not be refittable in its turn."""
+    config = engine.create_serialization_config()
+    if hasattr(trt.SerializationFlag, "INCLUDE_REFIT"):
+        config.set_flag(trt.SerializationFlag.INCLUDE_REFIT)
+    return config
 
 
 def _parser_error(parser: Any, log: Any) -> str:

@@ -102,12 +102,15 @@ class Task:
         return f"{self.name}.{self.dtype}.sm{self.arch}"
 
 
-def compile_launch(op: OpLaunches, plan: Plan, launch: Launch, dtype: str, arch: int) -> triton.compiler.CompiledKernel:
+def compile_launch(
+    op: OpLaunches, plan: Plan, launch: Launch, dtype: str, arch: int, ptx_version: int | None = None
+) -> triton.compiler.CompiledKernel:
     """One launch of a plan, compiled; its ``asm`` holds "ptx" and "cubin".
 
     Args:
         dtype: a key of `DTYPES`, for the arguments of type T.
         arch: compute capability times ten.
+        ptx_version: of the PTX, times ten; None: that of Triton's own assembler.
     """
     kernel = getattr(importlib.import_module(f".{op.folder}.tl_kernel", __package__), launch.kernel)
     signature = {name: _type(op, name, dtype) for name in launch.arguments}
@@ -119,7 +122,7 @@ def compile_launch(op: OpLaunches, plan: Plan, launch: Launch, dtype: str, arch:
     target = GPUTarget("cuda", arch, WARP)
     with triton.knobs.compilation.scope():
         triton.knobs.compilation.disable_line_info = True
-        return triton.compile(source, target=target, options=launch.options)
+        return triton.compile(source, target=target, options={**launch.options, "ptx_version": ptx_version})
 
 
 def _type(op: OpLaunches, argument: str, dtype: str) -> str:

@@ -46,6 +46,13 @@ _MODULES = ("adagn", "posterior_sample", "philox_normal")
 _SHARED_BYTES = 48 * 1024
 """What a kernel has without asking for more, which TensorRT does not."""
 
+_PTX_VERSIONS = {100: 86, 103: 88, 120: 87, 121: 88}
+_OLDEST_PTX = 80
+"""PTX versions times ten: of the first that know an architecture, and of all before these.
+
+The driver compiles an engine's PTX, and one of TensorRT's own CUDA version may not know Triton's latest.
+"""
+
 _targets: list[int] = []
 
 
@@ -224,7 +231,7 @@ def _compile(op: OpLaunches, plan: Plan, launch: Launch, dtype: str, arch: int) 
     # Here, so that plugins can be registered without Triton.
     from .aot import compile_launch
 
-    compiled = compile_launch(op, plan, launch, dtype, arch)
+    compiled = compile_launch(op, plan, launch, dtype, arch, _PTX_VERSIONS.get(arch, _OLDEST_PTX))
     metadata = compiled.metadata
     if metadata.global_scratch_size or metadata.profile_scratch_size or metadata.shared > _SHARED_BYTES:
         raise RuntimeError(f"{plan.kernel_name(launch)} needs memory that TensorRT does not give it")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 _MIB = 2**20
+_CAPTURING = threading.Lock()
 
 
 class Memory(Protocol):
@@ -204,13 +207,16 @@ class TorchDevice:
         import torch
 
         graph = torch.cuda.CUDAGraph()
+        # What garbage would free on the GPU in the middle of a capture spoils it.
+        gc.collect()
         try:
-            # Other threads may go on allocating memory meanwhile.
-            graph.capture_begin(capture_error_mode="thread_local")
-            try:
-                work()
-            finally:
-                graph.capture_end()
+            # Other threads may go on allocating memory meanwhile, but PyTorch captures one graph at a time.
+            with _CAPTURING:
+                graph.capture_begin(capture_error_mode="thread_local")
+                try:
+                    work()
+                finally:
+                    graph.capture_end()
         except RuntimeError:
             return None
         return _TorchGraph(graph)

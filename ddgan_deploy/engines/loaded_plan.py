@@ -142,7 +142,8 @@ class LoadedPlan:
             if not context.set_input_shape(tensor.name, (size, *tensor.row)):
                 raise GateError(f"TensorRT does not take a batch of {size}: {self._errors.take()}")
         for tensor in (*self._inputs, self._output):
-            context.set_tensor_address(tensor.name, tensor.buffer.address)
+            if not context.set_tensor_address(tensor.name, tensor.buffer.address):
+                raise GateError(f"TensorRT does not take memory for {tensor.name}: {self._errors.take()}")
         return context
 
     def _context_options(self) -> Any:

@@ -37,7 +37,7 @@ class NetworkDefinitionCreationFlag(enum.IntEnum):
     STRONGLY_TYPED, PREFER_AOT_PYTHON_PLUGINS = 1, 3
 
 
-BuilderFlag = enum.Enum("BuilderFlag", "TF32 REFIT VERSION_COMPATIBLE")
+BuilderFlag = enum.Enum("BuilderFlag", "TF32 REFIT VERSION_COMPATIBLE REQUIRE_USER_ALLOCATION")
 HardwareCompatibilityLevel = enum.Enum("HardwareCompatibilityLevel", "NONE AMPERE_PLUS SAME_COMPUTE_CAPABILITY")
 MemoryPoolType = enum.Enum("MemoryPoolType", "WORKSPACE")
 ComputeCapability = enum.Enum("ComputeCapability", "NONE SM75 SM80 SM86 SM89 SM120 SM121")
@@ -77,6 +77,19 @@ class TimingCache:
 
     def serialize(self) -> bytes:
         return self.content + CACHE
+
+
+class SerializationFlag(enum.Enum):
+    INCLUDE_REFIT = 4
+
+
+class SerializationConfig:
+    def __init__(self) -> None:
+        self.flags: set[SerializationFlag] = set()
+
+    def set_flag(self, flag: SerializationFlag) -> bool:
+        self.flags.add(flag)
+        return True
 
 
 class Config:
@@ -123,12 +136,14 @@ class Config:
         self.capabilities[index] = capability
         return True
 
-    def create_timing_cache(self, content: bytes) -> TimingCache:
+    def create_timing_cache(self, content: bytes) -> TimingCache | None:
         self.known = content
-        return TimingCache(content)
+        return None if content == b"damaged" else TimingCache(content)
 
     def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool:
         assert not ignore_mismatch
+        if cache.content == b"of another GPU":
+            return False
         self._cache = weakref.ref(cache)
         return True
 
@@ -200,6 +215,10 @@ class Parser:
         self.api.events.append(f"parse {path}")
         return True
 
+    @property
+    def num_errors(self) -> int:
+        return int(self.api.parser_error is not None)
+
     def get_error(self, index: int) -> ParserError:
         assert index == 0 and self.api.parser_error is not None
         return self.api.parser_error
@@ -256,7 +275,11 @@ class Engine:
     def __init__(self, content: bytes) -> None:
         self.content = content
 
-    def serialize(self) -> bytes:
+    def create_serialization_config(self) -> SerializationConfig:
+        return SerializationConfig()
+
+    def serialize_with_config(self, config: SerializationConfig) -> bytes:
+        assert config.flags == {SerializationFlag.INCLUDE_REFIT}, "it cannot be refitted again"
         return self.content
 
 
@@ -320,6 +343,7 @@ def fake_module(rtx: bool = False) -> Any:
         module.ComputeCapability = ComputeCapability
     else:
         module.HardwareCompatibilityLevel = HardwareCompatibilityLevel
+        module.SerializationFlag = SerializationFlag
         module.Runtime = lambda log: Runtime(api, log)
         module.Refitter = lambda engine, log: Refitter(api, engine, log)
         module.OnnxParserRefitter = lambda refitter, log: OnnxParserRefitter(api, refitter, log)

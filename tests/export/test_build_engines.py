@@ -324,6 +324,7 @@ def test_every_option_reaches_the_builder(tmp_path, trt):
 )
 def test_the_targets(tmp_path, rtx, targets, expected):
     config = told(tmp_path, rtx, runtime="tensorrt-rtx", options=options(targets=targets))
+    assert BuilderFlag.REQUIRE_USER_ALLOCATION in config.flags
     assert config.num_compute_capabilities == len(expected)
     assert config.capabilities == {index: ComputeCapability[name] for index, name in enumerate(expected)}
 
@@ -349,6 +350,14 @@ def test_the_timing_cache_is_read_and_written(tmp_path, trt):
     assert path.read_bytes() == CACHE
     assert told(tmp_path, trt, timing_cache=path).known == CACHE
     assert path.read_bytes() == CACHE + CACHE
+
+
+@pytest.mark.parametrize("content", [b"damaged", b"of another GPU"])
+def test_a_timing_cache_that_does_not_fit_is_begun_anew(tmp_path, trt, content):
+    path = tmp_path / "times.cache"
+    path.write_bytes(content)
+    assert told(tmp_path, trt, timing_cache=path).known == b""
+    assert path.read_bytes() == CACHE
 
 
 def test_a_timing_cache_that_cannot_be_written_is_none(tmp_path, trt):

@@ -18,6 +18,7 @@ from ddgan_deploy.export.engine_options import (
     parse_batch,
     parse_target,
 )
+from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.plan import BatchProfile
 
 
@@ -160,3 +161,14 @@ def test_turing_is_for_fp16_alone():
     made.check_for("tensorrt-rtx", "fp16")
     with pytest.raises(InputError, match=r"--target 7\.5 is for fp16 alone: .* give --fp16"):
         made.check_for("tensorrt-rtx", "fp32")
+
+
+def test_refittable_engines_are_of_one_version_and_verified(tmp_path):
+    made = EngineOptions(refittable=True, version_compatible=True)
+    with pytest.raises(InputError, match="--refittable does not go with --version-compatible"):
+        made.check_for("tensorrt", "fp16")
+    checkpoint = tmp_path / "netG.pth"
+    checkpoint.touch()
+    export = ExportOptions(checkpoint, 4, verify=False, engine_options=EngineOptions(refittable=True))
+    with pytest.raises(InputError, match="leave --no-verify out"):
+        export.check()

@@ -114,3 +114,14 @@ def test_kernels_are_compiled_there_and_not_interpreted(job, pretend, monkeypatc
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     pretend("say(float('TRITON_INTERPRET' in os.environ))")
     assert build_engine(job) == 0.0
+
+
+def test_what_a_plugin_raised_is_told(job, pretend):
+    pretend(
+        "print('[ERROR] Exception caught in get_launch_params(): ValueError: no kernel', file=sys.stderr, flush=True); "
+        "from ddgan_deploy.errors import GateError; say(GateError('TensorRT cannot build sampler.onnx: internal'))"
+    )
+    with pytest.raises(GateError) as caught:
+        build_engine(job)
+    says = "TensorRT cannot build sampler.onnx: internal; a plugin failed (get_launch_params(): ValueError: no kernel)"
+    assert str(caught.value) == says

@@ -353,6 +353,9 @@ def test_ptx_assembles(compiled: list[tuple[Row, Kernel]], tmp_path: Path) -> No
     for row, kernel in compiled:
         (target,) = re.findall(r"\.target (sm_\w+)", kernel.ptx)
         targets.add(target)
+        # Drivers of CUDA 12 take 8.x, of which Blackwell needs the later ones.
+        (version,) = re.findall(r"\.version (\d\.\d)", kernel.ptx)
+        assert version == ("8.7" if row.arch == 120 else "8.0"), row
         (tmp_path / "kernel.ptx").write_text(kernel.ptx)
         command = [get_ptxas(row.arch).path, f"--gpu-name={target}", tmp_path / "kernel.ptx", "-o", tmp_path / "cubin"]
         done = subprocess.run(command, capture_output=True, text=True)

@@ -133,13 +133,20 @@ class LaunchParams:
     shared_mem: Extent
 
 
+def _real_plugin() -> str:
+    """The package whose modules do the work: an installed ``tensorrt`` only hands on what is in its bindings."""
+    import tensorrt
+
+    return "tensorrt.plugin" if tensorrt.__name__ == "tensorrt_bindings" else "tensorrt_bindings.plugin"
+
+
 @contextmanager
 def registered(folder: Path) -> Iterator[Any]:
     """The ddgan plugins, registered; gives the module ``tensorrt``."""
     with ExitStack() as stack:
         trt = stack.enter_context(tensorrt_module(folder))
         lib, tensor, plugin = (
-            importlib.import_module(f"tensorrt.plugin.{name}") for name in ("_lib", "_tensor", "_plugin_class")
+            importlib.import_module(f"{_real_plugin()}.{name}") for name in ("_lib", "_tensor", "_plugin_class")
         )
 
         def patch(module: Any, name: str, value: Any) -> None:
@@ -193,7 +200,7 @@ class Node:
         inputs: Sequence[tuple[str, Sequence[int]]],
         fixed: Sequence[int] = (),
     ) -> None:
-        lib = sys.modules["tensorrt.plugin._lib"]
+        lib = sys.modules[f"{_real_plugin()}._lib"]
         self.trt = trt
         self.attribute_names = list(lib.QDP_REGISTRY[f"ddgan::{name}"].input_attrs)
         fields = [_field(trt, key, attributes[key]) for key in self.attribute_names if key in attributes]
