@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ MANIFEST = "manifest.json"
 SAMPLER = "sampler.onnx"
 SERVED = "ddgan.onnx"
 WEIGHTS = "weights.bin"
+ENGINE_SUFFIXES = (".plan", ".plan.json", ".plan.log")
+"""Of engine files and what lies beside them."""
 
 Precision = Literal["fp32", "fp16"]
 
@@ -117,7 +120,8 @@ def read_artifact(path: str | Path, check_files: bool = True) -> Artifact:
     """
     folder = Path(path)
     manifest = _read_manifest(folder)
-    damage = damaged_files(folder, manifest, check_files)
+    # An engine's files are checked by what runs it; the graphs need none of them.
+    damage = [name for name in damaged_files(folder, manifest, check_files) if not name.endswith(ENGINE_SUFFIXES)]
     if damage:
         raise InputError(f"{folder / damage[0]} is missing or changed since the export: export again")
     return Artifact(folder, manifest)
@@ -128,7 +132,7 @@ def read_damaged(path: str | Path) -> tuple[Artifact, list[str]]:
     folder = Path(path)
     manifest = _read_manifest(folder)
     for name in manifest.files:
-        if not (folder / name).is_file():
+        if not (folder / name).is_file() and not name.endswith(ENGINE_SUFFIXES):
             raise InputError(f"{folder / name} is missing: export again")
     return Artifact(folder, manifest), damaged_files(folder, manifest, check_hashes=True)
 
@@ -204,6 +208,9 @@ def staged(target: Path, overwrite: bool) -> Iterator[Staging]:
     Raises:
         InputError: the target exists and may not be replaced, or cannot be written.
     """
+    if target.name in ("", ".."):
+        # A folder cannot be renamed by these names.
+        target = Path(os.path.abspath(target))
     check_target(target, overwrite)
     try:
         with created_parents(target):
@@ -240,7 +247,7 @@ def check_target(target: Path, overwrite: bool) -> None:
     if not replaceable:
         raise InputError(f"{target} is not an artifact, so --overwrite will not replace it: give another --out")
     if target.is_symlink():
-        raise InputError(f"{target} is a symbolic link: give the folder it points to as --out")
+        raise InputError(f"{target} is a symbolic link: give the folder it points to")
 
 
 def _is_artifact(folder: Path) -> bool:

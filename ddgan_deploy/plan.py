@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, Precision
+from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, Precision, damaged_files
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.results import ParityResult
 
@@ -161,7 +162,7 @@ def check_plan(artifact: Artifact, name: str, info: PlanInfo, here: Here) -> Non
     Raises:
         InputError: it was built from another graph, by another version, or for another GPU.
     """
-    reason = _unfit(artifact, info, here)
+    reason = _unfit(artifact, name, info, here)
     if reason:
         raise InputError(f"{artifact.path / name} {reason}: build it anew with {rebuild_command(artifact, name)}")
 
@@ -183,9 +184,12 @@ def _wrong_field(info: PlanInfo, name: str) -> str:
     return ""
 
 
-def _unfit(artifact: Artifact, info: PlanInfo, here: Here) -> str:
+def _unfit(artifact: Artifact, name: str, info: PlanInfo, here: Here) -> str:
     """Why an engine cannot run here, or nothing."""
     title, files = TITLES[info.runtime], artifact.manifest.files
+    own = {file: files[file] for file in (name, info_path(Path(name)).name) if file in files}
+    if damaged_files(artifact.path, dataclasses.replace(artifact.manifest, files=own), check_hashes=True):
+        return "or the JSON beside it was changed since it was built"
     for file, sha256 in ((info.graph, info.graph_sha256), (WEIGHTS, info.weights_sha256)):
         if file not in files or files[file].sha256 != sha256:
             return f"was built from another {file} than the artifact's"

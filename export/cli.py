@@ -89,7 +89,7 @@ def _refit(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
     _refuse(args, "refit", _ONLY_EXPORT)
     if (args.engine, engine_options(args)) != ("auto", EngineOptions()):
         raise InputError(
-            "--refit leaves the engines built as they are: leave out --engine and the options that go with it"
+            "--refit keeps the engines' options as they are: leave out --engine and the options that go with it"
         )
     checkpoint, _ = _source(args.demo, args.ckpt, args.steps or 1)
 
@@ -111,7 +111,7 @@ def _refuse(args: argparse.Namespace, mode: str, names: Sequence[str]) -> None:
         InputError: one of them is given.
     """
     for name in names:
-        if getattr(args, name):
+        if getattr(args, name) is not None and getattr(args, name) is not False:
             raise InputError(
                 f"--{name.replace('_', '-')} does not go with --{mode}, which changes DIR itself: leave it out"
             )

@@ -43,7 +43,7 @@ def choose_engine(engine: EngineChoice, options: EngineOptions, precision: Preci
 def _choose(engine: EngineChoice) -> Choice:
     if engine == "none":
         return Choice(None, "not asked for")
-    here, gpu = installed("tensorrt"), has_gpu()
+    gpu = has_gpu()
     if engine == "tensorrt":
         if not gpu:
             raise InputError(
@@ -55,9 +55,19 @@ def _choose(engine: EngineChoice) -> Choice:
     if engine == "tensorrt-rtx":
         import_runtime(engine)
         return Choice(engine, "asked for")
-    if here and gpu:
+    lacking = _lacking("tensorrt") if gpu else "TensorRT itself needs an NVIDIA GPU, and here is none"
+    if not lacking:
         return Choice("tensorrt", "it is installed and an NVIDIA GPU is here")
-    lacking = "TensorRT is not installed" if gpu else "TensorRT itself needs an NVIDIA GPU, and here is none"
-    if installed("tensorrt-rtx"):
-        return Choice("tensorrt-rtx", lacking)
-    return Choice(None, f"{lacking}, and TensorRT-RTX is not installed")
+    lacking_too = _lacking("tensorrt-rtx")
+    return Choice(None, f"{lacking}, and {lacking_too}") if lacking_too else Choice("tensorrt-rtx", lacking)
+
+
+def _lacking(runtime: Runtime) -> str:
+    """Why a runtime cannot be used, or nothing."""
+    if not installed(runtime):
+        return f"{TITLES[runtime]} is not installed"
+    try:
+        import_runtime(runtime)
+    except InputError as error:
+        return str(error).partition(":")[0]
+    return ""

@@ -19,6 +19,7 @@ TURING = "7.5"
 DEFAULT_TARGETS = ("8.0", "8.6", "8.9", "12.0")
 """Turing apart: an engine that also serves it is slower on the others (TensorRT-RTX support matrix)."""
 DEFAULT_PROFILE = BatchProfile(1, 8, 32)
+MOST_WORKSPACE = 2**24
 MOST_BATCH = 65535
 """The kernels count samples along one side of a grid."""
 
@@ -60,9 +61,9 @@ class EngineOptions:
             )
         for target in self.targets:
             if target not in TARGETS:
-                raise InputError(f"--target {target} is unknown: give some of {', '.join(TARGETS)}")
-        if self.workspace is not None and self.workspace < 1:
-            raise InputError(f"--workspace {self.workspace} must be 1 MiB or more")
+                raise InputError(f"--target {target!r} is unknown: give some of {', '.join(TARGETS)}")
+        if self.workspace is not None and not 1 <= self.workspace <= MOST_WORKSPACE:
+            raise InputError(f"--workspace {self.workspace} must be 1..{MOST_WORKSPACE} MiB")
         if self.opt_level is not None and not 0 <= self.opt_level <= 5:
             raise InputError(f"--opt-level {self.opt_level} must be 0..5")
 

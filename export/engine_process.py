@@ -6,6 +6,7 @@ it crashes it takes its process along. Here an interruption ends it at once, and
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import signal
@@ -19,6 +20,7 @@ from ddgan_deploy.export import tensorrt_engine
 from ddgan_deploy.export.engine_job import EngineJob, log_path
 from ddgan_deploy.export.progress import Report, silent
 
+_PR_SET_PDEATHSIG = 1
 _CALLBACK = "Exception caught in"
 _COMMAND = (sys.executable, "-P", "-m", "ddgan_deploy.export.engine_process")
 
@@ -94,6 +96,9 @@ def _crash(job: EngineJob, code: int, output: Path) -> str:
 def _main() -> None:
     # Ctrl-C reaches all processes of a terminal; the one that waits for this one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # And where that one is killed, this one ends too.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     with os.fdopen(os.dup(1), "wb") as channel:
         # What libraries print must not come between the messages.
         os.dup2(2, 1)
@@ -103,7 +108,7 @@ def _main() -> None:
 def _outcome(job: EngineJob, channel: BinaryIO) -> float | Exception:
     try:
         return tensorrt_engine.build_engine(job, lambda share, what: _send(channel, (share, what)))
-    except (InputError, GateError) as error:
+    except (InputError, GateError, OSError) as error:
         return error
 
 

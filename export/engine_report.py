@@ -39,12 +39,14 @@ def render_engines(manifest: Manifest, infos: Sequence[PlanInfo]) -> str:
 
 
 def replace_engines(report: Path, manifest: Manifest, infos: Sequence[PlanInfo]) -> None:
-    """Writes the section of a report anew; a report without it stays as it is."""
-    text = report.read_text(encoding="utf-8")
+    """Writes the section of a report anew; a report without it, or none, stays as it is."""
+    if not report.is_file():
+        return
+    text = report.read_text(encoding="utf-8", errors="surrogateescape")
     before, begin, rest = text.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if begin and end:
-        report.write_text(before + render_engines(manifest, infos) + after, encoding="utf-8")
+        report.write_text(before + render_engines(manifest, infos) + after, encoding="utf-8", errors="surrogateescape")
 
 
 def _runs_on(info: PlanInfo) -> str:

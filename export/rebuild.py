@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 from ddgan_deploy.artifact import Artifact, read_artifact, staged
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.export.copying import copy_others
 from ddgan_deploy.export.engine_choice import choose_engine
 from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
 from ddgan_deploy.export.engine_report import replace_engines
@@ -44,7 +45,7 @@ def rebuild(
             raise InputError(f"no engine can be built here ({choice.reason}): give --engine tensorrt or tensorrt-rtx")
         others = plan_infos(artifact, but=choice.runtime)
     with staged(folder, overwrite=True) as staging:
-        shutil.copytree(folder, staging.path, dirs_exist_ok=True, ignore=_old(choice.runtime))
+        copy_others(folder, staging.path, functools.partial(is_engine_file, runtime=choice.runtime))
         copy = Artifact(staging.path, artifact.manifest)
         infos = _prove(copy, build_engines(copy, choice.runtime, options, clock), clock)
         manifest = with_engine_files(staging.path, artifact.manifest)
@@ -61,11 +62,6 @@ def plan_infos(artifact: Artifact, but: Runtime | None = None) -> list[PlanInfo]
         if runtime != but and has_plans(artifact, runtime)
         for name in names
     ]
-
-
-def _old(runtime: Runtime) -> Callable[[str, list[str]], list[str]]:
-    """What is not copied: the engines that will be built."""
-    return lambda folder, names: [name for name in names if is_engine_file(name, runtime)]
 
 
 def _prove(artifact: Artifact, infos: Sequence[PlanInfo], clock: Clock) -> Sequence[PlanInfo]:

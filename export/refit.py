@@ -10,21 +10,25 @@ from pathlib import Path
 
 import onnx
 
-from ddgan_deploy.artifact import SAMPLER, SERVED, Artifact, Manifest, read_artifact, staged
+from ddgan_deploy.artifact import MANIFEST, SAMPLER, SERVED, WEIGHTS, Artifact, Manifest, read_artifact, staged
 from ddgan_deploy.checkpoint import SCHEDULE_FIELDS, Checkpoint, Weights, load_checkpoint
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.export.copying import copy_others
 from ddgan_deploy.export.engine_choice import Choice
 from ddgan_deploy.export.engine_job import log_path
 from ddgan_deploy.export.engine_options import EngineOptions
-from ddgan_deploy.export.engines import build_engines
+from ddgan_deploy.export.engines import build_engines, is_engine_file
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import ExportResult, build_graphs, checked, prove
 from ddgan_deploy.export.progress import Clock, Progress, no_progress
 from ddgan_deploy.export.rebuild import plan_infos
+from ddgan_deploy.export.report import REPORT, SAMPLES
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.export.tensorrt_refit import refit_engine
 from ddgan_deploy.plan import PlanInfo, plan_name, write_plan_info
+
+_MADE = (MANIFEST, SAMPLER, SERVED, WEIGHTS, REPORT, SAMPLES)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def refit(options: RefitOptions, progress: Progress = no_progress) -> ExportResu
         checkpoint = _load(artifact.manifest, options)
     with staged(options.folder, overwrite=True) as staging:
         manifest = _graphs(staging.path, artifact, checkpoint, options, clock)
+        copy_others(options.folder, staging.path, lambda name: name in _MADE or is_engine_file(name))
 
         def engines(new: Artifact) -> Sequence[PlanInfo]:
             return [made for info in infos for made in _engines(artifact, new, info, clock)]
@@ -175,7 +180,7 @@ def _engines(old: Artifact, new: Artifact, info: PlanInfo, clock: Clock) -> Sequ
     shutil.copy(log_path(old.path / name), log_path(new.path / name))
     files = new.manifest.files
     refitted = dataclasses.replace(
-        info, graph_sha256=files[info.graph].sha256, weights_sha256=files["weights.bin"].sha256, parity=None
+        info, graph_sha256=files[info.graph].sha256, weights_sha256=files[WEIGHTS].sha256, parity=None
     )
     write_plan_info(new.path / name, refitted)
     return [refitted]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Manifest
+from ddgan_deploy.artifact import ENGINE_SUFFIXES, SAMPLER, SERVED, WEIGHTS, Manifest
 from ddgan_deploy.diffusion import Float32
 from ddgan_deploy.export.engine_report import render_engines
 from ddgan_deploy.export.formats import environment, number
@@ -119,6 +119,8 @@ def render(
             verdict="not verified" if result is None else "passed" if result.passed else "FAILED",
             graph_bytes=sum(manifest.files[name].bytes for name in _GRAPH_FILES if name in manifest.files),
             engines=render_engines(manifest, engines),
+            # Those of engines change without the report.
+            files={name: info for name, info in manifest.files.items() if not name.endswith(ENGINE_SUFFIXES)},
             samples=[_picture(image) for image in images[:MAX_SAMPLES]],
             charts=_charts(result) if result else [],
             timings=timings,

@@ -206,7 +206,8 @@ def _new_monitor(trt: Any, report: Report) -> Any:
             try:
                 self.share = max(self.share, self.phases[name].begun() if name in self.phases else 0.0)
                 report(self.share, name)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, OSError):
+                # Interrupted, or nobody is there any more to be told.
                 self.interrupted = True
 
     return Monitor()

@@ -27,7 +27,9 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
     """Runs a command: 0 done, 1 a gate failed, 2 wrong input, with one line on stderr."""
     if threading.current_thread() is threading.main_thread():
         # As Ctrl-C, so that nothing is left behind.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
     try:
         main(argv)
         sys.stdout.flush()

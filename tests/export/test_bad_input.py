@@ -94,7 +94,7 @@ def test_steps_that_contradict_the_config(capsys):
     [
         (("--batch", "1:8"), "--batch 1:8 is not MIN:OPT:MAX: give such as 1:8:32"),
         (("--batch", "8:1:32"), "--batch 8:1:32 is not 1 <= MIN <= OPT <= MAX <= 65535"),
-        (("--target", "9.0"), "--target 9.0 is unknown: give some of 7.5, 8.0"),
+        (("--target", "9.0"), "--target '9.0' is unknown: give some of 7.5, 8.0"),
         (("--target",), "--target: expected at least one argument"),
         (("--workspace", 0), "--workspace 0 must be 1 MiB or more"),
         (("--workspace", "x"), "--workspace: invalid int value: 'x'"),

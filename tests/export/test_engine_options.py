@@ -117,8 +117,8 @@ def test_target_that_is_none(text):
 @pytest.mark.parametrize(
     ("made", "says"),
     [
-        (EngineOptions(workspace=0), "--workspace 0 must be 1 MiB or more"),
-        (EngineOptions(workspace=-5), "--workspace -5 must be 1 MiB or more"),
+        (EngineOptions(workspace=0), "--workspace 0 must be 1..16777216 MiB"),
+        (EngineOptions(workspace=-5), "--workspace -5 must be 1..16777216 MiB"),
         (EngineOptions(opt_level=6), "--opt-level 6 must be 0..5"),
         (EngineOptions(opt_level=-1), "--opt-level -1 must be 0..5"),
     ],

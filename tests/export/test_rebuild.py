@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import re
 import shutil
 import types
@@ -273,7 +274,7 @@ def test_options_that_do_not_go_with_it(folder, machine, capsys, argv):
         (("--engine", "none"), "no engine can be built here (not asked for): give --engine tensorrt or tensorrt-rtx"),
         (("--engine", "tensorrt"), "--engine tensorrt needs an NVIDIA GPU"),
         (("--engine", "tensorrt-rtx", "--refittable"), "--refittable is not for TensorRT-RTX"),
-        (("--target", "9.9"), "--target 9.9 is unknown"),
+        (("--target", "9.9"), "--target '9.9' is unknown"),
         (("--batch", "8:1:2"), "--batch 8:1:2 is not"),
     ],
 )
@@ -306,3 +307,46 @@ def test_an_engine_whose_json_is_damaged_or_of_another_format_can_be_replaced(fo
     write_manifest(folder, dataclasses.replace(manifest, files=files))
     rebuilt(folder, least=2)
     assert str(plan_infos(read_artifact(folder))[0].profile) == "2:4:8"
+
+
+@pytest.mark.parametrize("end", ["", ".json", ".log"])
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{")])
+def test_damaged_engine_files_stop_neither_the_graphs_nor_a_rebuild(folder, machine, end, damage):
+    rebuilt(folder)
+    damage(folder / f"{RTX_PLAN}{end}")
+    read_artifact(folder)
+    rebuilt(folder)
+    assert not read_damaged(folder)[1]
+
+
+def test_links_and_folders_are_kept_as_they_are(folder, machine):
+    (folder / "dangling").symlink_to("nowhere")
+    (folder / "linked").symlink_to("mine")
+    folder.chmod(0o755)
+    rebuilt(folder)
+    assert (folder / "dangling").readlink() == Path("nowhere")
+    assert (folder / "linked").is_symlink() and (folder / "linked" / "notes.txt").read_text() == "mine"
+
+
+def test_what_cannot_be_copied_is_named(folder, machine, capsys):
+    os.mkfifo(folder / "pipe")
+    message = refused(capsys, "--rebuild", folder, "--engine", "tensorrt-rtx")
+    assert f"{folder / 'pipe'} is neither a file nor a folder: move it elsewhere" in message
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"\xff\xfe<!-- engines -->")])
+def test_a_report_that_is_gone_or_another_is_left_so(folder, machine, change):
+    change(folder / "report.html")
+    before = (folder / "report.html").read_bytes() if (folder / "report.html").exists() else None
+    rebuilt(folder)
+    assert (folder / "report.html").exists() == (before is not None)
+    assert before is None or (folder / "report.html").read_bytes() == before
+
+
+@pytest.mark.parametrize(("where", "name"), [(".", "."), ("mine", "..")])
+def test_a_folder_may_be_named_from_inside(folder, machine, monkeypatch, where, name):
+    monkeypatch.chdir(folder / where)
+    rebuilt(Path(name))
+    assert (folder / RTX_PLAN).is_file()
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert (folder / "mine" / "notes.txt").read_text() == "mine"

@@ -155,6 +155,13 @@ def gpu(monkeypatch):
     return trt
 
 
+def test_other_files_stay(folder, checkpoints, graphs_of_itself):
+    (folder / "mine").mkdir()
+    (folder / "mine" / "notes.txt").write_text("mine")
+    assert cli.main(["--refit", str(folder), "--ckpt", str(checkpoints[0]), "--no-verify"]) == 0
+    assert (folder / "mine" / "notes.txt").read_text() == "mine"
+
+
 def test_engines_of_tensorrt_are_refitted(folder, checkpoints, jobs, monkeypatch, graphs_of_itself, gpu):
     before = with_engines(folder, "tensorrt", monkeypatch, refittable=True)
     old = {name: read_plan_info(before, name) for name in PLANS["tensorrt"]}
@@ -296,9 +303,9 @@ def test_engines_whose_gpu_is_not_here(folder, checkpoints, capsys, jobs, monkey
         (("--ckpt", "none.pth"), "none.pth"),
         (("--ckpt", GOLDEN.path, "--out", "there"), "--out does not go with --refit"),
         (("--ckpt", GOLDEN.path, "--overwrite"), "--overwrite does not go with --refit"),
-        (("--ckpt", GOLDEN.path, "--engine", "none"), "--refit leaves the engines built as they are"),
-        (("--ckpt", GOLDEN.path, "--batch", "1:2:4"), "--refit leaves the engines built as they are"),
-        (("--ckpt", GOLDEN.path, "--target", "8.9"), "--refit leaves the engines built as they are"),
+        (("--ckpt", GOLDEN.path, "--engine", "none"), "--refit keeps the engines' options as they are"),
+        (("--ckpt", GOLDEN.path, "--batch", "1:2:4"), "--refit keeps the engines' options as they are"),
+        (("--ckpt", GOLDEN.path, "--target", "8.9"), "--refit keeps the engines' options as they are"),
         (("--ckpt", DATA / "biggan" / "args.json"), "not a PyTorch checkpoint"),
     ],
 )
