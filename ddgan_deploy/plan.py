@@ -7,36 +7,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, Precision, damaged_files
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.plan_terms import TITLES as TITLES
+from ddgan_deploy.plan_terms import BatchProfile as BatchProfile
+from ddgan_deploy.plan_terms import Compatibility as Compatibility
+from ddgan_deploy.plan_terms import Kernels as Kernels
+from ddgan_deploy.plan_terms import Runtime as Runtime
 from ddgan_deploy.results import ParityResult
 
 PLAN_FORMAT = 1
 SAMPLER_PLAN, SERVED_PLAN, RTX_PLAN = "sampler.plan", "ddgan.plan", "sampler.rtx.plan"
 
-Runtime = Literal["tensorrt", "tensorrt-rtx"]
-Kernels = Literal["fused", "portable"]
-Compatibility = Literal["none", "ampere_plus", "same_compute_capability"]
-
 PLANS: Mapping[Runtime, tuple[str, ...]] = {"tensorrt": (SAMPLER_PLAN, SERVED_PLAN), "tensorrt-rtx": (RTX_PLAN,)}
 """Engine files of each runtime."""
 GRAPHS: Mapping[str, str] = {SAMPLER_PLAN: SAMPLER, SERVED_PLAN: SERVED, RTX_PLAN: SAMPLER}
 """The graph whose inputs and outputs an engine file has."""
-TITLES: Mapping[Runtime, str] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
-
-
-@dataclass(frozen=True)
-class BatchProfile:
-    """The one optimization profile of an engine: batch sizes it takes, and the one it is tuned for."""
-
-    least: int
-    best: int
-    most: int
-
-    def __str__(self) -> str:
-        return f"{self.least}:{self.best}:{self.most}"
 
 
 @dataclass(frozen=True)

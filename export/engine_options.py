@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from ddgan_deploy.artifact import Precision
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.plan import TITLES, BatchProfile, Compatibility, Kernels, Runtime
+from ddgan_deploy.plan_terms import TITLES, BatchProfile, Compatibility, Kernels, Runtime
+
+if TYPE_CHECKING:
+    from ddgan_deploy.artifact import Precision
 
 EngineChoice = Literal["auto", "none", "tensorrt", "tensorrt-rtx"]
 KernelChoice = Literal["auto", "fused", "portable"]

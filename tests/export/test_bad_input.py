@@ -96,7 +96,7 @@ def test_steps_that_contradict_the_config(capsys):
         (("--batch", "8:1:32"), "--batch 8:1:32 is not 1 <= MIN <= OPT <= MAX <= 65535"),
         (("--target", "9.0"), "--target '9.0' is unknown: give some of 7.5, 8.0"),
         (("--target",), "--target: expected at least one argument"),
-        (("--workspace", 0), "--workspace 0 must be 1 MiB or more"),
+        (("--workspace", 0), "--workspace 0 must be 1..16777216 MiB"),
         (("--workspace", "x"), "--workspace: invalid int value: 'x'"),
         (("--opt-level", 6), "--opt-level 6 must be 0..5"),
         (("--kernels", "fast"), "--kernels: invalid choice: 'fast'"),
@@ -231,8 +231,8 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, stop: str, failure: BaseException) 
         raise failure
 
     if stop not in ("trace", "unroll"):
-        monkeypatch.setattr(pipeline, "_build", lambda folder, *_: stop == "save" and failing())
-        monkeypatch.setattr(pipeline, "_prove", failing)
+        monkeypatch.setattr(pipeline, "build_graphs", lambda folder, *_: stop == "save" and failing())
+        monkeypatch.setattr(pipeline, "prove", failing)
     else:
         monkeypatch.setattr(pipeline, "trace", lambda _: None)
         monkeypatch.setattr(pipeline, stop, failing)
@@ -295,6 +295,12 @@ def test_sample_on_a_full_disk(capsys, monkeypatch, disk):
 
     class Engine:
         name = "stand-in"
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
 
         def generate(self, seeds):
             return np.zeros((len(seeds), 8, 8, 1), np.uint8)

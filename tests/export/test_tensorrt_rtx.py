@@ -68,9 +68,22 @@ def build(artifact: Artifact, *targets: str, **options: object) -> PlanInfo:
 # What it builds
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("name", CASES)
-def test_every_golden_case_for_all_targets(graphs, tmp_path, name, precision):
+# In classes, so that two processes share the builds.
+
+
+class TestFp32:
+    @pytest.mark.parametrize("name", CASES)
+    def test_every_golden_case_for_all_targets(self, graphs, tmp_path, name):
+        every_target(graphs, tmp_path, name, "fp32")
+
+
+class TestFp16:
+    @pytest.mark.parametrize("name", CASES)
+    def test_every_golden_case_for_all_targets(self, graphs, tmp_path, name):
+        every_target(graphs, tmp_path, name, "fp16")
+
+
+def every_target(graphs, tmp_path, name, precision):
     artifact = copied(graphs(name, precision), tmp_path)
     # Turing has no products in fp32.
     targets = (*(("7.5",) if precision == "fp16" else ()), "8.0", "8.6", "8.9", "12.0")
