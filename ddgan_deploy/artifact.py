@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ddgan_deploy.checkpoint import Weights
 from ddgan_deploy.diffusion import Schedule
@@ -17,6 +17,9 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.files import created_parents, current_umask, sha256
 from ddgan_deploy.models.config import GeneratorConfig
 from ddgan_deploy.results import KeptLayer, ParityResult
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -87,8 +90,8 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class _Versioned:
-    """What the manifests of all formats share."""
+class Versioned:
+    """What our JSON files of all formats share."""
 
     format_version: int
 
@@ -121,7 +124,8 @@ def read_artifact(path: str | Path, check_files: bool = True) -> Artifact:
     folder = Path(path)
     manifest = _read_manifest(folder)
     # An engine's files are checked by what runs it; the graphs need none of them.
-    damage = [name for name in damaged_files(folder, manifest, check_files) if not name.endswith(ENGINE_SUFFIXES)]
+    needed = {name: info for name, info in manifest.files.items() if not name.endswith(ENGINE_SUFFIXES)}
+    damage = damaged_files(folder, needed, check_files)
     if damage:
         raise InputError(f"{folder / damage[0]} is missing or changed since the export: export again")
     return Artifact(folder, manifest)
@@ -134,10 +138,10 @@ def read_damaged(path: str | Path) -> tuple[Artifact, list[str]]:
     for name in manifest.files:
         if not (folder / name).is_file() and not name.endswith(ENGINE_SUFFIXES):
             raise InputError(f"{folder / name} is missing: export again")
-    return Artifact(folder, manifest), damaged_files(folder, manifest, check_hashes=True)
+    return Artifact(folder, manifest), damaged_files(folder, manifest.files, check_hashes=True)
 
 
-def damaged_files(folder: Path, manifest: Manifest, check_hashes: bool) -> list[str]:
+def damaged_files(folder: Path, files: Mapping[str, FileInfo], check_hashes: bool) -> list[str]:
     """Names of the files that are missing or not as they were exported."""
 
     def whole(name: str, info: FileInfo) -> bool:
@@ -146,7 +150,7 @@ def damaged_files(folder: Path, manifest: Manifest, check_hashes: bool) -> list[
             return False
         return not check_hashes or sha256(file) == info.sha256
 
-    return [name for name, info in manifest.files.items() if not whole(name, info)]
+    return [name for name, info in files.items() if not whole(name, info)]
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -160,23 +164,25 @@ def _read_manifest(folder: Path) -> Manifest:
         raise InputError(f"{folder} has no readable {MANIFEST}: give a folder that ddgan-export wrote") from None
     try:
         # First the version alone: another one may have other fields.
-        version = TypeAdapter(_Versioned).validate_json(text).format_version
+        version = TypeAdapter(Versioned).validate_json(text).format_version
         if version != FORMAT_VERSION:
             raise InputError(
                 f"{folder} has format version {version}, this ddgan-deploy reads {FORMAT_VERSION}: export again"
             )
         manifest = TypeAdapter(Manifest).validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{folder / MANIFEST} is damaged ({place or 'content'}: {first['msg']}): export again"
-        ) from None
+        raise InputError(f"{folder / MANIFEST} is damaged ({first_problem(error)}): export again") from None
     for listed in (manifest.graphs, manifest.files):
         absent = {SAMPLER, SERVED, *([WEIGHTS] if listed is manifest.files else [])} - listed.keys()
         if absent:
             raise InputError(f"{folder / MANIFEST} is damaged (it lists no {min(absent)}): export again")
     return manifest
+
+
+def first_problem(error: ValidationError) -> str:
+    """What is wrong with a JSON file first, and where in it."""
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'content'}: {first['msg']}"
 
 
 def file_infos(folder: Path, names: list[str]) -> dict[str, FileInfo]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, Precision, damaged_files
+from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, Precision, Versioned, damaged_files, first_problem
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.plan_terms import TITLES as TITLES
 from ddgan_deploy.plan_terms import BatchProfile as BatchProfile
@@ -71,13 +70,6 @@ class PlanInfo:
 
 
 @dataclass(frozen=True)
-class _Versioned:
-    """What the JSON of all formats shares."""
-
-    format_version: int
-
-
-@dataclass(frozen=True)
 class Here:
     """What would run an engine on this machine.
 
@@ -129,14 +121,12 @@ def read_plan_info(artifact: Artifact, name: str) -> PlanInfo:
     text = path.read_bytes()
     try:
         # First the version alone: another one may have other fields.
-        version = TypeAdapter(_Versioned).validate_json(text).format_version
+        version = TypeAdapter(Versioned).validate_json(text).format_version
         if version != PLAN_FORMAT:
             raise InputError(f"{path} has format version {version}, this ddgan-deploy reads {PLAN_FORMAT}: {anew}")
         info = TypeAdapter(PlanInfo).validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "content"
-        raise InputError(f"{path} is damaged ({place}: {first['msg']}): {anew}") from None
+        raise InputError(f"{path} is damaged ({first_problem(error)}): {anew}") from None
     wrong = _wrong_field(info, name)
     if wrong:
         raise InputError(f"{path} is damaged ({wrong}: {getattr(info, wrong)} cannot be): {anew}")
@@ -175,7 +165,7 @@ def _unfit(artifact: Artifact, name: str, info: PlanInfo, here: Here) -> str:
     """Why an engine cannot run here, or nothing."""
     title, files = TITLES[info.runtime], artifact.manifest.files
     own = {file: files[file] for file in (name, info_path(Path(name)).name) if file in files}
-    if damaged_files(artifact.path, dataclasses.replace(artifact.manifest, files=own), check_hashes=True):
+    if damaged_files(artifact.path, own, check_hashes=True):
         return "or the JSON beside it was changed since it was built"
     for file, sha256 in ((info.graph, info.graph_sha256), (WEIGHTS, info.weights_sha256)):
         if file not in files or files[file].sha256 != sha256:

@@ -19,7 +19,7 @@ from ddgan_deploy.export.pipeline import ExportResult, checked, finish, with_eng
 from ddgan_deploy.export.progress import Clock, Progress, no_progress
 from ddgan_deploy.export.report import REPORT
 from ddgan_deploy.noise import draw
-from ddgan_deploy.parity import SMALL_IMAGE
+from ddgan_deploy.parity import default_seeds
 from ddgan_deploy.plan import PLANS, PlanInfo, Runtime, has_plans, read_plan_info
 
 
@@ -69,7 +69,7 @@ def _prove(artifact: Artifact, infos: Sequence[PlanInfo], clock: Clock) -> Seque
     if not has_gpu():
         return infos
     config = artifact.manifest.generator
-    seeds = range(4 if config.image_size <= SMALL_IMAGE else 2)
+    seeds = default_seeds(config)
     with clock.stop("Run the graph on ONNX Runtime"):
         reference = OnnxRuntime(artifact).sample(draw(seeds, config.image_shape, config.nz, artifact.manifest.steps))
     return prove_engines(artifact, infos, seeds, reference, clock)

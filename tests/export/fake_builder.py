@@ -202,7 +202,21 @@ class Api:
         self.events: list[str] = []
 
 
-class Parser:
+class ParserErrors:
+    """What both parsers tell of the first thing that is wrong."""
+
+    api: Api
+
+    @property
+    def num_errors(self) -> int:
+        return int(self.api.parser_error is not None)
+
+    def get_error(self, index: int) -> ParserError:
+        assert index == 0 and self.api.parser_error is not None
+        return self.api.parser_error
+
+
+class Parser(ParserErrors):
     def __init__(self, api: Api, network: Network, log: Any) -> None:
         assert log.started
         self.api, self.network = api, network
@@ -214,14 +228,6 @@ class Parser:
         self.network.weights = weakref.ref(self)
         self.api.events.append(f"parse {path}")
         return True
-
-    @property
-    def num_errors(self) -> int:
-        return int(self.api.parser_error is not None)
-
-    def get_error(self, index: int) -> ParserError:
-        assert index == 0 and self.api.parser_error is not None
-        return self.api.parser_error
 
 
 class Builder:
@@ -312,17 +318,9 @@ class Refitter:
         return not self.api.errors
 
 
-class OnnxParserRefitter:
+class OnnxParserRefitter(ParserErrors):
     def __init__(self, api: Api, refitter: Refitter, log: Any) -> None:
         self.api, self.refitter = api, refitter
-
-    @property
-    def num_errors(self) -> int:
-        return int(self.api.parser_error is not None)
-
-    def get_error(self, index: int) -> ParserError:
-        assert index == 0 and self.api.parser_error is not None
-        return self.api.parser_error
 
     def refit_from_bytes(self, model: bytes, path: str) -> bool:
         self.api.events.append(f"weights of {path}")
