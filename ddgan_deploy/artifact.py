@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Literal
 from ddgan_deploy.checkpoint import Weights
 from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.files import created_parents, current_umask, sha256
+from ddgan_deploy.files import created_parents, current_umask, replace_folder, sha256
 from ddgan_deploy.models.config import GeneratorConfig
 from ddgan_deploy.results import KeptLayer, ParityResult
+from ddgan_deploy.serving_terms import Serving
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -30,6 +31,7 @@ ENGINE_SUFFIXES = (".plan", ".plan.json", ".plan.log")
 """Of engine files and what lies beside them."""
 
 Precision = Literal["fp32", "fp16"]
+_DEFAULT_SERVING = Serving()
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class CheckpointInfo:
 class Manifest:
     """What an artifact is: all that running, serving or checking it needs to know.
 
-    ``parity`` is None where the export ran with ``--no-verify``.
+    ``parity`` is None where the export ran with ``--no-verify``; ``serving`` is what was asked of the model repository.
     """
 
     format_version: int
@@ -87,6 +89,7 @@ class Manifest:
     versions: Mapping[str, str]
     parity: ParityResult | None
     files: Mapping[str, FileInfo] = field(default_factory=dict)
+    serving: Serving = _DEFAULT_SERVING
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,7 @@ def staged(target: Path, overwrite: bool) -> Iterator[Staging]:
                 temporary.chmod(0o777 & ~current_umask())
                 # Once more, since the target may have come to be meanwhile.
                 check_target(staging.target, staging.overwrite)
-                _replace(temporary, staging.target)
+                replace_folder(temporary, staging.target)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
@@ -259,18 +262,3 @@ def check_target(target: Path, overwrite: bool) -> None:
 def _is_artifact(folder: Path) -> bool:
     """Whether ddgan-export wrote the folder, damaged as it may be since; others write a manifest.json too."""
     return (folder / MANIFEST).is_file() and any((folder / name).exists() for name in (SAMPLER, SERVED, WEIGHTS))
-
-
-def _replace(folder: Path, target: Path) -> None:
-    if not target.exists():
-        folder.rename(target)
-        return
-    # Two renames, so that the target is always either the old folder or the new one.
-    old = folder.with_name(folder.name + "-old")
-    target.rename(old)
-    try:
-        folder.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

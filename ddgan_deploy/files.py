@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,48 @@ def written_whole(target: Path) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{target} cannot be written ({error.strerror or error}): choose another place") from None
+
+
+@contextlib.contextmanager
+def folder_written_whole(target: Path) -> Iterator[Path]:
+    """A temporary folder that takes the target's place when the block ends without an error.
+
+    Raises:
+        InputError: the target cannot be written.
+    """
+    # A folder cannot be renamed by a name such as "..".
+    target = target.absolute()
+    try:
+        with created_parents(target):
+            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}-", dir=target.parent))
+            try:
+                yield temporary
+                temporary.chmod(0o777 & ~current_umask())
+                replace_folder(temporary, target)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise InputError(
+            f"{target} cannot be written ({error.strerror or error}): free space or choose another place"
+        ) from None
+
+
+def replace_folder(folder: Path, target: Path) -> None:
+    """Renames a folder to ``target``, which may exist already and is then either the old folder or the new one."""
+    if not (target.exists() or target.is_symlink()):
+        folder.rename(target)
+        return
+    old = folder.with_name(f"{folder.name}-old")
+    target.rename(old)
+    try:
+        folder.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    if old.is_symlink():
+        old.unlink()
+    else:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,8 @@ from ddgan_deploy.cli.common import Parser, StepList, run, steps_argument
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.engine_arguments import add_engine_options, engine_options
 from ddgan_deploy.export.engine_options import EngineOptions
+from ddgan_deploy.export.serving_arguments import add_serving_options, serving_options
+from ddgan_deploy.serving_terms import Serving
 
 if TYPE_CHECKING:
     from ddgan_deploy.export.pipeline import ExportResult
@@ -61,6 +63,7 @@ def _export(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         verify=not args.no_verify,
         engine=args.engine,
         engine_options=engine_options(args),
+        serving=serving_options(args, Serving()),
     )
     options.check()
 
@@ -80,7 +83,7 @@ def _rebuild(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
     def work(progress: StepList) -> ExportResult:
         from ddgan_deploy.export.rebuild import rebuild
 
-        return rebuild(args.rebuild, args.engine, options, progress)
+        return rebuild(args.rebuild, args.engine, options, progress, lambda old: serving_options(args, old))
 
     return work
 
@@ -91,6 +94,8 @@ def _refit(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         raise InputError(
             "--refit keeps the engines' options as they are: leave out --engine and the options that go with it"
         )
+    if serving_options(args, Serving()) != Serving():
+        raise InputError("--refit keeps the model repository's options as they are: change them with --rebuild DIR")
     checkpoint, _ = _source(args.demo, args.ckpt, args.steps or 1)
 
     def work(progress: StepList) -> ExportResult:
@@ -159,12 +164,17 @@ def _parser() -> Parser:
     parser.add_argument("--overwrite", action="store_true", help="replace an existing artifact")
     existing = parser.add_argument_group("existing artifacts")
     existing.add_argument(
-        "--rebuild", type=Path, metavar="DIR", help="build the engines of DIR for this machine; needs no checkpoint"
+        "--rebuild",
+        type=Path,
+        metavar="DIR",
+        help="build the engines of DIR for this machine and make its model repository; with --engine none the latter "
+        "alone; needs no checkpoint",
     )
     existing.add_argument(
         "--refit", type=Path, metavar="DIR", help="put the weights of --ckpt, of the same architecture, into DIR"
     )
     add_engine_options(parser)
+    add_serving_options(parser)
     return parser
 
 

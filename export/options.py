@@ -11,8 +11,11 @@ from ddgan_deploy.checkpoint import Weights
 from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
+from ddgan_deploy.export.model_repository import check_serving
+from ddgan_deploy.serving_terms import Serving
 
 _DEFAULT_ENGINE_OPTIONS = EngineOptions()
+_DEFAULT_SERVING = Serving()
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class ExportOptions:
         verify: run the parity gates.
         engine: TensorRT engine to build besides; "auto": what can build one here.
         engine_options: how to build it.
+        serving: how the model repository is to be.
     """
 
     checkpoint: Path
@@ -42,6 +46,7 @@ class ExportOptions:
     verify: bool = True
     engine: EngineChoice = "auto"
     engine_options: EngineOptions = _DEFAULT_ENGINE_OPTIONS
+    serving: Serving = _DEFAULT_SERVING
 
     @property
     def target(self) -> Path:
@@ -67,6 +72,7 @@ class ExportOptions:
         if self.engine not in get_args(EngineChoice):
             raise InputError(f"engine {self.engine!r} is unknown: give one of {', '.join(get_args(EngineChoice))}")
         self.engine_options.check()
+        check_serving(self.serving)
         if self.engine_options.refittable and not self.verify:
             # "Enabling BuilderFlag::kREFIT may produce incorrect numerical output" (TensorRT 11.3, known issues).
             raise InputError(

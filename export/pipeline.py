@@ -40,11 +40,13 @@ from ddgan_deploy.export.calibration import activation_ranges
 from ddgan_deploy.export.engine_choice import Choice, choose_engine
 from ddgan_deploy.export.engines import build_engines, engine_files, is_engine_file, prove_engines
 from ddgan_deploy.export.graph import save
+from ddgan_deploy.export.model_repository import write_model_repository
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.precision import to_float16
 from ddgan_deploy.export.progress import Clock, Progress, no_progress
 from ddgan_deploy.export.report import write_report
 from ddgan_deploy.export.rewrites.time_bias import fold_time_biases
+from ddgan_deploy.export.serving_backends import check_backend
 from ddgan_deploy.export.serving_graph import seed_to_pixels
 from ddgan_deploy.export.trace import trace
 from ddgan_deploy.export.unroll import unroll
@@ -107,6 +109,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     """
     options.check()
     choice = choose_engine(options.engine, options.engine_options, options.precision)
+    check_backend(options.serving, options.engine_options.profile if choice.runtime == "tensorrt" else None)
     clock = Clock(progress)
     with clock.stop("Read the checkpoint"):
         checkpoint = load_checkpoint(options.checkpoint, options.config, options.weights)
@@ -176,6 +179,7 @@ def build_graphs(
         graphs=graphs,
         versions=_versions(),
         parity=None,
+        serving=options.serving,
     )
 
 
@@ -231,10 +235,11 @@ def prove(
 def finish(
     staging: Staging, manifest: Manifest, clock: Clock, choice: Choice, infos: Sequence[PlanInfo]
 ) -> ExportResult:
-    """Writes the manifest; an artifact of which a gate failed gets a name that says so."""
+    """Writes the manifest and the model repository; an artifact of which a gate failed gets a name that says so."""
     write_manifest(staging.path, manifest)
     result = ExportResult(Artifact(staging.target, manifest), tuple(clock.timings), choice, tuple(infos))
     if not result.failure():
+        write_model_repository(Artifact(staging.path, manifest), manifest.serving)
         return result
     staging.keep_as(staging.target.with_name(f"{staging.target.name}-FAILED"))
     return dataclasses.replace(result, artifact=Artifact(staging.target, manifest))

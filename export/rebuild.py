@@ -1,9 +1,9 @@
-"""The engines of an existing artifact anew, for this machine; the checkpoint is not needed."""
+"""The engines and the model repository of an existing artifact anew; the checkpoint is not needed."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ddgan_deploy.artifact import Artifact, read_artifact, staged
@@ -15,21 +15,34 @@ from ddgan_deploy.export.engine_choice import choose_engine
 from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
 from ddgan_deploy.export.engine_report import replace_engines
 from ddgan_deploy.export.engines import build_engines, is_engine_file, prove_engines
+from ddgan_deploy.export.model_repository import REPOSITORY, check_serving
 from ddgan_deploy.export.pipeline import ExportResult, checked, finish, with_engine_files
 from ddgan_deploy.export.progress import Clock, Progress, no_progress
 from ddgan_deploy.export.report import REPORT
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity import default_seeds
 from ddgan_deploy.plan import PLANS, PlanInfo, Runtime, has_plans, read_plan_info
+from ddgan_deploy.serving_terms import Serving
 
 
 def rebuild(
-    folder: Path, engine: EngineChoice, options: EngineOptions, progress: Progress = no_progress
+    folder: Path,
+    engine: EngineChoice,
+    options: EngineOptions,
+    progress: Progress = no_progress,
+    serving: Callable[[Serving], Serving] = lambda old: old,
 ) -> ExportResult:
-    """Builds a runtime's engines into an artifact; those of other runtimes stay.
+    """Builds a runtime's engines into an artifact, and its model repository; engines of other runtimes stay.
 
     On a GPU the gates compare them with the artifact's own graph on ONNX Runtime, which the export
     compared with PyTorch.
+
+    Args:
+        folder: the artifact.
+        engine: "none" makes the model repository alone.
+        options: how to build engines.
+        progress: told of every stop.
+        serving: from the options of the artifact's model repository to those of the new one.
 
     Raises:
         InputError: the folder is no whole artifact, or no engine can be built here.
@@ -41,17 +54,25 @@ def rebuild(
     with clock.stop("Read the artifact"):
         artifact = read_artifact(folder)
         choice = choose_engine(engine, options, artifact.manifest.precision)
-        if choice.runtime is None:
+        manifest = dataclasses.replace(artifact.manifest, serving=serving(artifact.manifest.serving))
+        check_serving(manifest.serving)
+        if choice.runtime is None and engine != "none":
             raise InputError(f"no engine can be built here ({choice.reason}): give --engine tensorrt or tensorrt-rtx")
         others = plan_infos(artifact, but=choice.runtime)
     with staged(folder, overwrite=True) as staging:
-        copy_others(folder, staging.path, functools.partial(is_engine_file, runtime=choice.runtime))
-        copy = Artifact(staging.path, artifact.manifest)
-        infos = _prove(copy, build_engines(copy, choice.runtime, options, clock), clock)
-        manifest = with_engine_files(staging.path, artifact.manifest)
-        replace_engines(staging.path / REPORT, manifest, [*infos, *others])
+        copy_others(folder, staging.path, lambda name: name == REPOSITORY or _is_built(name, choice.runtime))
+        infos: Sequence[PlanInfo] = ()
+        if choice.runtime is not None:
+            copy = Artifact(staging.path, manifest)
+            infos = _prove(copy, build_engines(copy, choice.runtime, options, clock), clock)
+            manifest = with_engine_files(staging.path, manifest)
+            replace_engines(staging.path / REPORT, manifest, [*infos, *others])
         result = finish(staging, manifest, clock, choice, infos)
     return checked(result)
+
+
+def _is_built(name: str, runtime: Runtime | None) -> bool:
+    return runtime is not None and is_engine_file(name, runtime)
 
 
 def plan_infos(artifact: Artifact, but: Runtime | None = None) -> list[PlanInfo]:

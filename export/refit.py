@@ -19,6 +19,7 @@ from ddgan_deploy.export.engine_choice import Choice
 from ddgan_deploy.export.engine_job import log_path
 from ddgan_deploy.export.engine_options import EngineOptions
 from ddgan_deploy.export.engines import build_engines, is_engine_file
+from ddgan_deploy.export.model_repository import REPOSITORY
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import ExportResult, build_graphs, checked, prove
 from ddgan_deploy.export.progress import Clock, Progress, no_progress
@@ -28,7 +29,7 @@ from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.export.tensorrt_refit import refit_engine
 from ddgan_deploy.plan import PlanInfo, plan_name, write_plan_info
 
-_MADE = (MANIFEST, SAMPLER, SERVED, WEIGHTS, REPORT, SAMPLES)
+_MADE = (MANIFEST, SAMPLER, SERVED, WEIGHTS, REPORT, SAMPLES, REPOSITORY)
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def _graphs(folder: Path, artifact: Artifact, checkpoint: Checkpoint, options: R
         steps=old.steps,
         fp16=old.precision == "fp16",
         weights=options.weights or old.checkpoint.weights,
+        serving=old.serving,
     )
     manifest = build_graphs(folder, checkpoint, old.schedule, as_export, clock, old.kept_fp32)
     for name in (SAMPLER, SERVED):

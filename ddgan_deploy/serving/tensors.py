@@ -1,0 +1,87 @@
+"""Arrays to and from the python backend, by DLPack.
+
+The stub of Triton Inference Server 2.51 reads NumPy arrays by the memory layout of NumPy 1: under NumPy 2 it sees
+wrong sizes. DLPack's layout is its own. BYTES, which DLPack has not, go as blocks whose size is right in either layout.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+BLOCK = 16
+"""Bytes that a BYTES tensor must be a multiple of, with the length of 4 bytes before every element."""
+_LENGTH = struct.Struct("<I")
+# NumPy 2 keeps an item's size 8 bytes behind where NumPy 1 did, and there the type's flags: those of a
+# record are 16, so a record of 16 bytes has the same size in both.
+_BLOCKS = np.dtype([("block", f"V{BLOCK}")])
+_USED = b"used_dltensor"
+_set_capsule_name = ctypes.pythonapi.PyCapsule_SetName
+_set_capsule_name.argtypes = [ctypes.py_object, ctypes.c_char_p]
+_set_capsule_name.restype = ctypes.c_int
+
+
+class _Lent:
+    """An array whose DLPack capsule stays at hand."""
+
+    def __init__(self, array: npt.NDArray[Any]) -> None:
+        self._array = array
+        self.capsule: Any = None
+
+    def __dlpack_device__(self) -> tuple[Any, Any]:
+        return self._array.__dlpack_device__()
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        self.capsule = self._array.__dlpack__()
+        return self.capsule
+
+
+def from_tensor(tensor: Any) -> npt.NDArray[Any]:
+    """The content of a ``pb_utils.Tensor``, without a copy."""
+    return np.from_dlpack(tensor)
+
+
+def to_tensor(server: Any, name: str, array: npt.NDArray[Any]) -> Any:
+    """An array as a ``pb_utils.Tensor``.
+
+    Args:
+        server: the module ``triton_python_backend_utils``.
+        name: of the output.
+        array: of any type but BYTES.
+    """
+    lent = _Lent(np.ascontiguousarray(array))
+    tensor = server.Tensor.from_dlpack(name, lent)
+    # DLPack's consumer marks a capsule as used by this name; the stub takes another, and NumPy then
+    # complains on the server's log at every answer.
+    _set_capsule_name(lent.capsule, _USED)
+    return tensor
+
+
+def to_bytes_tensor(server: Any, name: str, values: Sequence[bytes]) -> Any:
+    """Byte strings as a BYTES tensor [n, 1].
+
+    Args:
+        server: the module ``triton_python_backend_utils``.
+        name: of the output.
+        values: each with its length before it must fill whole blocks, as `padding` tells.
+    """
+    server.serialize_byte_tensor = serialize
+    array = np.empty((len(values), 1), object)
+    array[:, 0] = values
+    return server.Tensor(name, array)
+
+
+def serialize(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Each element with its length before it (Triton's binary form of BYTES), as an array of blocks."""
+    data = b"".join(_LENGTH.pack(len(value)) + value for value in values.ravel())
+    return np.frombuffer(data, _BLOCKS)
+
+
+def padding(length: int) -> int:
+    """Bytes that an element of a length lacks to whole blocks, 0..15."""
+    return -(length + _LENGTH.size) % BLOCK

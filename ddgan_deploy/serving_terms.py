@@ -1,0 +1,29 @@
+"""The words in which a model repository is described; importing them costs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Backend = Literal["auto", "python", "onnxruntime", "tensorrt"]
+Accelerator = Literal["auto", "cpu", "cuda", "tensorrt"]
+
+DEFAULT_MAX_BATCH = 8
+MOST_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How an artifact's model repository is to be.
+
+    Attributes:
+        backend: of Triton Inference Server that runs the model; "auto": tensorrt where the artifact has an engine
+            from seeds to pixels that takes single images, else python.
+        max_batch: most images a run, 1..1024; None: 8, or what the TensorRT engine takes where that is another number.
+        accelerator: of the onnxruntime backend: "cpu"; "cuda" or "tensorrt", its execution providers on a GPU;
+            "auto": CUDA where the server finds a GPU.
+    """
+
+    backend: Backend = "auto"
+    max_batch: int | None = None
+    accelerator: Accelerator = "auto"

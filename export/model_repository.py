@@ -1,0 +1,115 @@
+"""Artifact -> Triton Inference Server model repository, whole in itself: it can be copied or uploaded alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ddgan_deploy.artifact import Artifact
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.export.serving_backends import engine_model
+from ddgan_deploy.serving import ENGINE_MODEL, MODEL, PNG_MODEL
+from ddgan_deploy.serving_terms import MOST_BATCH, Accelerator, Backend, Serving
+
+REPOSITORY = "model_repository"
+TEMPLATES = Path(__file__).resolve().parent.parent / "triton_repo"
+VERSION = "1"
+
+_CONFIG, _SCRIPT, _WARM_UP = "config.pbtxt", "model.py", "warmup"
+_QUEUE_DELAY_US = 500
+"""How long a request waits for others: clients that were answered together send their next within it."""
+_QUEUE_TIMEOUT_US = 30_000_000
+_QUEUED_BATCHES = 32
+"""Batches that may wait; what comes on top is refused at once."""
+_KEPT_FOLDER = "An ensemble has no file of its own, and an object store keeps no empty folder.\n"
+
+
+def check_serving(serving: Serving) -> None:
+    """Refuses options that fit no artifact.
+
+    Raises:
+        InputError: one is unknown or out of range, or they do not go together.
+    """
+    for flag, value, known in (
+        ("--backend", serving.backend, get_args(Backend)),
+        ("--accelerator", serving.accelerator, get_args(Accelerator)),
+    ):
+        if value not in known:
+            raise InputError(f"{flag} {value!r} is unknown: give one of {', '.join(known)}")
+    if serving.max_batch is not None and not 1 <= serving.max_batch <= MOST_BATCH:
+        raise InputError(f"--max-batch {serving.max_batch} is out of range: give 1..{MOST_BATCH}")
+    if serving.accelerator != "auto" and serving.backend != "onnxruntime":
+        raise InputError(
+            f"--accelerator {serving.accelerator} is of the onnxruntime backend: give --backend onnxruntime with it"
+        )
+
+
+def write_model_repository(artifact: Artifact, serving: Serving) -> Path:
+    """Writes ``model_repository/`` into an artifact's folder, with hard links to the artifact's files.
+
+    Args:
+        artifact: written whole but for the repository.
+        serving: how it is to be.
+
+    Returns:
+        The repository's folder.
+
+    Raises:
+        InputError: the options do not fit the artifact.
+    """
+    check_serving(serving)
+    engine = engine_model(artifact, serving)
+    channels, height, width = artifact.manifest.generator.image_shape
+    folder = artifact.path / REPOSITORY
+    values = {
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "precision": artifact.manifest.precision.upper(),
+        "queue_delay_us": _QUEUE_DELAY_US,
+        "queue_timeout_us": _QUEUE_TIMEOUT_US,
+        "queue_size": _QUEUED_BATCHES * engine.max_batch,
+        "warmup": sorted({1, engine.max_batch}),
+        **{field.name: getattr(engine, field.name) for field in dataclasses.fields(engine)},
+    }
+    for name in (MODEL, ENGINE_MODEL, PNG_MODEL):
+        _write_config(folder, name, values)
+    (folder / MODEL / VERSION / "README").write_text(_KEPT_FOLDER, encoding="utf-8")
+    for name in (*([ENGINE_MODEL] if engine.backend == "python" else []), PNG_MODEL):
+        shutil.copyfile(TEMPLATES / name / VERSION / _SCRIPT, folder / name / VERSION / _SCRIPT)
+    _link_all(engine.files, folder / ENGINE_MODEL / VERSION)
+    _link_all(engine.beside, folder / ENGINE_MODEL)
+    (folder / ENGINE_MODEL / _WARM_UP).mkdir()
+    (folder / ENGINE_MODEL / _WARM_UP / "seed").write_bytes(struct.pack("<q", 0))
+    return folder
+
+
+def _write_config(folder: Path, name: str, values: Mapping[str, object]) -> None:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template(f"{name}/{_CONFIG}.j2").render(values)
+    (folder / name / VERSION).mkdir(parents=True)
+    (folder / name / _CONFIG).write_text(text, encoding="utf-8")
+
+
+def _link_all(files: Mapping[str, Path], folder: Path) -> None:
+    for name, source in files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:
+            # Another file system, or one without hard links.
+            shutil.copyfile(source, target)

@@ -1,0 +1,265 @@
+"""The model repository of an artifact, read as Triton Inference Server reads it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup, ModelQueuePolicy
+
+from ddgan_deploy.artifact import Artifact, read_artifact, write_manifest
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.export import cli
+from ddgan_deploy.export.model_repository import REPOSITORY, write_model_repository
+from ddgan_deploy.plan import PLAN_FORMAT, RTX_PLAN, SERVED_PLAN, BatchProfile, PlanInfo, write_plan_info
+from ddgan_deploy.serving_terms import Serving
+from tests.conftest import golden_case
+from tests.export.conftest import export_golden
+
+KINDS = ModelInstanceGroup.Kind
+PROFILE = BatchProfile(1, 4, 16)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    return export_golden(golden_case("no_fir_t2"), tmp_path_factory.mktemp("serving"), verify=False).artifact.path
+
+
+@pytest.fixture
+def artifact(exported, tmp_path):
+    """An artifact without a model repository."""
+    folder = shutil.copytree(exported, tmp_path / "made", ignore=shutil.ignore_patterns(REPOSITORY))
+    return read_artifact(folder)
+
+
+def _add_plan(artifact: Artifact, name: str, profile: BatchProfile = PROFILE) -> None:
+    runtime = "tensorrt-rtx" if name == RTX_PLAN else "tensorrt"
+    info = PlanInfo(
+        PLAN_FORMAT, runtime, "11.4.0", ("8.9",), "none", False, "ddgan.onnx", "", "", profile, "fp32", "fused", False,
+        None, None, 1.0,
+    )  # fmt: skip
+    (artifact.path / name).write_bytes(b"an engine")
+    write_plan_info(artifact.path / name, info)
+
+
+def _configs(repository: Path) -> dict[str, ModelConfig]:
+    texts = {path.parent.name: path.read_text() for path in repository.glob("*/config.pbtxt")}
+    return {name: text_format.Parse(text, ModelConfig()) for name, text in texts.items()}
+
+
+def _files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+class TestPython:
+    def test_files(self, artifact):
+        folder = write_model_repository(artifact, Serving())
+        assert _files(folder) == {
+            "ddgan/config.pbtxt",
+            "ddgan/1/README",
+            "ddgan_engine/config.pbtxt",
+            "ddgan_engine/1/model.py",
+            *(f"ddgan_engine/1/artifact/{name}" for name in ("manifest.json", *artifact.manifest.files)),
+            "ddgan_engine/warmup/seed",
+            "ddgan_png/config.pbtxt",
+            "ddgan_png/1/model.py",
+        }
+        assert os.path.samefile(folder / "ddgan_engine/1/artifact/weights.bin", artifact.path / "weights.bin")
+        assert (folder / "ddgan_engine/warmup/seed").read_bytes() == bytes(8)
+
+    def test_it_stands_alone(self, artifact, tmp_path):
+        alone = shutil.copytree(write_model_repository(artifact, Serving()), tmp_path / "alone")
+        shutil.rmtree(artifact.path)
+        assert read_artifact(alone / "ddgan_engine/1/artifact").manifest == artifact.manifest
+
+    def test_without_hard_links_files_are_copied(self, artifact, monkeypatch):
+        monkeypatch.setattr(os, "link", lambda *paths: (_ for _ in ()).throw(OSError("no links here")))
+        folder = write_model_repository(artifact, Serving())
+        assert read_artifact(folder / "ddgan_engine/1/artifact")
+
+    def test_clients_see_one_model(self, artifact):
+        config = _configs(write_model_repository(artifact, Serving(max_batch=5)))["ddgan"]
+        channels, height, width = artifact.manifest.generator.image_shape
+        assert (config.name, config.platform, config.max_batch_size) == ("ddgan", "ensemble", 5)
+        assert [(i.name, i.data_type, list(i.dims)) for i in config.input] == [("seed", 9, [1])]
+        outputs = [(o.name, o.data_type, list(o.dims)) for o in config.output]
+        assert outputs == [("image", 2, [height, width, channels]), ("png", 13, [1])]
+        steps = [(s.model_name, dict(s.input_map), dict(s.output_map)) for s in config.ensemble_scheduling.step]
+        # Each output has a way of its own: see the template.
+        assert steps == [
+            ("ddgan_engine", {"seed": "seed"}, {"image": "image"}),
+            ("ddgan_engine", {"seed": "seed"}, {"image": "pixels"}),
+            ("ddgan_png", {"image": "pixels"}, {"png": "png"}),
+        ]
+
+    def test_the_engine_batches_in_a_bounded_queue(self, artifact):
+        config = _configs(write_model_repository(artifact, Serving()))["ddgan_engine"]
+        assert (config.backend, config.max_batch_size) == ("python", 8)
+        batching = config.dynamic_batching
+        policy = batching.default_queue_policy
+        assert list(batching.preferred_batch_size) == [8] and batching.max_queue_delay_microseconds == 500
+        assert (policy.max_queue_size, policy.default_timeout_microseconds) == (256, 30_000_000)
+        assert policy.timeout_action == ModelQueuePolicy.TimeoutAction.REJECT
+        assert config.response_cache.enable
+        assert [(w.name, w.batch_size, w.inputs["seed"].input_data_file) for w in config.model_warmup] == [
+            ("seed_1", 1, "seed"),
+            ("seed_8", 8, "seed"),
+        ]
+        assert {key: value.string_value for key, value in config.parameters.items()} == {
+            "artifact": "artifact",
+            "engine": "auto",
+            "threads": "0",
+        }
+
+    def test_one_instance_on_a_machine_without_gpu(self, artifact):
+        (group,) = _configs(write_model_repository(artifact, Serving()))["ddgan_engine"].instance_group
+        assert (group.kind, group.count) == (KINDS.KIND_CPU, 1) and not group.rate_limiter.resources
+
+    def test_an_engine_for_gpus_goes_where_one_is(self, artifact):
+        _add_plan(artifact, RTX_PLAN)
+        (group,) = _configs(write_model_repository(artifact, Serving()))["ddgan_engine"].instance_group
+        assert (group.kind, group.count) == (KINDS.KIND_AUTO, 1)
+        assert [(r.name, r.count) for r in group.rate_limiter.resources] == [("gpu_turn", 1)]
+
+    def test_batches_of_one_warm_up_once(self, artifact):
+        config = _configs(write_model_repository(artifact, Serving(max_batch=1)))["ddgan_engine"]
+        assert [warmup.batch_size for warmup in config.model_warmup] == [1]
+
+
+class TestOnnxRuntime:
+    def test_files(self, artifact, library):
+        folder = write_model_repository(artifact, Serving("onnxruntime"))
+        assert _files(folder / "ddgan_engine") == {
+            "config.pbtxt",
+            "1/ddgan.onnx",
+            "1/weights.bin",
+            library.name,
+            "warmup/seed",
+        }
+        config = _configs(folder)["ddgan_engine"]
+        assert (config.backend, config.default_model_filename) == ("onnxruntime", "ddgan.onnx")
+        assert list(config.model_operations.op_library_filename) == [library.name]
+        assert config.parameters["intra_op_thread_count"].string_value == "0"
+
+    def test_without_the_native_library(self, artifact, monkeypatch):
+        monkeypatch.setattr("ddgan_deploy.export.serving_backends.ort_library", lambda: None)
+        folder = write_model_repository(artifact, Serving("onnxruntime"))
+        assert not _configs(folder)["ddgan_engine"].HasField("model_operations")
+
+    @pytest.mark.parametrize(
+        ("accelerator", "kind", "providers"),
+        [
+            ("auto", KINDS.KIND_AUTO, []),
+            ("cpu", KINDS.KIND_CPU, []),
+            ("cuda", KINDS.KIND_GPU, []),
+            ("tensorrt", KINDS.KIND_GPU, ["tensorrt"]),
+        ],
+    )
+    def test_accelerators(self, artifact, accelerator, kind, providers):
+        config = _configs(write_model_repository(artifact, Serving("onnxruntime", 4, accelerator)))["ddgan_engine"]
+        assert [group.kind for group in config.instance_group] == [kind]
+        accelerators = config.optimization.execution_accelerators.gpu_execution_accelerator
+        assert [entry.name for entry in accelerators] == providers
+        for entry in accelerators:
+            assert entry.parameters["precision_mode"] == "FP32"
+
+
+class TestTensorRt:
+    def test_is_taken_where_its_engine_was_built(self, artifact):
+        _add_plan(artifact, SERVED_PLAN)
+        folder = write_model_repository(artifact, Serving())
+        config = _configs(folder)["ddgan_engine"]
+        assert (config.backend, config.default_model_filename) == ("tensorrt", "ddgan.plan")
+        assert _files(folder / "ddgan_engine" / "1") == {"ddgan.plan"}
+        assert config.max_batch_size == 16 and list(config.dynamic_batching.preferred_batch_size) == [4, 16]
+        assert [group.kind for group in config.instance_group] == [KINDS.KIND_GPU]
+
+    def test_an_engine_without_single_images_is_left_to_ours(self, artifact):
+        _add_plan(artifact, SERVED_PLAN, BatchProfile(2, 4, 16))
+        assert _configs(write_model_repository(artifact, Serving()))["ddgan_engine"].backend == "python"
+
+    @pytest.mark.parametrize(
+        ("profile", "serving", "says"),
+        [
+            (None, Serving("tensorrt"), "--backend tensorrt runs ddgan.plan, which there is not"),
+            (BatchProfile(2, 4, 16), Serving("tensorrt"), "takes batches of 2:4:16"),
+            (BatchProfile(1, 4, 16), Serving("auto", 17), "--max-batch 17 is more than ddgan.plan takes (1:4:16)"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, artifact, profile, serving, says):
+        if profile:
+            _add_plan(artifact, SERVED_PLAN, profile)
+        with pytest.raises(InputError, match=re.escape(says)):
+            write_model_repository(artifact, serving)
+        assert not (artifact.path / REPOSITORY).exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--max-batch", "0"], "--max-batch 0 is out of range"),
+        (["--max-batch", "1025"], "--max-batch 1025 is out of range"),
+        (["--accelerator", "cuda"], "--accelerator cuda is of the onnxruntime backend"),
+        (["--backend", "abacus"], "invalid choice: 'abacus'"),
+        (["--engine", "none", "--backend", "tensorrt"], "--backend tensorrt runs ddgan.plan, which there is not"),
+    ],
+)
+def test_wrong_options_cost_no_work(tmp_path, capsys, monkeypatch, argv, says):
+    monkeypatch.setattr(
+        "ddgan_deploy.export.pipeline.load_checkpoint", lambda *args: pytest.fail("read the checkpoint")
+    )
+    assert cli.main(["--demo", "--out", str(tmp_path / "made"), *argv]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
+class TestExistingArtifacts:
+    def test_rebuild_makes_the_repository_alone(self, exported, tmp_path, capsys):
+        folder = shutil.copytree(exported, tmp_path / "made")
+        (folder / REPOSITORY / "ddgan" / "config.pbtxt").write_text("spoilt")
+        before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        argv = ["--rebuild", str(folder), "--engine", "none", "--backend", "onnxruntime", "--max-batch", "3"]
+        assert cli.main([*argv, "--accelerator", "cpu"]) == 0
+        assert _configs(folder / REPOSITORY)["ddgan_engine"].backend == "onnxruntime"
+        after = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        assert {name for name in before if before[name] != after[name]} == {"manifest.json"}
+        assert read_artifact(folder).manifest.serving == Serving("onnxruntime", 3, "cpu")
+
+    def test_what_is_not_said_stays(self, exported, tmp_path):
+        folder = shutil.copytree(exported, tmp_path / "made")
+        assert cli.main(["--rebuild", str(folder), "--engine", "none", "--max-batch", "3"]) == 0
+        assert cli.main(["--rebuild", str(folder), "--engine", "none"]) == 0
+        configs = _configs(folder / REPOSITORY)
+        assert {config.max_batch_size for config in configs.values()} == {3}
+
+    def test_another_backend_forgets_the_accelerator(self, exported, tmp_path):
+        folder = shutil.copytree(exported, tmp_path / "made")
+        rebuild = ["--rebuild", str(folder), "--engine", "none"]
+        assert cli.main([*rebuild, "--backend", "onnxruntime", "--accelerator", "cpu"]) == 0
+        assert cli.main([*rebuild, "--backend", "python"]) == 0
+        assert read_artifact(folder).manifest.serving == Serving("python")
+
+    def test_refit_serves_the_new_weights_as_the_old(self, exported, tmp_path, capsys):
+        folder = shutil.copytree(exported, tmp_path / "made")
+        assert cli.main(["--rebuild", str(folder), "--engine", "none", "--max-batch", "3"]) == 0
+        golden = golden_case("no_fir_t2")
+        argv = ["--refit", str(folder), "--ckpt", str(golden.path), "--no-verify"]
+        assert cli.main([*argv, "--max-batch", "4"]) == 2
+        assert "--refit keeps the model repository's options" in capsys.readouterr().err
+        assert cli.main(argv) == 0
+        served = folder / REPOSITORY / "ddgan_engine/1/artifact"
+        assert os.path.samefile(served / "weights.bin", folder / "weights.bin")
+        assert _configs(folder / REPOSITORY)["ddgan"].max_batch_size == 3
+
+    def test_an_artifact_of_before_has_the_defaults(self, artifact):
+        write_manifest(artifact.path, artifact.manifest)
+        manifest = artifact.path / "manifest.json"
+        text = re.sub(r',\s*"serving": \{[^}]*\}', "", manifest.read_text())
+        assert '"serving"' not in text
+        manifest.write_text(text)
+        assert read_artifact(artifact.path).manifest.serving == Serving()
