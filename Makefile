@@ -16,19 +16,22 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 # What the native library is built from.
 NATIVE := CMakeLists.txt $(wildcard kernels/*.cc kernels/*/*.h kernels/*/*.cc kernels/*/*.map)
+# What fetches Triton Inference Server and perf_analyzer.
+FETCH  := $(addprefix ddgan_deploy/serving/,fetch.py debian.py installed.py)
 SANITIZED := build/sanitize
 
 .PHONY: setup demo test lint types unit test-native test-gpu gpu clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt tools/make_venv.sh tools/fetch_onnxruntime_headers.sh $(NATIVE)
+$(STAMP): pyproject.toml constraints.txt tools/make_venv.sh tools/fetch_onnxruntime_headers.sh $(NATIVE) $(FETCH)
 	sh tools/make_venv.sh "$(PYTHON)" "$(VENV)"
 	$(PIP) install --quiet $(PIP_FLAGS) -c constraints.txt scikit-build-core cmake ninja setuptools wheel
 	sh tools/fetch_onnxruntime_headers.sh $(BIN)/python
 	$(PIP) install --quiet $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[$(EXTRA)]'
 	@$(BIN)/python -c "from ddgan_deploy.kernels.native_library import ort_library as library; \
 	    print('native library:', library() or 'not built, ONNX Runtime runs the ops by their function bodies')"
+	$(BIN)/python -m ddgan_deploy.serving.fetch -- $(PIP_FLAGS)
 	@touch $@
 
 demo: setup

@@ -23,15 +23,15 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see {self.prog} --help")
 
 
-def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
-    """Runs a command: 0 done, 1 a gate failed, 2 wrong input, with one line on stderr."""
+def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
+    """Runs a command: 0 done, or the code that it returns; 1 a gate failed, 2 wrong input, with one line on stderr."""
     if threading.current_thread() is threading.main_thread():
         # As Ctrl-C, so that nothing is left behind.
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, signal.default_int_handler)
     try:
-        main(argv)
+        code = main(argv)
         sys.stdout.flush()
     except InputError as error:
         return _say(error, WRONG_INPUT)
@@ -48,7 +48,7 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
         return _say(f"{place} cannot be used ({error.strerror or error}): choose another place", WRONG_INPUT)
     except KeyboardInterrupt:
         return _say("interrupted", INTERRUPTED)
-    return DONE
+    return code or DONE
 
 
 def _discard_output() -> None:

@@ -1,0 +1,89 @@
+"""ddgan-serve: an artifact's model repository in Triton Inference Server."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ddgan_deploy.cli.common import Parser, run
+
+if TYPE_CHECKING:
+    from ddgan_deploy.serving.options import ServerOptions
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script."""
+    return run(_main, argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    options = _options(argv)
+    from ddgan_deploy.serving.supervise import Supervisor
+
+    supervisor = Supervisor(options, _log, _print_addresses)
+    # From here on the server decides when it ends.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, supervisor.forward)
+    return supervisor.run()
+
+
+def _log(line: str) -> None:
+    sys.stderr.write(line)
+    sys.stderr.flush()
+
+
+def _print_addresses(options: ServerOptions) -> None:
+    print(f"ready: {options.repository}")
+    print(f"  HTTP     http://{options.http}")
+    print(f"  gRPC     grpc://{options.grpc}")
+    print(f"  metrics  http://{options.metrics}/metrics")
+    print(f"try: ddgan-sample --url http://{options.http} --seeds 0-15 --out grid.png")
+    print(f"     {curl_line(options)}", flush=True)
+
+
+def curl_line(options: ServerOptions) -> str:
+    """A command that shows the pixels of seed 3 as JSON."""
+    request = '{"inputs":[{"name":"seed","shape":[1,1],"datatype":"INT64","data":[3]}],"outputs":[{"name":"image"}]}'
+    return f"curl -s http://{options.http}/v2/models/ddgan/infer -d '{request}'"
+
+
+def _options(argv: Sequence[str] | None) -> ServerOptions:
+    parser = Parser(
+        prog="ddgan-serve",
+        description="Serves a model repository with Triton Inference Server: the one on PATH, else the one that "
+        "`python -m ddgan_deploy.serving.fetch` unpacked.",
+    )
+    parser.add_argument(
+        "--repository", type=Path, required=True, metavar="DIR", help="a model repository, or an artifact that has one"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to bind to (default: 127.0.0.1, this machine only)"
+    )
+    for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
+        parser.add_argument(
+            f"--{name}-port", type=int, default=port, metavar="PORT", help=f"0: any that is free (default: {port})"
+        )
+    parser.add_argument(
+        "--cache-size", type=int, default=64, metavar="MIB", help="of the response cache, 0 for none (default: 64)"
+    )
+    parser.add_argument("extra", nargs="*", metavar="-- OPTION", help="further options of tritonserver, after --")
+    args = parser.parse_args(argv)
+    from ddgan_deploy.serving.options import ServerOptions
+
+    return ServerOptions(
+        repository=args.repository,
+        host=args.host,
+        http_port=args.http_port,
+        grpc_port=args.grpc_port,
+        metrics_port=args.metrics_port,
+        cache_mib=args.cache_size,
+        extra=tuple(args.extra),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

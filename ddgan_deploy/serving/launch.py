@@ -1,0 +1,179 @@
+"""Start Triton Inference Server, wait until it is ready, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import signal
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+from ddgan_deploy.engines.cuda import has_gpu
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.serving.options import ServerOptions, checked, model_folders
+from ddgan_deploy.serving.tritonserver import TritonServer, found_server
+
+EXIT_TIMEOUT = 30
+"""Seconds that requests in flight have to end when the server is told to."""
+_KILL_AFTER = EXIT_TIMEOUT + 10
+_POLL_SECONDS = 0.1
+_KEPT_LINES = 1000
+_HANGS = "Failed to preinitialize Python stub"
+"""After this the server waits for the stub for ever (seen with 2.51)."""
+_CLOSED_APIS = "model-repository,shared-memory,trace,logging"
+"""What is for operators (NVIDIA's Secure Deployment Considerations); a key that nobody knows closes it."""
+
+
+class RunningServer:
+    """A started server; what it says goes to ``log``, but not before it is ready.
+
+    Args:
+        options: with the ports that it listens on.
+        process: the server, the leader of a process group.
+        log: takes a line.
+    """
+
+    def __init__(self, options: ServerOptions, process: subprocess.Popen[str], log: Callable[[str], None]) -> None:
+        self.options = options
+        self.process = process
+        self._log = log
+        self._held: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._ready = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_ready(self) -> None:
+        """Returns when every model has loaded and warmed up.
+
+        Raises:
+            InputError: the server ended instead, or never will be ready; says why.
+        """
+        while not self._answers():
+            if self.poll(_POLL_SECONDS) is not None or any(_HANGS in line for line in list(self._held)):
+                raise InputError(self._failure())
+        self._ready = True
+
+    def poll(self, seconds: float) -> int | None:
+        """Waits for so long; then the server's exit code, of a shell's kind where a signal ended it, or None."""
+        try:
+            code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        self._reader.join(seconds)
+        return code if code >= 0 else 128 - code
+
+    def stop(self, seconds: float = _KILL_AFTER) -> None:
+        """Ends the server as SIGTERM does: requests in flight are answered; by force where it takes longer."""
+        self.process.terminate()
+        if self.poll(seconds) is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if self._ready:
+                self._log(line)
+            else:
+                self._held.append(line)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{self.options.http}/v2/health/ready", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _failure(self) -> str:
+        code = self.process.returncode
+        if code is not None and code < 0:
+            return f"the server was ended by signal {-code} before it was ready"
+        return (
+            f"{self.options.repository} cannot be served: {failure_reason(list(self._held))}; "
+            "make it anew with ddgan-export --rebuild ARTIFACT --engine none, or mend what that says"
+        )
+
+
+@contextlib.contextmanager
+def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[RunningServer]:
+    """A server that was started, perhaps not ready yet; it is ended with the block.
+
+    Raises:
+        InputError: there is no server, no repository, or a port is taken.
+    """
+    options = checked(options)
+    with found_server() as server:
+        process = subprocess.Popen(
+            command_line(server, options),
+            env=server.whole_environment(*model_folders(options.repository)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            # Ctrl-C at a terminal would reach it beside what we forward.
+            start_new_session=True,
+        )
+        running = RunningServer(options, process, log)
+        try:
+            yield running
+        except InputError:
+            # It is not ready, so there is no request to wait for.
+            running.stop(0)
+            raise
+        finally:
+            if process.poll() is None:
+                running.stop()
+
+
+def command_line(server: TritonServer, options: ServerOptions) -> list[str]:
+    """How the server is called; what the user says takes the place of ours."""
+    key = f"ddgan-admin={secrets.token_hex(16)}"
+    ours = [
+        "--model-control-mode=none",
+        "--disable-auto-complete-config",
+        "--strict-readiness=true",
+        f"--exit-timeout-secs={EXIT_TIMEOUT}",
+        f"--http-restricted-api={_CLOSED_APIS}:{key}",
+        f"--grpc-restricted-protocol={_CLOSED_APIS}:{key}",
+        *([f"--cache-config=local,size={options.cache_mib << 20}"] if options.cache_mib else []),
+        *([] if has_gpu() else ["--allow-gpu-metrics=false"]),
+    ]
+    said = {option.split("=")[0] for option in options.extra}
+    return [
+        str(server.command),
+        *server.options,
+        f"--model-repository={options.repository}",
+        *(f"--{name}-address={options.host}" for name in ("http", "grpc", "metrics")),
+        f"--http-port={options.http_port}",
+        f"--grpc-port={options.grpc_port}",
+        f"--metrics-port={options.metrics_port}",
+        *(option for option in ours if option.split("=")[0] not in said),
+        *options.extra,
+    ]
+
+
+def failure_reason(log: Iterable[str]) -> str:
+    """Why a server did not start, from what it said: what a model said first, else its own last word."""
+    lines = [line.strip() for line in log if line.strip()]
+    patterns = (
+        r"failed to load '(?P<model>[^']+)' version \d+: (?P<reason>.+)",
+        r"Poll failed for model directory '(?P<model>[^']+)': (?P<reason>.+)",
+        rf"{_HANGS}: (?P<reason>.+)",
+        r"^error: (?P<reason>.+)",
+        r"^\S*tritonserver: (?P<reason>.+)",
+        r"^E\d+ .*?\] (?P<reason>.+)",
+    )
+    for pattern in patterns:
+        for line in lines:
+            if found := re.search(pattern, line):
+                model = found.groupdict().get("model")
+                reason = found["reason"].strip().strip('"')
+                return f"model {model}: {reason}" if model else reason
+    return lines[-1] if lines else "it said nothing"

@@ -1,0 +1,116 @@
+"""What to serve and where, as far as it can be checked before the server starts."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ddgan_deploy.errors import InputError
+
+LOCALHOST = "127.0.0.1"
+_CONFIG = "config.pbtxt"
+_NESTED = "model_repository"
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """What to serve, and where.
+
+    Attributes:
+        repository: a model repository, or an artifact that has one.
+        host: address to bind to.
+        http_port, grpc_port, metrics_port: 1..65535; 0: any that is free.
+        cache_mib: size of the response cache in MiB; 0: none.
+        extra: further options of tritonserver.
+    """
+
+    repository: Path
+    host: str = LOCALHOST
+    http_port: int = 8000
+    grpc_port: int = 8001
+    metrics_port: int = 8002
+    cache_mib: int = 64
+    extra: tuple[str, ...] = ()
+
+    @property
+    def local_host(self) -> str:
+        """The address under which this machine reaches the server."""
+        return {"0.0.0.0": LOCALHOST, "::": "[::1]"}.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
+
+    @property
+    def http(self) -> str:
+        """HOST:PORT of HTTP."""
+        return f"{self.local_host}:{self.http_port}"
+
+    @property
+    def grpc(self) -> str:
+        """HOST:PORT of gRPC."""
+        return f"{self.local_host}:{self.grpc_port}"
+
+    @property
+    def metrics(self) -> str:
+        """HOST:PORT of Prometheus metrics."""
+        return f"{self.local_host}:{self.metrics_port}"
+
+
+def checked(options: ServerOptions) -> ServerOptions:
+    """The options with the repository itself, and with every port known and free.
+
+    Raises:
+        InputError: there is no repository, or a port cannot be used.
+    """
+    return _with_ports(replace(options, repository=check_repository(options.repository)))
+
+
+def check_repository(folder: Path) -> Path:
+    """The model repository itself, where an artifact's folder is given too.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not folder.exists():
+        raise InputError(f"{folder} does not exist: give a model repository, or an artifact that ddgan-export wrote")
+    nested = folder / _NESTED
+    repository = nested if nested.is_dir() else folder
+    if not model_folders(repository):
+        raise InputError(
+            f"{folder} is no model repository, since no folder in it has a {_CONFIG}: "
+            f"give the {_NESTED} of an artifact that ddgan-export wrote"
+        )
+    return repository.resolve()
+
+
+def model_folders(repository: Path) -> list[Path]:
+    """The folders of a repository's models."""
+    if not repository.is_dir():
+        return []
+    return sorted(path.parent for path in repository.glob(f"*/{_CONFIG}"))
+
+
+def _with_ports(options: ServerOptions) -> ServerOptions:
+    """The options with every port known and free."""
+    with contextlib.ExitStack() as held:
+        http, grpc, metrics = (_free_port(options, name, held) for name in ("http_port", "grpc_port", "metrics_port"))
+    return replace(options, http_port=http, grpc_port=grpc, metrics_port=metrics)
+
+
+def _free_port(options: ServerOptions, name: str, held: contextlib.ExitStack) -> int:
+    port, flag = getattr(options, name), f"--{name.replace('_', '-')}"
+    if not 0 <= port <= 65535:
+        raise InputError(f"{flag} {port} is no port: give 1..65535, or 0 for any that is free")
+    listener = held.enter_context(socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET))
+    # As servers do, so that connections of an earlier server that are still being closed do not count.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((options.host, port))
+        # Else a second port of ours could be the same.
+        listener.listen()
+    except socket.gaierror:
+        raise InputError(f"--host {options.host} is no address of this machine: give one such as {LOCALHOST}") from None
+    except OSError as error:
+        raise InputError(
+            f"port {port} of {options.host} cannot be used ({error.strerror}): give another {flag}, or end what uses it"
+        ) from None
+    return int(listener.getsockname()[1])

@@ -1,0 +1,102 @@
+"""Where Triton Inference Server is on this machine: on PATH, or inside the nvidia-pytriton package.
+
+NVIDIA publishes the server as a container image, where it is on PATH. The package nvidia-pytriton has the same program
+with the python backend alone; it need not be installed, only unpacked (`ddgan_deploy.serving.fetch`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.serving.installed import FETCH, find_libpython, server_folder
+
+NAME = "tritonserver"
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+_STUB = "triton_python_backend_stub"
+
+
+@dataclass(frozen=True)
+class TritonServer:
+    """A server that can be started.
+
+    Attributes:
+        command: the program.
+        options: that it needs to find its own parts.
+        environment: what it needs there, beside ours.
+        library_path: folders for LD_LIBRARY_PATH.
+    """
+
+    command: Path
+    options: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    library_path: tuple[Path, ...] = ()
+
+    def whole_environment(self, *libraries: Path) -> dict[str, str]:
+        """Ours with the server's, and further folders of libraries."""
+        inherited = os.environ.get("LD_LIBRARY_PATH", "")
+        path = [str(folder) for folder in (*self.library_path, *libraries)] + ([inherited] if inherited else [])
+        return {
+            **os.environ,
+            **self.environment,
+            # Else the python backend writes into the model repository.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **({"LD_LIBRARY_PATH": os.pathsep.join(path)} if path else {}),
+        }
+
+
+@contextlib.contextmanager
+def found_server() -> Iterator[TritonServer]:
+    """The server of this machine, for as long as the block runs.
+
+    Raises:
+        InputError: there is none, or none for this Python.
+    """
+    on_path = shutil.which(NAME)
+    if on_path:
+        yield TritonServer(Path(on_path))
+        return
+    with tempfile.TemporaryDirectory(prefix="ddgan-backends-") as backends:
+        yield _from_package(_package(), Path(backends))
+
+
+def _package() -> Path:
+    """The folder that the package nvidia-pytriton was installed or unpacked into."""
+    spec = importlib.util.find_spec("pytriton")
+    installed = [Path(spec.origin).parent.parent] if spec is not None and spec.origin else []
+    for folder in (*installed, server_folder()):
+        if (folder / "pytriton" / NAME / "bin" / NAME).is_file():
+            return folder
+    raise InputError(f"there is no {NAME} on PATH: run in NVIDIA's container image, or get one with {FETCH}")
+
+
+def _from_package(package: Path, backends: Path) -> TritonServer:
+    """The package's server, with a python backend for this Python put together in the folder ``backends``."""
+    root = package / "pytriton" / NAME
+    stub = root / "python_backend_stubs" / _PYTHON / _STUB
+    if not stub.is_file():
+        raise InputError(
+            f"{package} has no python backend for Python {_PYTHON}: use a Python of "
+            f"{', '.join(sorted(path.name for path in stub.parent.parent.iterdir()))}, or NVIDIA's container image"
+        )
+    library = find_libpython(package)
+    if library is None:
+        raise InputError(f"the server's python backend needs libpython{_PYTHON}.so.1.0: get it with {FETCH}")
+    (backends / "python").mkdir()
+    for part in (*(root / "backends" / "python").iterdir(), stub):
+        (backends / "python" / part.name).symlink_to(part)
+    return TritonServer(
+        command=root / "bin" / NAME,
+        options=(f"--backend-directory={backends}", f"--cache-directory={root / 'caches'}"),
+        # The backend's Python finds the packages of the first python3 on PATH.
+        environment={"PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))},
+        library_path=(package / "nvidia_pytriton.libs", library.parent),
+    )

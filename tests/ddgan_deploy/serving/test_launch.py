@@ -1,0 +1,183 @@
+"""Starting the server: what is refused before, and why it did not start."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.serving import launch
+from ddgan_deploy.serving.launch import command_line, failure_reason, started
+from ddgan_deploy.serving.options import ServerOptions, check_repository
+from ddgan_deploy.serving.tritonserver import TritonServer
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository that is never loaded."""
+    (tmp_path / "models" / "ddgan").mkdir(parents=True)
+    (tmp_path / "models" / "ddgan" / "config.pbtxt").write_text("name: 'ddgan'")
+    return tmp_path / "models"
+
+
+def _refused(options: ServerOptions) -> str:
+    with pytest.raises(InputError) as error, started(options, print):
+        pytest.fail("it was started")
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+class TestRepository:
+    def test_an_artifact_stands_for_its_repository(self, digits):
+        assert check_repository(digits) == check_repository(digits / "model_repository")
+
+    @pytest.mark.parametrize("made", [True, False])
+    def test_what_is_none(self, tmp_path, made):
+        folder = tmp_path / "folder"
+        if made:
+            (folder / "model").mkdir(parents=True)
+        says = f"{folder} is no model repository" if made else f"{folder} does not exist"
+        assert says in _refused(ServerOptions(folder))
+
+
+class TestPorts:
+    def test_a_taken_port(self, repository):
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            port = other.getsockname()[1]
+            says = _refused(ServerOptions(repository, http_port=0, grpc_port=port, metrics_port=0))
+        assert says.startswith(f"port {port} of 127.0.0.1 cannot be used (Address already in use)")
+        assert "--grpc-port" in says
+
+    def test_one_port_for_two(self, repository):
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            port = other.getsockname()[1]
+        says = _refused(ServerOptions(repository, http_port=port, grpc_port=port, metrics_port=0))
+        assert f"port {port}" in says and "--grpc-port" in says
+
+    @pytest.mark.parametrize("port", [-1, 65536])
+    def test_no_port(self, repository, port):
+        assert _refused(ServerOptions(repository, http_port=port)).startswith(f"--http-port {port} is no port")
+
+    @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
+    def test_no_address_of_this_machine(self, repository, host):
+        says = _refused(ServerOptions(repository, host=host, http_port=0, grpc_port=0, metrics_port=0))
+        assert host in says
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", "127.0.0.1:80"), ("0.0.0.0", "127.0.0.1:80"), ("::", "[::1]:80"), ("::1", "[::1]:80")],
+)
+def test_how_this_machine_reaches_it(host, local):
+    assert ServerOptions(Path("models"), host=host, http_port=80).http == local
+
+
+def test_the_server_is_told_all(monkeypatch, repository):
+    monkeypatch.setattr(launch, "has_gpu", lambda: False)
+    options = ServerOptions(repository, "127.0.0.1", 1, 2, 3, cache_mib=2, extra=("--log-verbose=1",))
+    line = command_line(TritonServer(Path("tritonserver"), ("--backend-directory=b",)), options)
+    assert line[:3] == ["tritonserver", "--backend-directory=b", f"--model-repository={repository}"]
+    assert {
+        "--model-control-mode=none",
+        "--disable-auto-complete-config",
+        "--http-address=127.0.0.1",
+        "--grpc-address=127.0.0.1",
+        "--metrics-address=127.0.0.1",
+        "--http-port=1",
+        "--grpc-port=2",
+        "--metrics-port=3",
+        "--cache-config=local,size=2097152",
+        "--allow-gpu-metrics=false",
+    } < set(line)
+    assert line[-1] == "--log-verbose=1"
+
+
+def test_what_is_said_takes_the_place_of_ours(repository):
+    extra = ("--model-control-mode=poll", "--http-restricted-api=logging:a=b")
+    line = command_line(TritonServer(Path("tritonserver")), ServerOptions(repository, extra=extra))
+    assert [option for option in line if option.startswith(("--model-control-mode", "--http-restricted"))] == [*extra]
+    (closed,) = [option for option in line if option.startswith("--grpc-restricted-protocol")]
+    assert re.fullmatch(r".*=model-repository,shared-memory,trace,logging:ddgan-admin=[0-9a-f]{32}", closed)
+
+
+def test_no_cache_and_a_gpu(monkeypatch, repository):
+    monkeypatch.setattr(launch, "has_gpu", lambda: True)
+    line = command_line(TritonServer(Path("tritonserver")), ServerOptions(repository, cache_mib=0))
+    assert not any(option.startswith(("--cache-config", "--allow-gpu")) for option in line)
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (
+            [
+                'I1122 08:00:00.000001 9 a.cc:1] "loading: ddgan_engine:1"\n',
+                "E1122 08:00:00.000002 9 model_lifecycle.cc:641] \"failed to load 'ddgan_engine' version 1: "
+                'Internal: it is broken"\n',
+                "error: creating server: Internal - failed to load all models\n",
+            ],
+            "model ddgan_engine: Internal: it is broken",
+        ),
+        (["W1 x\n", "error: creating server: no such thing\n"], "creating server: no such thing"),
+        (['E1122 08:00:00.0 9 main.cc:5] "something else"\n'], "something else"),
+        (["bin/tritonserver: error while loading shared libraries: libx.so\n", "\n"], "error while loading"),
+        (["tritonserver: unrecognized option '--x'\n", "Usage: tritonserver\n"], "unrecognized option '--x'"),
+        (["nothing known\n", "\n"], "nothing known"),
+        ([], "it said nothing"),
+    ],
+)
+def test_the_reason_is_what_a_model_said_first(log, reason):
+    assert failure_reason(log).startswith(reason)
+
+
+class TestRealServer:
+    def test_it_is_ready_and_listens_here_alone(self, server):
+        for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/ddgan/ready"):
+            assert urllib.request.urlopen(f"http://{server.http}{path}").status == 200
+        listening = Path(f"/proc/{server.pid}/net/tcp").read_text().splitlines()[1:]
+        ports = {int(address.rsplit(":")[-1]) for address in (server.http, server.grpc, server.metrics)}
+        bound = {
+            fields[1].split(":")[0]
+            for fields in map(str.split, listening)
+            if fields[3] == "0A" and int(fields[1].split(":")[1], 16) in ports
+        }
+        assert bound == {"0100007F"}
+
+    def test_models_cannot_be_unloaded(self, server):
+        request = urllib.request.Request(f"http://{server.http}/v2/repository/models/ddgan/unload", method="POST")
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(request)
+        assert urllib.request.urlopen(f"http://{server.http}/v2/models/ddgan/ready").status == 200
+
+    def test_our_metrics_are_beside_the_servers(self, server):
+        page = urllib.request.urlopen(f"http://{server.metrics}/metrics").read().decode()
+        # Warm-up draws too.
+        assert re.search(r'^ddgan_images_total\{engine="onnxruntime[^"]*"\} [1-9]', page, re.MULTILINE)
+        assert re.search(r'^nv_inference_queue_duration_us\{model="ddgan_engine"', page, re.MULTILINE)
+
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [
+            (lambda engine: (engine / "config.pbtxt").write_text("nonsense {"), "ddgan_engine"),
+            (lambda engine: (engine / "1" / "model.py").unlink(), "model.py"),
+            (lambda engine: shutil.rmtree(engine / "1" / "artifact"), "artifact does not exist"),
+        ],
+    )
+    def test_a_broken_repository(self, tritonserver, digits, tmp_path, change, says):
+        folder = shutil.copytree(digits / "model_repository", tmp_path / "models")
+        change(folder / "ddgan_engine")
+        options = ServerOptions(folder, http_port=0, grpc_port=0, metrics_port=0)
+        with pytest.raises(InputError) as error, started(options, print) as running:
+            running.wait_ready()
+        message = str(error.value)
+        assert message.startswith(f"{folder} cannot be served: ") and "ddgan_engine" in message
+        assert says in message and "\n" not in message and "ddgan-export --rebuild" in message
+        assert running.process.poll() is not None

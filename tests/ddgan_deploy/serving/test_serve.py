@@ -1,0 +1,150 @@
+"""ddgan-serve as a user runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ddgan_deploy import open_artifact
+from ddgan_deploy.cli import serve
+from ddgan_deploy.serving.supervise import python_processes
+
+PORTS = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
+COMMAND = [sys.executable, "-m", "ddgan_deploy.cli.serve"]
+
+
+@contextlib.contextmanager
+def serving(*argv: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """The command, and what it printed when it was ready."""
+    with subprocess.Popen([*COMMAND, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        # What is not read would stop it.
+        errors: list[str] = []
+        reader = threading.Thread(target=lambda: errors.extend(process.stderr))
+        reader.start()
+        try:
+            lines = [process.stdout.readline().rstrip() for _ in range(6)]
+            assert lines[0].startswith("ready: "), errors
+            yield process, lines
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+            reader.join()
+
+
+def _children(process: subprocess.Popen[str]) -> list[str]:
+    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+
+def _server_pid(process: subprocess.Popen[str]) -> int:
+    (pid,) = _children(process)
+    return int(pid)
+
+
+def _patiently(request: urllib.request.Request) -> Any:
+    """The answer, when the server gives one."""
+    for _ in range(600):
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(request, timeout=60)
+        time.sleep(0.1)
+    raise AssertionError("the server is not back")
+
+
+@pytest.fixture(scope="module")
+def running(tritonserver, digits):
+    with serving("--repository", str(digits), *PORTS) as (process, lines):
+        yield process, lines
+
+
+@pytest.mark.usefixtures("tritonserver")
+class TestReal:
+    def test_it_says_where(self, running, digits):
+        _, lines = running
+        assert lines[0] == f"ready: {digits.resolve() / 'model_repository'}"
+        for name, line in zip(("HTTP     http", "gRPC     grpc", "metrics  http"), lines[1:4], strict=True):
+            assert re.fullmatch(rf"  {name}://127\.0\.0\.1:\d+(/metrics)?", line)
+
+    def test_the_curl_line_draws(self, running, digits):
+        _, lines = running
+        answer = json.loads(subprocess.check_output(shlex.split(lines[5])))
+        (output,) = answer["outputs"]
+        expected = open_artifact(digits).generate([3])
+        np.testing.assert_array_equal(np.reshape(output["data"], output["shape"]), expected)
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+    def test_signals_end_the_server(self, digits, number):
+        with serving("--repository", str(digits), *PORTS) as (process, _):
+            pid = _server_pid(process)
+            process.send_signal(number)
+            assert process.wait(60) == 0
+            assert not Path(f"/proc/{pid}").exists()
+
+    def test_the_exit_code_is_the_servers(self, digits):
+        with serving("--repository", str(digits), *PORTS) as (process, _):
+            os.kill(_server_pid(process), signal.SIGKILL)
+            assert process.wait(60) == 128 + signal.SIGKILL
+
+    def test_it_is_started_anew_when_its_python_process_dies(self, digits):
+        with serving("--repository", str(digits), *PORTS) as (process, lines):
+            url = lines[1].split()[1]
+            first = _server_pid(process)
+            for pid in python_processes(first):
+                assert Path(f"/proc/{pid}/cmdline").read_bytes().count(b"/model.py")
+            os.kill(python_processes(first)[0], signal.SIGKILL)
+            while Path(f"/proc/{first}").exists():
+                time.sleep(0.05)
+            request = urllib.request.Request(f"{url}/v2/models/ddgan/infer", shlex.split(lines[5])[-1].encode())
+            answer = json.load(_patiently(request))
+            expected = open_artifact(digits).generate([3])
+            np.testing.assert_array_equal(np.reshape(answer["outputs"][0]["data"], expected.shape), expected)
+            assert _server_pid(process) != first
+
+    def test_a_signal_while_it_loads_ends_it(self, digits):
+        with subprocess.Popen([*COMMAND, "--repository", str(digits), *PORTS], stdout=subprocess.PIPE) as process:
+            while not (children := _children(process)):
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) in (0, 128 + signal.SIGTERM)
+            assert not Path(f"/proc/{children[0]}").exists()
+            assert process.stdout.read() == b""
+
+    def test_further_options_reach_the_server(self, digits):
+        argv = ["--repository", str(digits), *PORTS, "--", "--no-such-option"]
+        done = subprocess.run([*COMMAND, *argv], capture_output=True, text=True)
+        assert done.returncode == 2 and "no-such-option" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        ([], "the following arguments are required: --repository"),
+        (["--repository", "/nonexistent"], "/nonexistent does not exist"),
+        (["--repository", "/", "--http-port", "http"], "invalid int value: 'http'"),
+    ],
+)
+def test_wrong_input_is_one_line(capsys, argv, says):
+    assert serve.main(argv) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_without_a_server(capsys, digits, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("ddgan_deploy.serving.tritonserver.server_folder", lambda: tmp_path)
+    assert serve.main(["--repository", str(digits), *PORTS]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: there is no tritonserver on PATH") and error.count("\n") == 1
