@@ -58,5 +58,9 @@ def test_runtimes_stay_in_their_rooms():
         "kernels/trt_launch.py",
         *(f"kernels/{op}/trt_plugin.py" for op in ops),
     }
-    for runtime in RUNTIMES - {"triton", "tensorrt"}:
+    assert _rooms("tritonclient") == {
+        "ddgan_deploy/serving/server_statistics.py",
+        "ddgan_deploy/serving/transports.py",
+    }
+    for runtime in RUNTIMES - {"triton", "tensorrt", "tritonclient"}:
         assert not _rooms(runtime), runtime

@@ -1,4 +1,4 @@
-"""ddgan-sample: images from an artifact, without a server."""
+"""ddgan-sample: images from an artifact, or from a server that serves one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ddgan_deploy.engines.base import Engine
-
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """What to draw, and where it goes."""
+    """What to draw, and where it goes.
 
-    artifact: Path
+    Attributes:
+        source: the folder of an artifact, or the url of a server.
+        timeout: seconds that a server may take.
+    """
+
+    source: Path | str
+    timeout: float
     seeds: tuple[int, ...]
     out: Path | None
     npz: Path | None
@@ -42,22 +46,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> None:
     options = _options(argv)
     _check_outputs(options)
-    from ddgan_deploy.engines import open_artifact
-
-    progress = StepList()
-    with progress("Open the artifact"):
-        engine = open_artifact(options.artifact, options.engine, options.threads)
-    with engine, progress(f"Draw {len(options.seeds)} images on {engine.name}"):
-        images = draw_images(engine, options.seeds, options.batch)
+    if isinstance(options.source, Path):
+        images = _from_artifact(options.source, options)
+    else:
+        images = _from_server(options.source, options)
     for path in _write(options, images):
         print(path)
 
 
-def draw_images(engine: Engine, seeds: Sequence[int], batch: int) -> npt.NDArray[np.uint8]:
+def _from_artifact(artifact: Path, options: SampleOptions) -> npt.NDArray[np.uint8]:
     """Images [N, H, W, C] of the seeds, a batch at a time."""
     import numpy as np
 
-    return np.concatenate([engine.generate(seeds[i : i + batch]) for i in range(0, len(seeds), batch)])
+    from ddgan_deploy.engines import open_artifact
+
+    seeds, batch = options.seeds, options.batch
+    progress = StepList()
+    with progress("Open the artifact"):
+        engine = open_artifact(artifact, options.engine, options.threads)
+    with engine, progress(f"Draw {len(seeds)} images on {engine.name}"):
+        return np.concatenate([engine.generate(seeds[i : i + batch]) for i in range(0, len(seeds), batch)])
+
+
+def _from_server(url: str, options: SampleOptions) -> npt.NDArray[np.uint8]:
+    """Images [N, H, W, C] of the seeds, a batch a request."""
+    from ddgan_deploy.serving.client import Client
+
+    client = Client(url, options.timeout, batch=options.batch)
+    with client, StepList()(f"Draw {len(options.seeds)} images at {client.address}"):
+        return client.generate(options.seeds)
 
 
 def _write(options: SampleOptions, images: npt.NDArray[np.uint8]) -> list[Path]:
@@ -99,35 +116,48 @@ def _check_outputs(options: SampleOptions) -> None:
 
 
 def _options(argv: Sequence[str] | None) -> SampleOptions:
-    parser = Parser(prog="ddgan-sample", description="Draws images from an exported artifact.")
-    parser.add_argument("artifact", type=Path, metavar="DIR", help="folder that ddgan-export wrote")
+    args = _parser().parse_args(argv)
+    from ddgan_deploy.noise import parse_seeds
+
+    if (args.artifact is None) == (args.url is None):
+        raise InputError("give either DIR, a folder that ddgan-export wrote, or --url URL of a server")
+    if args.url is not None and (args.engine != "auto" or args.threads is not None):
+        raise InputError("the server chooses how it draws: leave out --engine, --portable and --threads with --url")
+    if args.url is None and args.timeout is not None:
+        raise InputError("--timeout is how long a server may take: give it with --url")
+    if not (args.out or args.png_dir or args.npz):
+        raise InputError("nowhere to write: give --out FILE.png, --png-dir DIR or --npz FILE.npz")
+    if args.batch < 1 or (args.threads is not None and args.threads < 1):
+        raise InputError("--batch and --threads must be 1 or more")
+    return SampleOptions(
+        source=args.artifact if args.url is None else args.url,
+        timeout=60.0 if args.timeout is None else args.timeout,
+        seeds=tuple(parse_seeds(args.seeds)),
+        out=args.out,
+        npz=args.npz,
+        png_dir=args.png_dir,
+        batch=args.batch,
+        engine=args.engine,
+        threads=args.threads,
+        overwrite=args.overwrite,
+    )
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="ddgan-sample", description="Draws images from an exported artifact, here or on a server.")
+    parser.add_argument("artifact", nargs="?", type=Path, metavar="DIR", help="folder that ddgan-export wrote")
+    parser.add_argument("--url", help="instead of DIR: a server, as http://HOST:PORT, grpc://HOST:PORT or HOST:PORT")
     parser.add_argument("--seeds", default="0-15", help="such as 0-15 or 3,7 (default: 0-15)")
     parser.add_argument("--out", type=Path, metavar="FILE.png", help="all images as one grid")
     parser.add_argument("--png-dir", type=Path, metavar="DIR", help="every image as <seed>.png")
     parser.add_argument(
         "--npz", type=Path, metavar="FILE.npz", help="arrays seeds uint64 [N] and images uint8 [N, H, W, C]"
     )
-    parser.add_argument("--batch", type=int, default=16, help="images a run (default: 16)")
+    parser.add_argument("--batch", type=int, default=16, help="images a run, or at most in a request (default: 16)")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for all images of a server (default: 60)")
     add_engine_arguments(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    args = parser.parse_args(argv)
-    from ddgan_deploy.noise import parse_seeds
-
-    if not (args.out or args.png_dir or args.npz):
-        raise InputError("nowhere to write: give --out FILE.png, --png-dir DIR or --npz FILE.npz")
-    if args.batch < 1 or (args.threads is not None and args.threads < 1):
-        raise InputError("--batch and --threads must be 1 or more")
-    return SampleOptions(
-        args.artifact,
-        tuple(parse_seeds(args.seeds)),
-        args.out,
-        args.npz,
-        args.png_dir,
-        args.batch,
-        args.engine,
-        args.threads,
-        args.overwrite,
-    )
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,0 +1,281 @@
+"""Ask a running server for images: seeds in, pixels or PNG files out, over gRPC or HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import CancelledError
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ddgan_deploy.errors import GateError, InputError
+from ddgan_deploy.noise import seed_array
+from ddgan_deploy.serving import MODEL
+from ddgan_deploy.serving.address import Address, parse_url
+from ddgan_deploy.serving.transports import RequestError, open_transport
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+IN_FLIGHT = 8
+"""Requests that one call has under way at most."""
+FIRST_PAUSE = 0.2
+"""Seconds before the first retry, at most; every further pause is twice as long."""
+
+
+class ServerError(GateError):
+    """The server did not do what it was asked; one line names it, the model and its reason."""
+
+
+class AsyncClient:
+    """A client for asyncio. It belongs to the event loop of its first call, where any number of tasks may share it.
+
+    A seed is a pure function, so a request that the server was too busy for, or whose connection broke, is sent again:
+    after a pause that doubles each time, and within the time-out. Any other refusal is final.
+
+    Attributes:
+        address: where the server listens.
+        model: the model that is asked.
+        timeout: seconds for a whole call, all its requests and retries.
+        retries: how often one request is sent again.
+        batch: seeds in one request at most.
+    """
+
+    def __init__(
+        self,
+        url: str | Address,
+        timeout: float = 60.0,
+        retries: int = 3,
+        model: str = MODEL,
+        batch: int | None = None,
+    ) -> None:
+        """Connects at the first call.
+
+        Args:
+            url: ``http://HOST:PORT``, ``grpc://HOST:PORT``, or ``HOST:PORT``, which is asked at once what it speaks.
+            timeout: seconds.
+            retries: 0 or more.
+            model: its name on the server.
+            batch: 1 or more; None: as many as the model takes.
+
+        Raises:
+            InputError: an argument is out of range, the url is no address or, without a protocol, nobody answers
+                there; or tritonclient is not installed.
+        """
+        for name, value, right, form in (
+            ("timeout", timeout, 0 < timeout < math.inf, "seconds above 0"),
+            ("retries", retries, retries >= 0, "0 or more"),
+            ("batch", batch, batch is None or batch >= 1, "1 or more"),
+        ):
+            if not right:
+                raise InputError(f"{name} {value} is out of range: give {form}")
+        self.address = url if isinstance(url, Address) else parse_url(url)
+        self.model = model
+        self.timeout = timeout
+        self.retries = retries
+        self.batch = batch
+        self._transport = open_transport(self.address, timeout)
+        self._config: dict[str, Any] | None = None
+
+    async def generate(self, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Images uint8 [N, H, W, C] of the seeds, in their order.
+
+        Raises:
+            InputError: there are no seeds, one is no 64-bit integer, or the server has no such model.
+            ServerError: the server cannot be reached, refuses, fails, or takes longer than the time-out.
+        """
+        images: npt.NDArray[np.uint8] = np.concatenate(await self._ask(seeds, "image"))
+        return images
+
+    async def png(self, seeds: Sequence[int]) -> list[bytes]:
+        """The images as contents of PNG files, in the order of the seeds.
+
+        Raises:
+            InputError, ServerError: as `generate`.
+        """
+        return [bytes(file) for part in await self._ask(seeds, "png") for file in part.ravel()]
+
+    async def ready(self) -> bool:
+        """Whether the model can be asked now; False too where nobody answers within the time-out."""
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await self._transport.ready(self.model)
+        except (RequestError, TimeoutError):
+            return False
+
+    async def close(self) -> None:
+        """Ends the connection; closing again does nothing."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _ask(self, seeds: Sequence[int], output: str) -> list[npt.NDArray[Any]]:
+        """The output of all seeds, in parts."""
+        words = _words(seeds)
+        deadline = asyncio.get_running_loop().time() + self.timeout
+        try:
+            async with asyncio.timeout_at(deadline):
+                size = await self._request_size(output, deadline)
+                parts = [words[start : start + size] for start in range(0, len(words), size)]
+                return await _each(parts, lambda part: self._part(part, output, deadline))
+        except TimeoutError:
+            message = f"{self._who()} did not answer within {self.timeout:g} s: give it more time, or fewer seeds"
+            raise ServerError(message) from None
+        except RequestError as error:
+            if error.unknown:
+                raise InputError(f"{self._who()} is unknown: {error}") from error
+            raise ServerError(f"{self._who()} gave no {output}: {error}") from error
+
+    async def _part(self, seeds: npt.NDArray[np.int64], output: str, deadline: float) -> npt.NDArray[Any]:
+        answer = await self._retried(lambda: self._transport.infer(self.model, seeds, output), deadline)
+        if len(answer) != len(seeds):
+            raise RequestError(f"its answer to {len(seeds)} seeds has shape {list(answer.shape)}")
+        return answer
+
+    async def _request_size(self, output: str, deadline: float) -> int:
+        """Seeds that go into one request.
+
+        Raises:
+            InputError: the model does not turn seeds into such an output.
+        """
+        if self._config is None:
+            self._config = await self._retried(lambda: self._transport.config(self.model), deadline)
+        inputs, outputs = ([tensor["name"] for tensor in self._config.get(way, [])] for way in ("input", "output"))
+        largest = int(self._config.get("max_batch_size", 0))
+        if inputs != ["seed"] or output not in outputs or largest < 1:
+            raise InputError(f"{self._who()} does not turn seed into {output}: ask the model {MODEL} of ddgan-export")
+        return min(largest, self.batch or largest)
+
+    async def _retried(self, send: Callable[[], Awaitable[T]], deadline: float) -> T:
+        """Sends a request until it is answered, refused for good, or out of retries or time."""
+        clock = asyncio.get_running_loop().time
+        for attempt in range(self.retries):
+            try:
+                return await send()
+            except RequestError as error:
+                # Uneven pauses, so that clients who were refused together do not come back together.
+                pause = FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1)
+                if not error.again or clock() + pause >= deadline:
+                    raise
+            await asyncio.sleep(pause)
+        return await send()
+
+    def _who(self) -> str:
+        return f"model {self.model} at {self.address}"
+
+
+class Client:
+    """As `AsyncClient`, for plain code; any number of threads may share one.
+
+    It runs an `AsyncClient` on a thread of its own, and does not survive a fork.
+    """
+
+    def __init__(
+        self,
+        url: str | Address,
+        timeout: float = 60.0,
+        retries: int = 3,
+        model: str = MODEL,
+        batch: int | None = None,
+    ) -> None:
+        """Arguments and errors of `AsyncClient`."""
+        self._client = AsyncClient(url, timeout, retries, model, batch)
+        self.address = self._client.address
+        self._runs = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), name=str(self.address), daemon=True)
+        self._thread.start()
+        self._runs.wait()
+
+    def generate(self, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Images uint8 [N, H, W, C] of the seeds, in their order.
+
+        Raises:
+            InputError, ServerError: as `AsyncClient.generate`.
+        """
+        return self._wait_for(self._client.generate(seeds))
+
+    def png(self, seeds: Sequence[int]) -> list[bytes]:
+        """The images as contents of PNG files, in the order of the seeds.
+
+        Raises:
+            InputError, ServerError: as `AsyncClient.generate`.
+        """
+        return self._wait_for(self._client.png(seeds))
+
+    def ready(self) -> bool:
+        """Whether the model can be asked now; False too where nobody answers within the time-out."""
+        return self._wait_for(self._client.ready())
+
+    def close(self) -> None:
+        """Ends the connection, and with it what other threads still wait for; closing again does nothing."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._closed.set)
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def _live(self) -> None:
+        """All that the thread does: whatever still runs when this ends is cancelled."""
+        async with self._client:
+            self._loop, self._closed = asyncio.get_running_loop(), asyncio.Event()
+            self._runs.set()
+            await self._closed.wait()
+
+    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        if not self._thread.is_alive():
+            work.close()
+            raise self._closed_error()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except CancelledError:
+            raise self._closed_error() from None
+        finally:
+            # Ends the work where waiting was interrupted, as by Ctrl-C.
+            future.cancel()
+
+    def _closed_error(self) -> InputError:
+        return InputError(f"the client of {self.address} is closed: open another")
+
+
+def _words(seeds: Sequence[int]) -> npt.NDArray[np.int64]:
+    try:
+        return seed_array(seeds)
+    except TypeError as error:
+        raise InputError(f"seeds {seeds!r:.60} are no list of integers ({error})") from None
+
+
+async def _each(items: Sequence[T], work: Callable[[T], Awaitable[R]]) -> list[R]:
+    """What the work makes of each item, in order, `IN_FLIGHT` at a time; the first error ends all, and comes alone."""
+    results: dict[int, R] = {}
+    left = iter(enumerate(items))
+
+    async def take_turns() -> None:
+        for index, item in left:
+            results[index] = await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(IN_FLIGHT, len(items))):
+                group.create_task(take_turns())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [results[index] for index in range(len(items))]

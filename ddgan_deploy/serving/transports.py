@@ -1,0 +1,232 @@
+"""One request over gRPC or HTTP: where tritonclient is called and where its errors end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.serving.address import Address
+
+_BUSY_OR_GONE = ("StatusCode.UNAVAILABLE", "503")
+"""What a full queue, a server that is stopping and a broken connection are answered with."""
+_UNKNOWN = ("StatusCode.NOT_FOUND", "404")
+_CHANNEL_OPTIONS = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # A channel that failed to connect refuses calls unsent until it tries again, by default after a second or more,
+    # so that quick retries would all fail with the first one.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+
+
+class RequestError(Exception):
+    """A request that got no answer; its text is the reason, on one line.
+
+    Attributes:
+        again: whether it may be sent again: it was not processed, or its connection broke.
+        unknown: whether the server says that it has no such model.
+    """
+
+    def __init__(self, reason: object, *, again: bool = False, unknown: bool = False) -> None:
+        super().__init__(" ".join(str(reason).split()))
+        self.again = again
+        self.unknown = unknown
+
+
+class Transport(Protocol):
+    """A connection to a server. All methods belong to one event loop; a cancelled one ends its request."""
+
+    async def config(self, model: str) -> dict[str, Any]:
+        """The model's configuration, its fields named as in ``config.pbtxt``.
+
+        Raises:
+            RequestError: there is none, or no server.
+        """
+        ...
+
+    async def ready(self, model: str) -> bool:
+        """Whether the model can be asked.
+
+        Raises:
+            RequestError: no server answers.
+        """
+        ...
+
+    async def infer(self, model: str, seeds: npt.NDArray[np.int64], output: str) -> npt.NDArray[Any]:
+        """One output [N, ...] of the seeds int64 [N, 1], in one request.
+
+        Raises:
+            RequestError: the server refuses it, fails or cannot be reached.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        ...
+
+
+def open_transport(address: Address, timeout: float) -> Transport:
+    """The transport for an address; it connects at its first request.
+
+    Args:
+        address: where the server listens.
+        timeout: seconds that a request may take at most.
+
+    Raises:
+        InputError: tritonclient is not installed.
+    """
+    try:
+        return GrpcTransport(address, timeout) if address.protocol == "grpc" else HttpTransport(address)
+    except (ImportError, RuntimeError):
+        # A RuntimeError is how tritonclient says that it was installed without this protocol.
+        raise InputError("tritonclient is not installed: pip install 'ddgan-deploy[serving]'") from None
+
+
+class GrpcTransport:
+    """Over tritonclient.grpc, whose calls run on threads of gRPC's own.
+
+    Not tritonclient.grpc.aio: grpc.aio has one poller for all event loops of a process, and where there are several,
+    as with more than one `Client`, it now and then logs an error of its own (https://github.com/grpc/grpc/issues/25364).
+    """
+
+    def __init__(self, address: Address, timeout: float) -> None:
+        import tritonclient.grpc as grpc_client
+
+        self._module = grpc_client
+        self._timeout = timeout
+        self._client = grpc_client.InferenceServerClient(address.netloc, ssl=address.tls, channel_args=_CHANNEL_OPTIONS)
+
+    async def config(self, model: str) -> dict[str, Any]:
+        with _failures():
+            answer: dict[str, Any] = await asyncio.to_thread(
+                self._client.get_model_config, model, as_json=True, client_timeout=self._timeout
+            )
+            return dict(answer["config"])
+
+    async def ready(self, model: str) -> bool:
+        with _failures():
+            return bool(await asyncio.to_thread(self._client.is_model_ready, model, client_timeout=self._timeout))
+
+    async def infer(self, model: str, seeds: npt.NDArray[np.int64], output: str) -> npt.NDArray[Any]:
+        answer: Future[Any] = Future()
+
+        def deliver(result: Any, error: Exception | None) -> None:
+            if not answer.set_running_or_notify_cancel():
+                return
+            if error:
+                answer.set_exception(error)
+            else:
+                answer.set_result(result)
+
+        wanted = [self._module.InferRequestedOutput(output)]
+        with _failures():
+            call = self._client.async_infer(
+                model, [_seed_input(self._module, seeds)], deliver, outputs=wanted, client_timeout=self._timeout
+            )
+            try:
+                return _output(await asyncio.wrap_future(answer), output)
+            finally:
+                call.cancel()
+
+    async def close(self) -> None:
+        self._client.close()
+
+
+class HttpTransport:
+    """Over tritonclient.http.aio; tensors are binary both ways."""
+
+    def __init__(self, address: Address) -> None:
+        import aiohttp
+        import tritonclient.http.aio as http_client
+
+        self._module = http_client
+        self._address = address
+        self._aiohttp = aiohttp
+        self._open: Any = None
+
+    @property
+    def _client(self) -> Any:
+        # Made at the first request: aiohttp binds to the event loop that runs then.
+        if self._open is None:
+            import ssl
+
+            context = ssl.create_default_context() if self._address.tls else True
+            self._open = self._module.InferenceServerClient(
+                self._address.netloc, ssl=self._address.tls, ssl_context=context, conn_timeout=None
+            )
+        return self._open
+
+    async def config(self, model: str) -> dict[str, Any]:
+        with self._failures():
+            return dict(await self._client.get_model_config(model))
+
+    async def ready(self, model: str) -> bool:
+        with self._failures():
+            return bool(await self._client.is_model_ready(model))
+
+    async def infer(self, model: str, seeds: npt.NDArray[np.int64], output: str) -> npt.NDArray[Any]:
+        wanted = [self._module.InferRequestedOutput(output, binary_data=True)]
+        with self._failures():
+            answer = await self._client.infer(model, [_seed_input(self._module, seeds)], outputs=wanted)
+            return _output(answer, output)
+
+    async def close(self) -> None:
+        if self._open is not None:
+            await self._open.close()
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        aiohttp = self._aiohttp
+        with _failures():
+            try:
+                yield
+            except aiohttp.ClientConnectorCertificateError as error:
+                raise RequestError(f"its certificate is not trusted ({error.certificate_error})") from error
+            except aiohttp.ClientConnectorError as error:
+                reason = error.os_error.strerror or type(error.os_error).__name__
+                raise RequestError(f"cannot connect ({reason})", again=True) from error
+            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+                raise RequestError(
+                    f"the connection broke ({str(error) or type(error).__name__})", again=True
+                ) from error
+            except aiohttp.ClientError as error:
+                raise RequestError(f"it does not speak HTTP ({type(error).__name__})") from error
+
+
+def _seed_input(module: Any, seeds: npt.NDArray[np.int64]) -> Any:
+    tensor = module.InferInput("seed", list(seeds.shape), "INT64")
+    return tensor.set_data_from_numpy(seeds)
+
+
+def _output(answer: Any, name: str) -> npt.NDArray[Any]:
+    tensor: npt.NDArray[Any] | None = answer.as_numpy(name)
+    if tensor is None:
+        raise RequestError(f"its answer holds no {name}")
+    return tensor
+
+
+@contextlib.contextmanager
+def _failures() -> Iterator[None]:
+    """What goes wrong in tritonclient, as a RequestError."""
+    import struct
+
+    from tritonclient.utils import InferenceServerException
+
+    try:
+        yield
+    except InferenceServerException as error:
+        status = error.status()
+        again, unknown = status in _BUSY_OR_GONE, status in _UNKNOWN
+        raise RequestError(error.message() or status, again=again, unknown=unknown) from error
+    except (ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
+        # tritonclient takes what it reads for well-formed.
+        raise RequestError(f"its answer cannot be read ({error})") from error
