@@ -1,0 +1,151 @@
+"""ddgan-perf: perf_analyzer against a running server, every request with its own seed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ddgan_deploy.cli.common import Parser, StepList, run
+from ddgan_deploy.errors import GateError
+from ddgan_deploy.serving import ENGINE_MODEL, MODEL
+
+if TYPE_CHECKING:
+    from ddgan_deploy.serving.perf import Level, PerfOptions, PerfResult
+
+_COLUMNS = (
+    "protocol",
+    "in flight",
+    "images/s",
+    "p50 ms",
+    "p90 ms",
+    "p95 ms",
+    "p99 ms",
+    "queue",
+    "compute",
+    "batch",
+    "errors",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script."""
+    return run(_main, argv)
+
+
+def _main(argv: Sequence[str] | None) -> None:
+    options = _options(argv)
+    from ddgan_deploy.serving import perf
+
+    result = perf.run(options, StepList())
+    _print_table(result)
+    for path in (perf.RESULT, perf.PLOT):
+        print(options.out / path)
+    hits = sum(level.server.cache_hits for level in result.levels if level.server)
+    if hits:
+        print(f"note: the response cache answered {hits} requests: give other or more --seeds", file=sys.stderr)
+    if result.failures:
+        level = result.failures[0]
+        raise GateError(f"{level.protocol} at concurrency {level.concurrency} failed: {level.reason}")
+
+
+def _print_table(result: PerfResult) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in _COLUMNS:
+        table.add_column(column, justify="left" if column == "protocol" else "right")
+    for level in result.levels:
+        table.add_row(*_row(level))
+    # Off a terminal rich would cut the table to 80 columns.
+    (Console() if os.isatty(1) else Console(width=160)).print(table)
+
+
+def _row(level: Level) -> list[str]:
+    cells = [level.protocol, str(level.concurrency)]
+    client, server = level.client, level.server
+    if client is None or server is None:
+        return [*cells, *["-"] * 8, f"{level.errors} ({level.reason})"]
+    latencies = (client.p50_ms, client.p90_ms, client.p95_ms, client.p99_ms)
+    cells += [f"{client.images_per_s:.1f}", *(f"{value:.2f}" for value in latencies)]
+    return [*cells, f"{server.queue_share:.0%}", f"{server.compute_share:.0%}", f"{server.mean_batch:.2f}", "0"]
+
+
+def _concurrency(text: str) -> tuple[int, ...]:
+    """Levels from "1,2,4" or, as perf_analyzer has it, "START:END" and "START:END:STEP"."""
+    if re.fullmatch(r"\d{1,4}(,\d{1,4})*", text):
+        return tuple(int(level) for level in text.split(","))
+    match = re.fullmatch(r"(\d{1,4}):(\d{1,4})(:[1-9]\d{0,3})?", text)
+    levels = range(int(match[1]), int(match[2]) + 1, int((match[3] or ":1")[1:])) if match else ()
+    if not levels:
+        # Not an InputError: argparse would take that for a ValueError of its own.
+        raise argparse.ArgumentTypeError(f"{text!r} names no levels, give such as 1,2,4,8,16 or 1:16 or 2:16:2")
+    return tuple(levels)
+
+
+def _options(argv: Sequence[str] | None) -> PerfOptions:
+    parser = Parser(
+        prog="ddgan-perf",
+        description="Measures a running server with perf_analyzer; every request asks for a seed of its own.",
+    )
+    parser.add_argument(
+        "--url",
+        action="append",
+        required=True,
+        metavar="HOST:PORT",
+        help="of the server; twice for both protocols: the port is asked what it speaks, or http:// or grpc:// says it",
+    )
+    parser.add_argument("--protocol", choices=("grpc", "http"), help="of every --url that does not say it")
+    parser.add_argument(
+        "--concurrency",
+        type=_concurrency,
+        default=(1, 2, 4, 8, 16),
+        metavar="LEVELS",
+        help="requests in flight, a level after the other: a list, or START:END[:STEP] (default: 1,2,4,8,16)",
+    )
+    parser.add_argument(
+        "--model",
+        default=ENGINE_MODEL,
+        help=f"{ENGINE_MODEL} (default): images alone; {MODEL}: every request for the image and its PNG as well",
+    )
+    parser.add_argument("--duration", type=float, default=5.0, metavar="S", help="seconds a level (default: 5)")
+    parser.add_argument(
+        "--warmup", type=int, default=32, metavar="N", help="requests a protocol before its first level (default: 32)"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=65_536, metavar="N", help="distinct seeds a level (default: 65536)"
+    )
+    parser.add_argument(
+        "--first-seed",
+        type=int,
+        metavar="SEED",
+        help="the seeds count up from it (default: by chance, so that the response cache knows none of them)",
+    )
+    parser.add_argument("--out", type=Path, default=Path("ddgan-perf"), metavar="DIR", help="default: ddgan-perf")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier run's results")
+    args = parser.parse_args(argv)
+    from ddgan_deploy.serving.address import parse_url
+    from ddgan_deploy.serving.perf import PerfOptions
+
+    urls = [url if "://" in url or not args.protocol else f"{args.protocol}://{url}" for url in args.url]
+    return PerfOptions(
+        addresses=tuple(parse_url(url) for url in urls),
+        out=args.out,
+        concurrency=args.concurrency,
+        model=args.model,
+        seconds=args.duration,
+        seeds=args.seeds,
+        first_seed=args.first_seed,
+        warm_up=args.warmup,
+        overwrite=args.overwrite,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

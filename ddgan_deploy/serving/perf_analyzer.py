@@ -1,0 +1,178 @@
+"""One run of perf_analyzer: its command line, its files, and what they say.
+
+perf_analyzer's synchronous mode is used: its thread i of n sends the steps i, i+n, i+2n, … of the data file and begins
+again at the file's end, so no seed comes twice before all have come. In its asynchronous mode, and after its own
+warm-up, seeds come again at once, and the server's response cache would answer them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ddgan_deploy.errors import GateError
+from ddgan_deploy.serving.address import Address
+
+_WINDOWS = 3
+"""It calls a result stable after as many windows at least, and reports all of them together."""
+_PATIENCE = 120.0
+"""Seconds beyond the measurement after which perf_analyzer is taken for stuck."""
+_THREAD_ERROR = re.compile(r"^Thread \[\d+\] had error: (?:\[request id: [^\]]*\] )?(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What perf_analyzer is to do.
+
+    Attributes:
+        concurrency: requests in flight at all times.
+        seeds: file of the seeds, as `write_seeds` writes it.
+    """
+
+    address: Address
+    model: str
+    concurrency: int
+    seeds: Path
+
+
+@dataclass(frozen=True)
+class Client:
+    """What perf_analyzer measured as the client.
+
+    Attributes:
+        requests: that were answered within the measurement.
+        images_per_s: of them.
+        p50_ms, p90_ms, p95_ms, p99_ms: percentiles of their latency.
+    """
+
+    requests: int
+    images_per_s: float
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+class LoadError(GateError):
+    """perf_analyzer could not keep up the load.
+
+    Attributes:
+        errors: of its threads, each of which ends at its first error; 0 where it is no request that failed.
+    """
+
+    def __init__(self, reason: str, errors: int) -> None:
+        super().__init__(reason)
+        self.errors = errors
+
+
+def write_seeds(path: Path, first: int, count: int) -> None:
+    """A data file for perf_analyzer with the seeds first..first+count-1, one a request."""
+    path.write_text(json.dumps({"data": [{"seed": [seed]} for seed in range(first, first + count)]}))
+
+
+def warm_up(program: Sequence[str], load: Load, requests: int) -> None:
+    """Sends as many requests, and measures nothing.
+
+    Raises:
+        GateError: a request fails.
+    """
+    try:
+        _run([*program, *_arguments(load), "--request-count", str(requests)], _PATIENCE)
+    except LoadError as error:
+        raise GateError(f"the warm-up over {load.address.protocol} failed: {error}") from None
+
+
+def measure(program: Sequence[str], load: Load, seconds: float, table: Path, requests: Path) -> Client:
+    """Keeps up the load and measures it.
+
+    Args:
+        program: the command that runs perf_analyzer.
+        seconds: of measurement, in windows of a third.
+        table: perf_analyzer's CSV goes there.
+        requests: its JSON goes there, every request with its seed and times; without the pixels.
+
+    Raises:
+        LoadError: a request fails, or none is answered in time.
+    """
+    command = [*program, *_arguments(load), "--measurement-interval", str(round(1000 * seconds / _WINDOWS))]
+    # Every measurement counts as stable, so that there is one of the length that was asked for.
+    command += ["--max-trials", str(_WINDOWS), "--stability-percentage", "1000000", "--verbose-csv"]
+    stderr = _run([*command, "-f", str(table), "--profile-export-file", str(requests)], seconds + _PATIENCE)
+    # The script that comes with the package exits with 0 whatever its program did.
+    if not table.is_file() or not requests.is_file():
+        raise failure(stderr)
+    return parse(table, drop_pixels(requests))
+
+
+def parse(table: Path, requests: int) -> Client:
+    """The one row of perf_analyzer's CSV, where latencies are in microseconds."""
+    with table.open(newline="") as file:
+        row = next(csv.DictReader(file))
+    return Client(
+        requests=requests,
+        images_per_s=float(row["Inferences/Second"]),
+        p50_ms=float(row["p50 latency"]) / 1000,
+        p90_ms=float(row["p90 latency"]) / 1000,
+        p95_ms=float(row["p95 latency"]) / 1000,
+        p99_ms=float(row["p99 latency"]) / 1000,
+    )
+
+
+def drop_pixels(path: Path) -> int:
+    """Takes the answers' tensors out of perf_analyzer's JSON, which they make some hundred times larger.
+
+    Returns:
+        How many requests it tells of.
+    """
+
+    def without_pixels(item: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in item.items() if name != "response_outputs"}
+
+    # Tensors of bytes are in it as they are, so it is no UTF-8; all that is kept is ASCII.
+    content = json.loads(path.read_text(encoding="latin-1"), object_hook=without_pixels)
+    path.write_text(json.dumps(content))
+    return sum(len(experiment["requests"]) for experiment in content["experiments"])
+
+
+def failure(stderr: str) -> LoadError:
+    """Why perf_analyzer failed, on one line."""
+    errors = _THREAD_ERROR.findall(stderr)
+    if errors:
+        return LoadError(errors[0], len(errors))
+    if "No valid requests recorded" in stderr:
+        return LoadError("no request was answered within a third of the measurement: give a longer --duration", 0)
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    return LoadError(lines[0].removeprefix("error:").strip() if lines else "perf_analyzer gave no reason", 0)
+
+
+def _arguments(load: Load) -> list[str]:
+    server = ["-i", load.address.protocol, "-u", load.address.netloc, "-m", load.model]
+    return [*server, "--sync", "--concurrency-range", str(load.concurrency), "--input-data", str(load.seeds)]
+
+
+def _run(command: Sequence[str], patience: float) -> str:
+    """Runs perf_analyzer to its end; gives what it said on stderr."""
+    # A group of its own: it is ended whole, wrapper scripts and all, and not by a Ctrl-C that is meant for us.
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True
+    ) as process:
+        try:
+            _, stderr = process.communicate(timeout=patience)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise LoadError(f"perf_analyzer did not end within {patience:.0f} s", 0) from None
+            raise
+    if process.returncode != 0:
+        raise failure(stderr)
+    return stderr
