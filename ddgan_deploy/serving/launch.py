@@ -136,6 +136,7 @@ def command_line(server: TritonServer, options: ServerOptions) -> list[str]:
     """How the server is called; what the user says takes the place of ours."""
     key = f"ddgan-admin={secrets.token_hex(16)}"
     ours = [
+        *(f"--{name}-address={options.host}" for name in ("http", "grpc", "metrics")),
         "--model-control-mode=none",
         "--disable-auto-complete-config",
         "--strict-readiness=true",
@@ -150,7 +151,6 @@ def command_line(server: TritonServer, options: ServerOptions) -> list[str]:
         str(server.command),
         *server.options,
         f"--model-repository={options.repository}",
-        *(f"--{name}-address={options.host}" for name in ("http", "grpc", "metrics")),
         f"--http-port={options.http_port}",
         f"--grpc-port={options.grpc_port}",
         f"--metrics-port={options.metrics_port}",

@@ -10,6 +10,8 @@ from pathlib import Path
 from ddgan_deploy.errors import InputError
 
 LOCALHOST = "127.0.0.1"
+_OWN = ("--model-repository", "--model-store", "--http-port", "--grpc-port", "--metrics-port")
+"""Options of tritonserver that we must know."""
 _CONFIG = "config.pbtxt"
 _NESTED = "model_repository"
 
@@ -59,8 +61,11 @@ def checked(options: ServerOptions) -> ServerOptions:
     """The options with the repository itself, and with every port known and free.
 
     Raises:
-        InputError: there is no repository, or a port cannot be used.
+        InputError: there is no repository, a port cannot be used, or an option is ours to give.
     """
+    for option in options.extra:
+        if option.split("=")[0] in _OWN:
+            raise InputError(f"{option} is not passed on: give it to ddgan-serve itself, before --")
     return _with_ports(replace(options, repository=check_repository(options.repository)))
 
 

@@ -72,6 +72,12 @@ class TestPorts:
         assert host in says
 
 
+@pytest.mark.parametrize("option", ["--http-port=9000", "--model-repository", "--metrics-port=1"])
+def test_what_must_be_said_to_us(repository, option):
+    says = _refused(ServerOptions(repository, http_port=0, grpc_port=0, metrics_port=0, extra=(option,)))
+    assert says == f"{option} is not passed on: give it to ddgan-serve itself, before --"
+
+
 @pytest.mark.parametrize(
     ("host", "local"),
     [("127.0.0.1", "127.0.0.1:80"), ("0.0.0.0", "127.0.0.1:80"), ("::", "[::1]:80"), ("::1", "[::1]:80")],
