@@ -15,7 +15,8 @@ from ddgan_deploy.errors import GateError
 from ddgan_deploy.serving import ENGINE_MODEL, MODEL
 
 if TYPE_CHECKING:
-    from ddgan_deploy.serving.perf import Level, PerfOptions, PerfResult
+    from ddgan_deploy.serving.perf import PerfOptions
+    from ddgan_deploy.serving.perf_result import Level, PerfResult
 
 _COLUMNS = (
     "protocol",

@@ -16,8 +16,9 @@ from ddgan_deploy.files import folder_written_whole
 from ddgan_deploy.serving import ENGINE_MODEL, MODEL
 from ddgan_deploy.serving.address import Address
 from ddgan_deploy.serving.installed import find_perf_analyzer
-from ddgan_deploy.serving.perf_analyzer import Client, Load, LoadError, measure, warm_up, write_seeds
-from ddgan_deploy.serving.server_statistics import ServerStatistics, Statistics
+from ddgan_deploy.serving.perf_analyzer import Load, LoadError, measure, warm_up, write_seeds
+from ddgan_deploy.serving.perf_result import Level, PerfResult, summary
+from ddgan_deploy.serving.server_statistics import ServerStatistics
 
 RESULT = "perf.json"
 PLOT = "perf.png"
@@ -61,68 +62,6 @@ class PerfOptions:
     first_seed: int | None = None
     warm_up: int = 32
     overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class Server:
-    """What the server did for a level, its start and its end included.
-
-    Attributes:
-        images: that were drawn.
-        cache_hits: requests that the response cache answered.
-        mean_batch: images a run of the engine; 0 without a run.
-        queue_share, compute_share: of the time that requests spent in the server, 0..1.
-    """
-
-    images: int
-    cache_hits: int
-    mean_batch: float
-    queue_share: float
-    compute_share: float
-
-
-@dataclass(frozen=True)
-class Level:
-    """One protocol at one concurrency.
-
-    Attributes:
-        client, server: None where a request failed, since perf_analyzer then measures nothing.
-        errors: threads of perf_analyzer that a failed request ended.
-        reason: of the failure.
-    """
-
-    protocol: str
-    concurrency: int
-    client: Client | None
-    server: Server | None
-    errors: int = 0
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class PerfResult:
-    """What came of all levels.
-
-    Attributes:
-        server: its name and version.
-        urls: HOST:PORT by protocol.
-        first_seed: the seeds counted up from here.
-        statistics_of: the model that the server's figures are of: of an ensemble its engine.
-    """
-
-    server: str
-    urls: dict[str, str]
-    model: str
-    statistics_of: str
-    seconds: float
-    seeds: int
-    first_seed: int
-    levels: tuple[Level, ...]
-
-    @property
-    def failures(self) -> tuple[Level, ...]:
-        """The levels in which a request failed."""
-        return tuple(level for level in self.levels if level.reason)
 
 
 def run(options: PerfOptions, progress: Progress = no_progress) -> PerfResult:
@@ -194,18 +133,6 @@ def _level(program: tuple[str, ...], load: Load, seconds: float, server: ServerS
         server.read(model)
         return Level(load.address.protocol, load.concurrency, None, None, max(error.errors, 1), str(error))
     return Level(load.address.protocol, load.concurrency, client, summary(server.read(model) - before))
-
-
-def summary(statistics: Statistics) -> Server:
-    """What the counts of a level come to."""
-    total = statistics.total_ns or 1
-    return Server(
-        images=statistics.images,
-        cache_hits=statistics.cache_hits,
-        mean_batch=statistics.images / statistics.runs if statistics.runs else 0.0,
-        queue_share=statistics.queue_ns / total,
-        compute_share=statistics.compute_ns / total,
-    )
 
 
 def _statistics_of(model: str) -> str:

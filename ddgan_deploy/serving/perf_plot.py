@@ -16,7 +16,7 @@ except ImportError:
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from ddgan_deploy.serving.perf import PerfResult
+    from ddgan_deploy.serving.perf_result import PerfResult
 
 _COLOURS = {"grpc": "#0b6e99", "http": "#d9730d"}
 _NAMES = {"grpc": "gRPC", "http": "HTTP"}

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.serving import ENGINE_MODEL, perf, perf_analyzer
+from ddgan_deploy.serving import ENGINE_MODEL, perf, perf_analyzer, perf_result
 from ddgan_deploy.serving.address import Address
 from ddgan_deploy.serving.perf_analyzer import Client, Load, LoadError
 from ddgan_deploy.serving.server_statistics import Statistics, parse_statistics
@@ -168,8 +168,8 @@ def test_counts_over_both_protocols():
 def test_a_level_is_what_was_counted_between_its_ends():
     before = parse_statistics(COUNTS)
     after = before + Statistics(100, 4, 96, 24, 8000, 2000, 5600)
-    assert perf.summary(after - before) == perf.Server(96, 4, 4.0, 0.25, 0.7)
-    assert perf.summary(Statistics(requests=3, cache_hits=3, total_ns=8)).mean_batch == 0
+    assert perf_result.summary(after - before) == perf_result.Server(96, 4, 4.0, 0.25, 0.7)
+    assert perf_result.summary(Statistics(requests=3, cache_hits=3, total_ns=8)).mean_batch == 0
 
 
 def test_every_level_is_measured_with_seeds_of_its_own(fake, tmp_path):
@@ -190,7 +190,7 @@ def test_every_level_is_measured_with_seeds_of_its_own(fake, tmp_path):
         ("http", 8),
     ]
     assert {level.client for level in result.levels} == {Client(3, 164.929, 24.301, 28.640, 32.996, 52.491)}
-    assert {level.server for level in result.levels} == {perf.Server(4, 0, 2.0, 0.25, 0.01)}
+    assert {level.server for level in result.levels} == {perf_result.Server(4, 0, 2.0, 0.25, 0.01)}
 
 
 def test_the_folder_holds_perf_analyzers_files_the_result_and_a_picture(fake, tmp_path):

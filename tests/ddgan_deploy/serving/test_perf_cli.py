@@ -9,7 +9,7 @@ import pytest
 
 from ddgan_deploy.cli import perf as command
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.serving import ENGINE_MODEL, MODEL, perf
+from ddgan_deploy.serving import ENGINE_MODEL, MODEL, perf, perf_result
 from ddgan_deploy.serving.address import Address
 from ddgan_deploy.serving.installed import find_perf_analyzer
 from ddgan_deploy.serving.perf_analyzer import Client
@@ -34,7 +34,7 @@ def test_both_protocols_give_a_sane_result(perf_analyzer, server, tmp_path, caps
     with ServerStatistics(address("http", server.http)) as statistics:
         before = statistics.read(ENGINE_MODEL)
         urls = ["--url", server.grpc, "--url", server.http]
-        arguments = ["--concurrency", "1,4", "--duration", "1.5", "--warmup", "4", "--out", str(tmp_path / "out")]
+        arguments = ["--concurrency", "1,4", "--duration", "3", "--warmup", "4", "--out", str(tmp_path / "out")]
         assert command.main([*urls, *arguments]) == 0
         drawn = statistics.read(ENGINE_MODEL) - before
     result = json.loads((tmp_path / "out" / perf.RESULT).read_text())
@@ -75,7 +75,7 @@ def test_both_protocols_give_a_sane_result(perf_analyzer, server, tmp_path, caps
 
 
 def test_seeds_that_come_again_are_told_of(perf_analyzer, server, tmp_path, capsys):
-    arguments = ["--url", server.http, "--seeds", "4", "--concurrency", "2", "--duration", "1", "--warmup", "0"]
+    arguments = ["--url", server.http, "--seeds", "4", "--concurrency", "2", "--duration", "3", "--warmup", "0"]
     assert command.main([*arguments, "--out", str(tmp_path / "out")]) == 0
     assert "note: the response cache answered " in capsys.readouterr().err
     level = json.loads((tmp_path / "out" / perf.RESULT).read_text())["levels"][0]
@@ -83,7 +83,7 @@ def test_seeds_that_come_again_are_told_of(perf_analyzer, server, tmp_path, caps
 
 
 def test_the_ensemble_is_counted_by_its_engine(perf_analyzer, server, tmp_path):
-    arguments = ["--url", f"grpc://{server.grpc}", "--model", MODEL, "--concurrency", "2", "--duration", "1"]
+    arguments = ["--url", f"grpc://{server.grpc}", "--model", MODEL, "--concurrency", "2", "--duration", "3"]
     assert command.main([*arguments, "--warmup", "0", "--out", str(tmp_path / "out")]) == 0
     result = json.loads((tmp_path / "out" / perf.RESULT).read_text())
     assert (result["model"], result["statistics_of"]) == (MODEL, ENGINE_MODEL)
@@ -125,7 +125,7 @@ def test_levels_that_are_none(capsys, text):
 
 
 def test_a_failed_level_is_named_in_the_table_and_ends_in_1(monkeypatch, capsys):
-    failed = perf.Level("grpc", 16, None, None, 14, "Exceeds maximum queue size")
+    failed = perf_result.Level("grpc", 16, None, None, 14, "Exceeds maximum queue size")
     monkeypatch.setattr(perf, "run", lambda options, progress: _result(failed))
     assert command.main(["--url", "grpc://127.0.0.1:1"]) == 1
     said = capsys.readouterr()
@@ -142,6 +142,8 @@ def test_no_perf_analyzer(monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().err == "error: there is no perf_analyzer on PATH: get one\n"
 
 
-def _result(*levels: perf.Level) -> perf.PerfResult:
-    measured = perf.Level("grpc", 1, Client(5, 10.0, 1.0, 2.0, 3.0, 4.0), perf.Server(5, 0, 1.0, 0.1, 0.8))
-    return perf.PerfResult("triton 2.51.0", {"grpc": ":1"}, MODEL, MODEL, 1.0, 4, 0, (measured, *levels))
+def _result(*levels: perf_result.Level) -> perf_result.PerfResult:
+    measured = perf_result.Level(
+        "grpc", 1, Client(5, 10.0, 1.0, 2.0, 3.0, 4.0), perf_result.Server(5, 0, 1.0, 0.1, 0.8)
+    )
+    return perf_result.PerfResult("triton 2.51.0", {"grpc": ":1"}, MODEL, MODEL, 1.0, 4, 0, (measured, *levels))
