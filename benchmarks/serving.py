@@ -2,10 +2,11 @@
 
     python benchmarks/serving.py [ARTIFACT ...] [--rounds N] [--seconds S] [--json FILE]
 
-For each artifact (default: the bundled digits): the bare engine at batch 1 and at the server's largest batch in this
-process, then the server at concurrency 1 and at as many clients as that batch, over gRPC by perf_analyzer,
-in turn for some rounds. Prints the medians: images a second through the server over those of the engine, and the
-time that the server adds to one image at concurrency 1.
+For each artifact (default: the bundled digits), over gRPC on the same machine:
+- single images, the bare engine in this process and the server in turn: what the server adds to one;
+- as many clients as the server's largest batch, by perf_analyzer, between two measurements of the bare engine at that
+  batch, for some rounds: images a second through the server over those of the engine.
+Prints medians.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+from tritonclient import grpc
+
 from ddgan_deploy import open_artifact
 from ddgan_deploy.data import DIGITS_STEPS, digits_checkpoint
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.export import ExportOptions, export
+from ddgan_deploy.serving import MODEL
 from ddgan_deploy.serving.address import Address
 from ddgan_deploy.serving.launch import started
 from ddgan_deploy.serving.options import ServerOptions
@@ -31,48 +36,72 @@ BATCH = 8
 """Of the server by default, and the concurrency that fills it."""
 
 
-def engine_seconds(engine: Engine, batch: int, seconds: float) -> float:
-    """Median time of a batch in this process."""
-    engine.generate(range(batch))
-    times, end, seed = [], time.perf_counter() + seconds, 0
-    while time.perf_counter() < end or len(times) < 3:
-        start = time.perf_counter()
-        engine.generate(range(seed, seed + batch))
-        times.append(time.perf_counter() - start)
-        seed += batch
-    return statistics.median(times)
+def images_per_s(engine: Engine, seconds: float) -> float:
+    """Of full batches in this process."""
+    start, images = time.perf_counter(), 0
+    while time.perf_counter() < start + seconds:
+        engine.generate(range(images, images + BATCH))
+        images += BATCH
+    return images / (time.perf_counter() - start)
+
+
+def single_images(engine: Engine, url: str, seconds: float) -> tuple[float, float, float]:
+    """Medians in ms: of the engine, of the server, of the difference of neighbours in time."""
+    tensor, wanted = grpc.InferInput("seed", [1, 1], "INT64"), [grpc.InferRequestedOutput("image")]
+    times: list[tuple[float, float]] = []
+    with grpc.InferenceServerClient(url) as client:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            # New seeds, which the response cache does not know.
+            tensor.set_data_from_numpy(np.array([[2**40 + len(times)]]))
+            start = time.perf_counter()
+            engine.generate([len(times)])
+            between = time.perf_counter()
+            client.infer(MODEL, [tensor], outputs=wanted)
+            times.append(((between - start) * 1e3, (time.perf_counter() - between) * 1e3))
+    # The first are for warming up.
+    pairs = times[len(times) // 10 :]
+    bare, served = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return bare, served, statistics.median(served - bare for bare, served in pairs)
 
 
 def measure(artifact: Path, rounds: int, seconds: float, folder: Path) -> dict[str, object]:
-    """Medians of some rounds of both."""
+    """Medians of some rounds."""
     found: dict[str, list[float]] = {}
     options = ServerOptions(artifact, http_port=0, grpc_port=0, metrics_port=0)
     with open_artifact(artifact) as engine, started(options, lambda line: None) as server:
         server.wait_ready()
+        engine.generate(range(BATCH))
         address = Address("grpc", "127.0.0.1", server.options.grpc_port)
+        bare, served, added = single_images(engine, server.options.grpc, 2 * seconds)
         for index in range(rounds):
-            one, many = (engine_seconds(engine, batch, seconds) for batch in (1, BATCH))
-            # As ONNX Runtime's threads spin for a while after a run.
-            time.sleep(1)
-            perf = PerfOptions((address,), folder / f"{artifact.name}-{index}", (1, BATCH), seconds=seconds)
-            alone, together = run(perf).levels
-            if alone.client is None or together.client is None or together.server is None:
-                raise SystemExit(alone.reason or together.reason)
+            perf = PerfOptions(
+                (address,), folder / f"{artifact.name}-{index}", (BATCH,), seconds=seconds, warm_up=BATCH
+            )
+            before = images_per_s(engine, seconds / 2)
+            (level,) = run(perf).levels
+            if level.client is None or level.server is None:
+                raise SystemExit(level.reason)
+            rate = (before + images_per_s(engine, seconds / 2)) / 2
             row = {
-                "engine_ms": one * 1e3,
-                "server_p50_ms": alone.client.p50_ms,
-                "overhead_ms": alone.client.p50_ms - one * 1e3,
-                "engine_images_s": BATCH / many,
-                "server_images_s": together.client.images_per_s,
-                "ratio": together.client.images_per_s * many / BATCH,
-                "mean_batch": together.server.mean_batch,
+                "engine_images_s": rate,
+                "server_images_s": level.client.images_per_s,
+                "ratio": level.client.images_per_s / rate,
+                "mean_batch": level.server.mean_batch,
             }
             print(f"  round {index}: {', '.join(f'{key} {value:.3g}' for key, value in row.items())}", file=sys.stderr)
             for key, value in row.items():
                 found.setdefault(key, []).append(value)
         name = engine.name
-    medians = {key: round(statistics.median(values), 3) for key, values in found.items()}
-    return {"artifact": artifact.name, "engine": name, **medians, "rounds": found}
+    return {
+        "artifact": artifact.name,
+        "engine": name,
+        "engine_ms": bare,
+        "server_ms": served,
+        "added_ms": added,
+        **{key: statistics.median(values) for key, values in found.items()},
+        "rounds": found,
+    }
 
 
 def main() -> None:
@@ -89,14 +118,14 @@ def main() -> None:
             export(ExportOptions(digits_checkpoint(), DIGITS_STEPS, out=artifacts[0], engine="none", verify=False))
         rows = [measure(artifact, args.rounds, args.seconds, folder) for artifact in artifacts]
     print(
-        "| artifact | engine ms | server p50 ms | added ms | engine images/s | server images/s | ratio | mean batch |"
+        "| artifact | engine ms | server ms | added ms | engine images/s | server images/s | ratio | mean batch |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for row in rows:
         keys = (
             "engine_ms",
-            "server_p50_ms",
-            "overhead_ms",
+            "server_ms",
+            "added_ms",
             "engine_images_s",
             "server_images_s",
             "ratio",

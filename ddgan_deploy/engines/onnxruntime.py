@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Sequence
+import mmap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from ddgan_deploy.artifact import SAMPLER, SERVED, Artifact
+from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact
 from ddgan_deploy.diffusion import Trajectory
 from ddgan_deploy.engines.base import Engine, feeds
 from ddgan_deploy.errors import InputError
@@ -144,12 +146,11 @@ def new_session(
     # Inside function bodies ONNX Runtime loses the name of the batch size, so its planner finds nothing
     # to reuse, but searches for it in time quadratic in the nodes. Without it memory is the same.
     options.enable_mem_reuse = False
+    # Else its threads keep their cores busy for some 30 ms after a run, which whoever sends the answer needs.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
-    if weights_folder is not None:
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", str(weights_folder.resolve())
-        )
+    folder = weights_folder or (model.parent if isinstance(model, Path) else None)
     if library is not None:
         try:
             options.register_custom_ops_library(str(library))
@@ -158,7 +159,24 @@ def new_session(
             raise InputError(f"ONNX Runtime cannot load {library}: {reason}; choose onnxruntime-portable") from None
     source = model if isinstance(model, bytes) else str(model)
     try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        with _external_weights(options, folder):
+            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own errors share no base class
         name = "the graph" if isinstance(model, bytes) else str(model)
         raise InputError(f"ONNX Runtime cannot load {name}: {str(error).splitlines()[0]}") from None
+
+
+@contextlib.contextmanager
+def _external_weights(options: Any, folder: Path | None) -> Iterator[None]:
+    """Lets a session that is made in the block copy the weights.
+
+    ONNX Runtime itself would map their file for as long as the session lives, and compute with whatever is written
+    into it; and end the process where the file is cut short.
+    """
+    path = folder / WEIGHTS if folder else None
+    if path is None or not path.is_file() or not path.stat().st_size:
+        yield
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as weights:
+        options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
+        yield

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.errors import InputError
@@ -108,9 +109,11 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
         InputError: there is no server, no repository, or a port is taken.
     """
     options = checked(options)
-    with found_server() as server:
+    shared_memory = f"ddgan_{secrets.token_hex(8)}_"
+    with found_server() as server, contextlib.ExitStack() as end:
+        end.callback(_free_shared_memory, shared_memory)
         process = subprocess.Popen(
-            command_line(server, options),
+            command_line(server, options, shared_memory),
             env=server.whole_environment(*model_folders(options.repository)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -132,8 +135,20 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
                 running.stop()
 
 
-def command_line(server: TritonServer, options: ServerOptions) -> list[str]:
-    """How the server is called; what the user says takes the place of ours."""
+def _free_shared_memory(prefix: str) -> None:
+    """Removes what the python backend leaves in shared memory where it was ended by force."""
+    for region in Path("/dev/shm").glob(f"{prefix}*"):
+        region.unlink(missing_ok=True)
+
+
+def command_line(server: TritonServer, options: ServerOptions, shared_memory: str) -> list[str]:
+    """How the server is called; what the user says takes the place of ours.
+
+    Args:
+        server: the program.
+        options: with every port known.
+        shared_memory: how the names of the python backend's regions begin.
+    """
     key = f"ddgan-admin={secrets.token_hex(16)}"
     ours = [
         *(f"--{name}-address={options.host}" for name in ("http", "grpc", "metrics")),
@@ -141,6 +156,7 @@ def command_line(server: TritonServer, options: ServerOptions) -> list[str]:
         "--disable-auto-complete-config",
         "--strict-readiness=true",
         f"--exit-timeout-secs={EXIT_TIMEOUT}",
+        f"--backend-config=python,shm-region-prefix-name={shared_memory}",
         f"--http-restricted-api={_CLOSED_APIS}:{key}",
         f"--grpc-restricted-protocol={_CLOSED_APIS}:{key}",
         *([f"--cache-config=local,size={options.cache_mib << 20}"] if options.cache_mib else []),
@@ -174,6 +190,8 @@ def failure_reason(log: Iterable[str]) -> str:
         for line in lines:
             if found := re.search(pattern, line):
                 model = found.groupdict().get("model")
-                reason = found["reason"].strip().strip('"')
+                # An exception in the python backend comes with where it was raised.
+                reason = found["reason"].strip().strip('"').split(r"\n\nAt:")[0]
+                reason = reason.removeprefix("Internal: ").removeprefix("TritonModelException: ")
                 return f"model {model}: {reason}" if model else reason
     return lines[-1] if lines else "it said nothing"

@@ -10,7 +10,7 @@ from tests.deploy.conftest import KUBERNETES, Manifest, kustomize, served_with
 
 
 def test_the_server_is_locked_down(built):
-    flags = command_line(TritonServer(Path("tritonserver")), served_with(built))
+    flags = command_line(TritonServer(Path("tritonserver")), served_with(built), "")
     once = {"model-control-mode": "none", "strict-readiness": "true", "trace-config": "level=OFF"}
     once |= {"allow-sagemaker": "false", "allow-vertex-ai": "false"}
     for restriction in ("http-restricted-api", "grpc-restricted-protocol"):

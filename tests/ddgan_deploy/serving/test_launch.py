@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import socket
 import urllib.request
 from pathlib import Path
@@ -89,7 +91,7 @@ def test_how_this_machine_reaches_it(host, local):
 def test_the_server_is_told_all(monkeypatch, repository):
     monkeypatch.setattr(launch, "has_gpu", lambda: False)
     options = ServerOptions(repository, "127.0.0.1", 1, 2, 3, cache_mib=2, extra=("--log-verbose=1",))
-    line = command_line(TritonServer(Path("tritonserver"), ("--backend-directory=b",)), options)
+    line = command_line(TritonServer(Path("tritonserver"), ("--backend-directory=b",)), options, "shared_")
     assert line[:3] == ["tritonserver", "--backend-directory=b", f"--model-repository={repository}"]
     assert {
         "--model-control-mode=none",
@@ -102,13 +104,14 @@ def test_the_server_is_told_all(monkeypatch, repository):
         "--metrics-port=3",
         "--cache-config=local,size=2097152",
         "--allow-gpu-metrics=false",
+        "--backend-config=python,shm-region-prefix-name=shared_",
     } < set(line)
     assert line[-1] == "--log-verbose=1"
 
 
 def test_what_is_said_takes_the_place_of_ours(repository):
     extra = ("--model-control-mode=poll", "--http-restricted-api=logging:a=b")
-    line = command_line(TritonServer(Path("tritonserver")), ServerOptions(repository, extra=extra))
+    line = command_line(TritonServer(Path("tritonserver")), ServerOptions(repository, extra=extra), "")
     assert [option for option in line if option.startswith(("--model-control-mode", "--http-restricted"))] == [*extra]
     (closed,) = [option for option in line if option.startswith("--grpc-restricted-protocol")]
     assert re.fullmatch(r".*=model-repository,shared-memory,trace,logging:ddgan-admin=[0-9a-f]{32}", closed)
@@ -116,7 +119,7 @@ def test_what_is_said_takes_the_place_of_ours(repository):
 
 def test_no_cache_and_a_gpu(monkeypatch, repository):
     monkeypatch.setattr(launch, "has_gpu", lambda: True)
-    line = command_line(TritonServer(Path("tritonserver")), ServerOptions(repository, cache_mib=0))
+    line = command_line(TritonServer(Path("tritonserver")), ServerOptions(repository, cache_mib=0), "")
     assert not any(option.startswith(("--cache-config", "--allow-gpu")) for option in line)
 
 
@@ -127,10 +130,11 @@ def test_no_cache_and_a_gpu(monkeypatch, repository):
             [
                 'I1122 08:00:00.000001 9 a.cc:1] "loading: ddgan_engine:1"\n',
                 "E1122 08:00:00.000002 9 model_lifecycle.cc:641] \"failed to load 'ddgan_engine' version 1: "
-                'Internal: it is broken"\n',
+                r'Internal: TritonModelException: it is broken\n\nAt:\n  model.py(7)"'
+                "\n",
                 "error: creating server: Internal - failed to load all models\n",
             ],
-            "model ddgan_engine: Internal: it is broken",
+            "model ddgan_engine: it is broken",
         ),
         (["W1 x\n", "error: creating server: no such thing\n"], "creating server: no such thing"),
         (['E1122 08:00:00.0 9 main.cc:5] "something else"\n'], "something else"),
@@ -187,3 +191,11 @@ class TestRealServer:
         assert message.startswith(f"{folder} cannot be served: ") and "ddgan_engine" in message
         assert says in message and "\n" not in message and "ddgan-export --rebuild" in message
         assert running.process.poll() is not None
+
+    def test_nothing_stays_in_shared_memory(self, serve, monkeypatch):
+        monkeypatch.setattr(launch.secrets, "token_hex", lambda size: "5ec4e7")
+        with serve() as served:
+            regions = list(Path("/dev/shm").glob("ddgan_5ec4e7_*"))
+            assert len(regions) >= 2
+            os.killpg(served.pid, signal.SIGKILL)
+        assert not any(region.exists() for region in regions)
