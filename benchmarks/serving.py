@@ -12,11 +12,13 @@ Prints medians.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +28,12 @@ from ddgan_deploy import open_artifact
 from ddgan_deploy.data import DIGITS_STEPS, digits_checkpoint
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.export import ExportOptions, export
-from ddgan_deploy.serving import MODEL
+from ddgan_deploy.serving import ENGINE_MODEL, MODEL
 from ddgan_deploy.serving.address import Address
 from ddgan_deploy.serving.launch import started
 from ddgan_deploy.serving.options import ServerOptions
 from ddgan_deploy.serving.perf import PerfOptions, run
+from ddgan_deploy.serving.server_statistics import ServerStatistics
 
 BATCH = 8
 """Of the server by default, and the concurrency that fills it."""
@@ -46,23 +49,42 @@ def images_per_s(engine: Engine, seconds: float) -> float:
 
 
 def single_images(engine: Engine, url: str, seconds: float) -> tuple[float, float, float]:
-    """Medians in ms: of the engine, of the server, of the difference of neighbours in time."""
+    """Medians in ms of single images: of the engine, of the server; and what the server itself says it took beside it.
+
+    In turn, a second each, so that neither finds the caches full of the other's weights at every image.
+    """
     tensor, wanted = grpc.InferInput("seed", [1, 1], "INT64"), [grpc.InferRequestedOutput("image")]
-    times: list[tuple[float, float]] = []
-    with grpc.InferenceServerClient(url) as client:
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            # New seeds, which the response cache does not know.
-            tensor.set_data_from_numpy(np.array([[2**40 + len(times)]]))
-            start = time.perf_counter()
-            engine.generate([len(times)])
-            between = time.perf_counter()
+    bare, served = [], []
+    # New ones, which the response cache does not know.
+    seeds = itertools.count(2**40)
+    with grpc.InferenceServerClient(url) as client, ServerStatistics(Address("grpc", *_split(url))) as server:
+
+        def ask() -> None:
+            tensor.set_data_from_numpy(np.array([[next(seeds)]]))
             client.infer(MODEL, [tensor], outputs=wanted)
-            times.append(((between - start) * 1e3, (time.perf_counter() - between) * 1e3))
-    # The first are for warming up.
-    pairs = times[len(times) // 10 :]
-    bare, served = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return bare, served, statistics.median(served - bare for bare, served in pairs)
+
+        before, end = server.read(ENGINE_MODEL), time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            bare += _times(lambda: engine.generate([next(seeds)]))
+            served += _times(ask)
+        counted = server.read(ENGINE_MODEL) - before
+    beside = (counted.total_ns - counted.compute_ns) / counted.requests / 1e6
+    return statistics.median(bare), statistics.median(served), beside
+
+
+def _times(work: Callable[[], object]) -> list[float]:
+    """Times in ms for one second; the first is for warming up."""
+    times, end = [], time.perf_counter() + 1
+    while time.perf_counter() < end or len(times) < 2:
+        start = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - start) * 1e3)
+    return times[1:]
+
+
+def _split(url: str) -> tuple[str, int]:
+    host, port = url.rsplit(":", 1)
+    return host, int(port)
 
 
 def measure(artifact: Path, rounds: int, seconds: float, folder: Path) -> dict[str, object]:
@@ -73,7 +95,7 @@ def measure(artifact: Path, rounds: int, seconds: float, folder: Path) -> dict[s
         server.wait_ready()
         engine.generate(range(BATCH))
         address = Address("grpc", "127.0.0.1", server.options.grpc_port)
-        bare, served, added = single_images(engine, server.options.grpc, 2 * seconds)
+        bare, served, beside = single_images(engine, server.options.grpc, 2 * seconds)
         for index in range(rounds):
             perf = PerfOptions(
                 (address,), folder / f"{artifact.name}-{index}", (BATCH,), seconds=seconds, warm_up=BATCH
@@ -98,7 +120,8 @@ def measure(artifact: Path, rounds: int, seconds: float, folder: Path) -> dict[s
         "engine": name,
         "engine_ms": bare,
         "server_ms": served,
-        "added_ms": added,
+        "added_ms": served - bare,
+        "beside_ms": beside,
         **{key: statistics.median(values) for key, values in found.items()},
         "rounds": found,
     }
@@ -117,15 +140,18 @@ def main() -> None:
         if not args.artifacts:
             export(ExportOptions(digits_checkpoint(), DIGITS_STEPS, out=artifacts[0], engine="none", verify=False))
         rows = [measure(artifact, args.rounds, args.seconds, folder) for artifact in artifacts]
-    print(
-        "| artifact | engine ms | server ms | added ms | engine images/s | server images/s | ratio | mean batch |"
-    )
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    titles = (
+        "artifact", "engine ms", "server ms", "added ms", "beside the engine ms",
+        "engine images/s", "server images/s", "ratio", "mean batch",
+    )  # fmt: skip
+    print(f"| {' | '.join(titles)} |")
+    print(f"| --- |{' ---: |' * (len(titles) - 1)}")
     for row in rows:
         keys = (
             "engine_ms",
             "server_ms",
             "added_ms",
+            "beside_ms",
             "engine_images_s",
             "server_images_s",
             "ratio",

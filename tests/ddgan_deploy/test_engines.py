@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -47,6 +48,17 @@ def test_both_engines_draw_one_image(artifact, library):
         open_artifact(artifact, name).generate([0, 5]) for name in ("onnxruntime", "onnxruntime-portable")
     )
     assert np.abs(native.astype(int) - portable).max() <= 1
+
+
+@pytest.mark.parametrize("change", [lambda size: bytes(size), lambda size: b""], ids=["zeros", "nothing"])
+def test_weights_that_are_written_over_change_no_image(artifact, tmp_path, change):
+    copy = shutil.copytree(artifact, tmp_path / "copy")
+    engine = open_artifact(copy)
+    before = engine.generate([0, 5])
+    weights = copy / "weights.bin"
+    # In place, as cp does it.
+    weights.write_bytes(change(weights.stat().st_size))
+    np.testing.assert_array_equal(engine.generate([0, 5]), before)
 
 
 def test_commands_take_portable(artifact, biggan, library, tmp_path, capsys):

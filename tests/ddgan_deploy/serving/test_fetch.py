@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.serving import debian, fetch, installed
 from ddgan_deploy.files import folder_written_whole
+from ddgan_deploy.serving import debian, fetch, installed
 
 STUB = f"pytriton/tritonserver/python_backend_stubs/{installed.PYTHON}/triton_python_backend_stub"
 PROGRAM = "pytriton/tritonserver/bin/tritonserver"
