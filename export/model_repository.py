@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 import struct
 from collections.abc import Mapping
@@ -52,7 +51,7 @@ def check_serving(serving: Serving) -> None:
 
 
 def write_model_repository(artifact: Artifact, serving: Serving) -> Path:
-    """Writes ``model_repository/`` into an artifact's folder, with hard links to the artifact's files.
+    """Writes ``model_repository/`` into an artifact's folder, with copies of the artifact's files.
 
     Args:
         artifact: written whole but for the repository.
@@ -84,8 +83,8 @@ def write_model_repository(artifact: Artifact, serving: Serving) -> Path:
     (folder / MODEL / VERSION / "README").write_text(_KEPT_FOLDER, encoding="utf-8")
     for name in (*([ENGINE_MODEL] if engine.backend == "python" else []), PNG_MODEL):
         shutil.copyfile(TEMPLATES / name / VERSION / _SCRIPT, folder / name / VERSION / _SCRIPT)
-    _link_all(engine.files, folder / ENGINE_MODEL / VERSION)
-    _link_all(engine.beside, folder / ENGINE_MODEL)
+    _copy_all(engine.files, folder / ENGINE_MODEL / VERSION)
+    _copy_all(engine.beside, folder / ENGINE_MODEL)
     (folder / ENGINE_MODEL / _WARM_UP).mkdir()
     (folder / ENGINE_MODEL / _WARM_UP / "seed").write_bytes(struct.pack("<q", 0))
     return folder
@@ -104,12 +103,9 @@ def _write_config(folder: Path, name: str, values: Mapping[str, object]) -> None
     (folder / name / _CONFIG).write_text(text, encoding="utf-8")
 
 
-def _link_all(files: Mapping[str, Path], folder: Path) -> None:
+def _copy_all(files: Mapping[str, Path], folder: Path) -> None:
+    """Copies, not hard links: ONNX refuses weights that have several names."""
     for name, source in files.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(source, target)
-        except OSError:
-            # Another file system, or one without hard links.
-            shutil.copyfile(source, target)
+        shutil.copyfile(source, target)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from pathlib import Path
 
+import onnx
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup, ModelQueuePolicy
@@ -68,18 +68,17 @@ class TestPython:
             "ddgan_png/config.pbtxt",
             "ddgan_png/1/model.py",
         }
-        assert os.path.samefile(folder / "ddgan_engine/1/artifact/weights.bin", artifact.path / "weights.bin")
+        weights = [path / "weights.bin" for path in (artifact.path, folder / "ddgan_engine/1/artifact")]
+        assert weights[0].read_bytes() == weights[1].read_bytes()
+        # ONNX refuses weights that have several names.
+        assert weights[0].stat().st_nlink == 1
+        onnx.checker.check_model(artifact.path / "ddgan.onnx")
         assert (folder / "ddgan_engine/warmup/seed").read_bytes() == bytes(8)
 
     def test_it_stands_alone(self, artifact, tmp_path):
         alone = shutil.copytree(write_model_repository(artifact, Serving()), tmp_path / "alone")
         shutil.rmtree(artifact.path)
         assert read_artifact(alone / "ddgan_engine/1/artifact").manifest == artifact.manifest
-
-    def test_without_hard_links_files_are_copied(self, artifact, monkeypatch):
-        monkeypatch.setattr(os, "link", lambda *paths: (_ for _ in ()).throw(OSError("no links here")))
-        folder = write_model_repository(artifact, Serving())
-        assert read_artifact(folder / "ddgan_engine/1/artifact")
 
     def test_clients_see_one_model(self, artifact):
         config = _configs(write_model_repository(artifact, Serving(max_batch=5)))["ddgan"]
@@ -253,7 +252,7 @@ class TestExistingArtifacts:
         assert "--refit keeps the model repository's options" in capsys.readouterr().err
         assert cli.main(argv) == 0
         served = folder / REPOSITORY / "ddgan_engine/1/artifact"
-        assert os.path.samefile(served / "weights.bin", folder / "weights.bin")
+        assert (served / "weights.bin").read_bytes() == (folder / "weights.bin").read_bytes()
         assert _configs(folder / REPOSITORY)["ddgan"].max_batch_size == 3
 
     def test_an_artifact_of_before_has_the_defaults(self, artifact):

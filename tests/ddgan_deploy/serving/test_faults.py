@@ -51,7 +51,7 @@ def pool(digits):
 
 @pytest.fixture
 def repository(digits, tmp_path):
-    """A model repository to change: the artifact's own has hard links."""
+    """A model repository to change."""
     return shutil.copytree(digits / "model_repository", tmp_path / "repository")
 
 
