@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
 import signal
 import subprocess
+import tempfile
 import threading
 import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ddgan_deploy.engines.cuda import has_gpu
@@ -25,8 +28,11 @@ EXIT_TIMEOUT = 30
 _KILL_AFTER = EXIT_TIMEOUT + 10
 _POLL_SECONDS = 0.1
 _KEPT_LINES = 1000
-_HANGS = "Failed to preinitialize Python stub"
-"""After this the server waits for the stub for ever (seen with 2.51)."""
+_HANGS = ("Failed to preinitialize Python stub", "terminate called after throwing")
+"""After these the server waits for the python backend for ever (seen with 2.51)."""
+_BOXES = ("+", "|")
+"""How the lines of tables in the server's log begin."""
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _CLOSED_APIS = "model-repository,shared-memory,trace,logging"
 """What is for operators (NVIDIA's Secure Deployment Considerations); a key that nobody knows closes it."""
 
@@ -37,11 +43,15 @@ class RunningServer:
     Args:
         options: with the ports that it listens on.
         process: the server, the leader of a process group.
+        name: that the server tells to who asks.
         log: takes a line.
     """
 
-    def __init__(self, options: ServerOptions, process: subprocess.Popen[str], log: Callable[[str], None]) -> None:
+    def __init__(
+        self, options: ServerOptions, process: subprocess.Popen[str], name: str, log: Callable[[str], None]
+    ) -> None:
         self.options = options
+        self._name = name
         self.process = process
         self._log = log
         self._held: deque[str] = deque(maxlen=_KEPT_LINES)
@@ -56,8 +66,14 @@ class RunningServer:
             InputError: the server ended instead, or never will be ready; says why.
         """
         while not self._answers():
-            if self.poll(_POLL_SECONDS) is not None or any(_HANGS in line for line in list(self._held)):
+            if self.poll(_POLL_SECONDS) is not None or any(
+                any(sign in line for sign in _HANGS) for line in list(self._held)
+            ):
                 raise InputError(self._failure())
+        with contextlib.suppress(OSError):
+            for line in list(self._held):
+                if not line.startswith(_BOXES):
+                    self._log(line)
         self._ready = True
 
     def poll(self, seconds: float) -> int | None:
@@ -80,25 +96,29 @@ class RunningServer:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if self._ready:
-                self._log(line)
+                # Read on where nobody takes it: a full pipe would stop the server.
+                with contextlib.suppress(OSError):
+                    self._log(line)
             else:
                 self._held.append(line)
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://{self.options.http}/v2/health/ready", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
+            # No proxy, and no server but this one, though another may hold the port by now.
+            with _DIRECT.open(f"http://{self.options.http}/v2/health/ready", timeout=5) as answer:
+                ready = answer.status == 200
+            with _DIRECT.open(f"http://{self.options.http}/v2", timeout=5) as answer:
+                return bool(ready and json.load(answer).get("name") == self._name)
+        except (urllib.error.URLError, OSError, ValueError):
             return False
 
     def _failure(self) -> str:
         code = self.process.returncode
         if code is not None and code < 0:
             return f"the server was ended by signal {-code} before it was ready"
-        return (
-            f"{self.options.repository} cannot be served: {failure_reason(list(self._held))}; "
-            "make it anew with ddgan-export --rebuild ARTIFACT --engine none, or mend what that says"
-        )
+        reason = failure_reason(list(self._held))
+        fix = "make it anew with ddgan-export --rebuild ARTIFACT --engine none, or " if "model" in reason else ""
+        return f"{self.options.repository} cannot be served: {reason}; {fix}mend what that says"
 
 
 @contextlib.contextmanager
@@ -109,11 +129,15 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
         InputError: there is no server, no repository, or a port is taken.
     """
     options = checked(options)
-    shared_memory = f"ddgan_{secrets.token_hex(8)}_"
+    name = f"ddgan_{secrets.token_hex(8)}"
+    shared_memory = f"{name}_"
     with found_server() as server, contextlib.ExitStack() as end:
         end.callback(_free_shared_memory, shared_memory)
+        # The python backend splits a path at blanks, and knows ASCII alone.
+        plain = Path(end.enter_context(tempfile.TemporaryDirectory(prefix="ddgan-models-"))) / "models"
+        plain.symlink_to(options.repository)
         process = subprocess.Popen(
-            command_line(server, options, shared_memory),
+            [*command_line(server, replace(options, repository=plain), shared_memory), f"--id={name}"],
             env=server.whole_environment(*model_folders(options.repository)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -123,7 +147,7 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
             # Ctrl-C at a terminal would reach it beside what we forward.
             start_new_session=True,
         )
-        running = RunningServer(options, process, log)
+        running = RunningServer(options, process, name, log)
         try:
             yield running
         except InputError:
@@ -133,6 +157,9 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
         finally:
             if process.poll() is None:
                 running.stop()
+            # Ended while it loaded, it may leave processes of its python backend.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _free_shared_memory(prefix: str) -> None:
@@ -181,7 +208,8 @@ def failure_reason(log: Iterable[str]) -> str:
     patterns = (
         r"failed to load '(?P<model>[^']+)' version \d+: (?P<reason>.+)",
         r"Poll failed for model directory '(?P<model>[^']+)': (?P<reason>.+)",
-        rf"{_HANGS}: (?P<reason>.+)",
+        rf"{_HANGS[0]}: (?P<reason>.+)",
+        r"model_repository_manager.*\] \"Invalid argument: (?P<reason>.+)",
         r"^error: (?P<reason>.+)",
         r"^\S*tritonserver: (?P<reason>.+)",
         r"^E\d+ .*?\] (?P<reason>.+)",

@@ -10,8 +10,12 @@ from pathlib import Path
 from ddgan_deploy.errors import InputError
 
 LOCALHOST = "127.0.0.1"
-_OWN = ("--model-repository", "--model-store", "--http-port", "--grpc-port", "--metrics-port")
+_OWN = (
+    *("--model-repository", "--model-store", "--http-port", "--grpc-port", "--metrics-port"),
+    *("--http-address", "--allow-http", "--exit-on-error", "--id", "--help", "--version"),
+)
 """Options of tritonserver that we must know."""
+_MOST_CACHE_MIB = 1 << 20
 _CONFIG = "config.pbtxt"
 _NESTED = "model_repository"
 
@@ -65,7 +69,11 @@ def checked(options: ServerOptions) -> ServerOptions:
     """
     for option in options.extra:
         if option.split("=")[0] in _OWN:
-            raise InputError(f"{option} is not passed on: give it to ddgan-serve itself, before --")
+            raise InputError(f"{option} is not passed on: ddgan-serve itself says that, or needs it as it is")
+    if not 0 <= options.cache_mib <= _MOST_CACHE_MIB:
+        raise InputError(f"--cache-size {options.cache_mib} is out of range: give 0..{_MOST_CACHE_MIB} MiB")
+    if not options.host:
+        raise InputError(f"--host is empty, which would be every address of this machine: give one such as {LOCALHOST}")
     return _with_ports(replace(options, repository=check_repository(options.repository)))
 
 
@@ -112,7 +120,7 @@ def _free_port(options: ServerOptions, name: str, held: contextlib.ExitStack) ->
         listener.bind((options.host, port))
         # Else a second port of ours could be the same.
         listener.listen()
-    except socket.gaierror:
+    except (socket.gaierror, TypeError, UnicodeError):
         raise InputError(f"--host {options.host} is no address of this machine: give one such as {LOCALHOST}") from None
     except OSError as error:
         raise InputError(

@@ -23,6 +23,7 @@ from ddgan_deploy.serving.server_statistics import ServerStatistics
 RESULT = "perf.json"
 PLOT = "perf.png"
 MAX_CONCURRENCY = 1024
+MAX_SEEDS = 10_000_000
 _SEEDS_FILE = "seeds.json"
 _END_OF_SEEDS = 2**63
 
@@ -167,6 +168,8 @@ def _check(options: PerfOptions) -> None:
         raise InputError(f"--concurrency must be 1..{MAX_CONCURRENCY}")
     if len(set(options.concurrency)) != len(options.concurrency):
         raise InputError("--concurrency names a level twice: give each once")
+    if options.seeds > MAX_SEEDS:
+        raise InputError(f"--seeds {options.seeds} are more than perf_analyzer can read: give at most {MAX_SEEDS}")
     if options.seeds < max(options.concurrency):
         raise InputError(
             f"--seeds {options.seeds} is less than the concurrency: give a seed for each request in flight"

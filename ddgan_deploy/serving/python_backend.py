@@ -112,7 +112,9 @@ class EngineModel(Model):
         config = json.loads(args["model_config"])
         if args.get("model_instance_kind") == "GPU":
             # An instance is a process of its own, so that it need not see the other GPUs.
-            os.environ["CUDA_VISIBLE_DEVICES"] = args["model_instance_device_id"]
+            visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+            index = args["model_instance_device_id"]
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[int(index)] if visible else index
         folder = Path(args["model_repository"], args["model_version"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         try:

@@ -6,7 +6,6 @@ answer the one that was under way.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -47,18 +46,19 @@ class Supervisor:
         Raises:
             InputError: the server cannot be started.
         """
-        while True:
+        while not self._ending:
             with started(self._options, self._log) as self._server:
                 code = self._run_once(self._server)
             if code is not None:
                 return code
+        return 0
 
     def forward(self, number: int, frame: FrameType | None = None) -> None:
         """A signal handler: tells the server to end."""
         self._ending = True
         if self._server is not None:
-            # It knows these two as a request to end.
-            self._server.process.send_signal(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+            # Not SIGINT, which it does not hear for a moment while it starts.
+            self._server.process.terminate()
 
     def _run_once(self, server: RunningServer) -> int | None:
         """The server's exit code, or None where it has to be started anew."""
@@ -76,7 +76,9 @@ class Supervisor:
         if not self._told:
             self._ready(server.options)
             self._told = True
-        stubs = python_processes(server.process.pid)
+        # With model control on, they also end when a model is loaded anew.
+        controlled = any(option.startswith("--model-control-mode") for option in server.options.extra)
+        stubs = [] if controlled else python_processes(server.process.pid)
         while (code := server.poll(_WATCH_SECONDS)) is None:
             dead = [pid for pid in stubs if not _runs(pid)]
             if dead and not self._ending:

@@ -7,7 +7,9 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,10 +76,12 @@ class TestPorts:
         assert host in says
 
 
-@pytest.mark.parametrize("option", ["--http-port=9000", "--model-repository", "--metrics-port=1"])
+@pytest.mark.parametrize(
+    "option", ["--http-port=9000", "--allow-http=false", "--http-address=::1", "--model-repository", "--metrics-port=1"]
+)
 def test_what_must_be_said_to_us(repository, option):
     says = _refused(ServerOptions(repository, http_port=0, grpc_port=0, metrics_port=0, extra=(option,)))
-    assert says == f"{option} is not passed on: give it to ddgan-serve itself, before --"
+    assert says == f"{option} is not passed on: ddgan-serve itself says that, or needs it as it is"
 
 
 @pytest.mark.parametrize(
@@ -191,6 +195,19 @@ class TestRealServer:
         assert message.startswith(f"{folder} cannot be served: ") and "ddgan_engine" in message
         assert says in message and "\n" not in message and "ddgan-export --rebuild" in message
         assert running.process.poll() is not None
+
+    def test_any_path_will_do_and_no_proxy_is_asked(self, serve, digits, tmp_path, monkeypatch):
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        folder = shutil.copytree(digits / "model_repository", tmp_path / "with a blank and an ü")
+        with serve(folder) as served:
+            assert any("draws on onnxruntime" in line for line in served.log)
+
+    def test_another_server_on_the_port_is_not_ours(self, server, repository):
+        options = replace(ServerOptions(repository), http_port=int(server.http.rsplit(":")[-1]))
+        with subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE, text=True) as process:
+            other = launch.RunningServer(options, process, "ours", print)
+            assert not other._answers()
+            process.kill()
 
     def test_nothing_stays_in_shared_memory(self, serve, monkeypatch):
         monkeypatch.setattr(launch.secrets, "token_hex", lambda size: "5ec4e7")
