@@ -151,4 +151,5 @@ def test_manifest_describes_the_files(biggan_fp32, models):
         "manifest.json",
         "report.html",
         "samples.png",
+        "model_repository",
     }
