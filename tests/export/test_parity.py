@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -145,7 +146,7 @@ def test_verify_command(biggan, biggan_fp32, capsys):
 def test_verify_command_finds_damaged_weights(biggan, biggan_fp32, tmp_path, capsys):
     folder = tmp_path / "damaged"
     folder.mkdir()
-    for file in biggan_fp32.artifact.path.iterdir():
+    for file in filter(Path.is_file, biggan_fp32.artifact.path.iterdir()):
         (folder / file.name).write_bytes(file.read_bytes())
     weights = np.fromfile(folder / "weights.bin", np.float32)
     weights[: len(weights) // 4] *= 1.5
