@@ -21,7 +21,8 @@ class CpuAdaGNKernel {
     const size_t units = sizes.batch * sizes.groups;
     // Where there are fewer groups than processors, each group is split too: the result is the
     // same, but the second reading may come from another processor's cache.
-    if (units < std::thread::hardware_concurrency() && sizes.GroupSize() > kChunk) {
+    // The number of processors is asked last: the C library opens a file for it each time.
+    if (sizes.GroupSize() > kChunk && units < std::thread::hardware_concurrency()) {
       work.RunInChunks(context, units);
     } else {
       ParallelRanges(context, units, sizes.GroupSize(), [&](size_t first, size_t last) {
