@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +12,10 @@ from typing import TYPE_CHECKING, Literal
 from ddgan_deploy.checkpoint import Weights
 from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.files import created_parents, current_umask, replace_folder, sha256
+from ddgan_deploy.files import replace_folder, sha256, temporary_folder
 from ddgan_deploy.models.config import GeneratorConfig
 from ddgan_deploy.results import KeptLayer, ParityResult
-from ddgan_deploy.serving_terms import Serving
+from ddgan_deploy.serving_terms import DEFAULT_SERVING, Serving
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -31,7 +29,6 @@ ENGINE_SUFFIXES = (".plan", ".plan.json", ".plan.log")
 """Of engine files and what lies beside them."""
 
 Precision = Literal["fp32", "fp16"]
-_DEFAULT_SERVING = Serving()
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ class Manifest:
     versions: Mapping[str, str]
     parity: ParityResult | None
     files: Mapping[str, FileInfo] = field(default_factory=dict)
-    serving: Serving = _DEFAULT_SERVING
+    serving: Serving = DEFAULT_SERVING
 
 
 @dataclass(frozen=True)
@@ -222,17 +219,12 @@ def staged(target: Path, overwrite: bool) -> Iterator[Staging]:
         target = Path(os.path.abspath(target))
     check_target(target, overwrite)
     try:
-        with created_parents(target):
-            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}-", dir=target.parent))
+        with temporary_folder(target) as temporary:
             staging = Staging(temporary, target, overwrite)
-            try:
-                yield staging
-                temporary.chmod(0o777 & ~current_umask())
-                # Once more, since the target may have come to be meanwhile.
-                check_target(staging.target, staging.overwrite)
-                replace_folder(temporary, staging.target)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+            yield staging
+            # Once more, since the target may have come to be meanwhile.
+            check_target(staging.target, staging.overwrite)
+            replace_folder(temporary, staging.target)
     except OSError as error:
         raise InputError(
             f"{target} cannot be written ({error.strerror or error}): free space or choose another --out"

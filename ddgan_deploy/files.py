@@ -46,22 +46,33 @@ def folder_written_whole(target: Path) -> Iterator[Path]:
     # A folder cannot be renamed by a name such as "..".
     target = target.absolute()
     try:
-        with created_parents(target):
-            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}-", dir=target.parent))
-            try:
-                yield temporary
-                temporary.chmod(0o777 & ~current_umask())
-                replace_folder(temporary, target)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+        with temporary_folder(target) as temporary:
+            yield temporary
+            replace_folder(temporary, target)
     except OSError as error:
         raise InputError(
             f"{target} cannot be written ({error.strerror or error}): free space or choose another place"
         ) from None
 
 
+@contextlib.contextmanager
+def temporary_folder(target: Path) -> Iterator[Path]:
+    """A folder beside the target, for `replace_folder`; where that did not take it, it goes with the block.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with created_parents(target):
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}-", dir=target.parent))
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def replace_folder(folder: Path, target: Path) -> None:
-    """Renames a folder to ``target``, which may exist already and is then either the old folder or the new one."""
+    """Renames a temporary folder to ``target``, which may exist and is then always either the old or the new one."""
+    folder.chmod(0o777 & ~current_umask())
     if not (target.exists() or target.is_symlink()):
         folder.rename(target)
         return

@@ -27,3 +27,6 @@ class Serving:
     backend: Backend = "auto"
     max_batch: int | None = None
     accelerator: Accelerator = "auto"
+
+
+DEFAULT_SERVING = Serving()

@@ -13,7 +13,7 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.engine_arguments import add_engine_options, engine_options
 from ddgan_deploy.export.engine_options import EngineOptions
 from ddgan_deploy.export.serving_arguments import add_serving_options, serving_options
-from ddgan_deploy.serving_terms import Serving
+from ddgan_deploy.serving_terms import DEFAULT_SERVING
 
 if TYPE_CHECKING:
     from ddgan_deploy.export.pipeline import ExportResult
@@ -63,7 +63,7 @@ def _export(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         verify=not args.no_verify,
         engine=args.engine,
         engine_options=engine_options(args),
-        serving=serving_options(args, Serving()),
+        serving=serving_options(args, DEFAULT_SERVING),
     )
     options.check()
 
@@ -94,7 +94,7 @@ def _refit(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         raise InputError(
             "--refit keeps the engines' options as they are: leave out --engine and the options that go with it"
         )
-    if serving_options(args, Serving()) != Serving():
+    if serving_options(args, DEFAULT_SERVING) != DEFAULT_SERVING:
         raise InputError("--refit keeps the model repository's options as they are: change them with --rebuild DIR")
     checkpoint, _ = _source(args.demo, args.ckpt, args.steps or 1)
 

@@ -12,10 +12,9 @@ from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
 from ddgan_deploy.export.model_repository import check_serving
-from ddgan_deploy.serving_terms import Serving
+from ddgan_deploy.serving_terms import DEFAULT_SERVING, Serving
 
 _DEFAULT_ENGINE_OPTIONS = EngineOptions()
-_DEFAULT_SERVING = Serving()
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class ExportOptions:
     verify: bool = True
     engine: EngineChoice = "auto"
     engine_options: EngineOptions = _DEFAULT_ENGINE_OPTIONS
-    serving: Serving = _DEFAULT_SERVING
+    serving: Serving = DEFAULT_SERVING
 
     @property
     def target(self) -> Path:

@@ -10,8 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ddgan_deploy.errors import GateError, InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -87,6 +91,26 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave the native library out: stock ONNX Runtime runs the file as it is",
     )
     parser.add_argument("--threads", type=int, help="CPU threads of ONNX Runtime (default: all cores)")
+
+
+def table_of(*columns: str) -> Table:
+    """An empty table of a result."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def print_table(table: Table) -> None:
+    """Prints a table on stdout."""
+    from rich.console import Console
+
+    # Off a terminal rich would cut tables to 80 columns.
+    console = Console() if os.isatty(1) else Console(width=160)
+    console.print(table)
 
 
 class StepList:

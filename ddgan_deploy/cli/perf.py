@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddgan_deploy.cli.common import Parser, StepList, run
+from ddgan_deploy.cli.common import Parser, StepList, print_table, run, table_of
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.serving import ENGINE_MODEL, MODEL
 
@@ -55,17 +54,12 @@ def _main(argv: Sequence[str] | None) -> None:
 
 
 def _print_table(result: PerfResult) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in _COLUMNS:
-        table.add_column(column, justify="left" if column == "protocol" else "right")
+    table = table_of(*_COLUMNS)
+    for column in table.columns[1:]:
+        column.justify = "right"
     for level in result.levels:
         table.add_row(*_row(level))
-    # Off a terminal rich would cut the table to 80 columns.
-    (Console() if os.isatty(1) else Console(width=160)).print(table)
+    print_table(table)
 
 
 def _row(level: Level) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddgan_deploy.cli.common import Parser, run
+from ddgan_deploy.serving import MODEL
 
 if TYPE_CHECKING:
     from ddgan_deploy.serving.options import ServerOptions
@@ -48,7 +49,7 @@ def _print_addresses(options: ServerOptions) -> None:
 def curl_line(options: ServerOptions) -> str:
     """A command that shows the pixels of seed 3 as JSON."""
     request = '{"inputs":[{"name":"seed","shape":[1,1],"datatype":"INT64","data":[3]}],"outputs":[{"name":"image"}]}'
-    return f"curl -s http://{options.http}/v2/models/ddgan/infer -d '{request}'"
+    return f"curl -s http://{options.http}/v2/models/{MODEL}/infer -d '{request}'"
 
 
 def _options(argv: Sequence[str] | None) -> ServerOptions:

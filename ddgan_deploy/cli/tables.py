@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, Manifest
+from ddgan_deploy.cli.common import print_table, table_of
 from ddgan_deploy.plan import PLANS, TITLES, PlanInfo, plan_name
 from ddgan_deploy.results import Gate, ParityResult
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def print_parity(parity: ParityResult) -> None:
     """Every gate with its measured value and limit."""
-    _print(_parity_table(parity))
+    print_table(_parity_table(parity))
 
 
 def print_export(artifact: Artifact, engines: Sequence[PlanInfo], choice: str) -> None:
@@ -32,7 +32,7 @@ def print_export(artifact: Artifact, engines: Sequence[PlanInfo], choice: str) -
     for parity in parities:
         if parity:
             print_parity(parity)
-    table = _table("", "")
+    table = table_of("", "")
     table.show_header = False
     for name, text in _facts(manifest):
         table.add_row(name, text)
@@ -40,7 +40,7 @@ def print_export(artifact: Artifact, engines: Sequence[PlanInfo], choice: str) -
         table.add_row(name, text)
     table.add_row("artifact", str(path))
     table.add_row("report", str(path / "report.html"))
-    _print(table)
+    print_table(table)
     if all(parity is None or parity.passed for parity in parities):
         print(f"next: ddgan-sample {path} --seeds 0-15 --out grid.png")
 
@@ -88,7 +88,7 @@ def _verdict(parity: ParityResult | None) -> str:
 
 
 def _parity_table(parity: ParityResult) -> Table:
-    table = _table("gate", "measured", "limit", "")
+    table = table_of("gate", "measured", "limit", "")
     for gate in parity.gates:
         table.add_row(
             gate.name,
@@ -103,21 +103,3 @@ def _value(gate: Gate, value: float) -> str:
     if gate.unit == "dB":
         return f"{value:.1f} dB"
     return f"{value:.2g} {gate.unit}"
-
-
-def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-
-    # Off a terminal rich would cut tables to 80 columns.
-    console = Console() if os.isatty(1) else Console(width=160)
-    console.print(table)

@@ -45,6 +45,9 @@ class RunningServer:
         process: the server, the leader of a process group.
         name: that the server tells to who asks.
         log: takes a line.
+
+    Attributes:
+        ready: whether it has been.
     """
 
     def __init__(
@@ -55,7 +58,8 @@ class RunningServer:
         self.process = process
         self._log = log
         self._held: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._ready = False
+        self._lock = threading.Lock()
+        self.ready = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -66,15 +70,14 @@ class RunningServer:
             InputError: the server ended instead, or never will be ready; says why.
         """
         while not self._answers():
-            if self.poll(_POLL_SECONDS) is not None or any(
-                any(sign in line for sign in _HANGS) for line in list(self._held)
-            ):
+            hangs = any(sign in line for line in list(self._held) for sign in _HANGS)
+            if self.poll(_POLL_SECONDS) is not None or hangs:
                 raise InputError(self._failure())
-        with contextlib.suppress(OSError):
-            for line in list(self._held):
+        with self._lock:
+            for line in self._held:
                 if not line.startswith(_BOXES):
-                    self._log(line)
-        self._ready = True
+                    self._say(line)
+            self.ready = True
 
     def poll(self, seconds: float) -> int | None:
         """Waits for so long; then the server's exit code, of a shell's kind where a signal ended it, or None."""
@@ -95,12 +98,16 @@ class RunningServer:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            if self._ready:
-                # Read on where nobody takes it: a full pipe would stop the server.
-                with contextlib.suppress(OSError):
-                    self._log(line)
-            else:
-                self._held.append(line)
+            with self._lock:
+                if self.ready:
+                    self._say(line)
+                else:
+                    self._held.append(line)
+
+    def _say(self, line: str) -> None:
+        # Read on where nobody takes it: a full pipe would stop the server.
+        with contextlib.suppress(OSError):
+            self._log(line)
 
     def _answers(self) -> bool:
         try:
@@ -130,14 +137,13 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
     """
     options = checked(options)
     name = f"ddgan_{secrets.token_hex(8)}"
-    shared_memory = f"{name}_"
     with found_server() as server, contextlib.ExitStack() as end:
-        end.callback(_free_shared_memory, shared_memory)
+        end.callback(_free_shared_memory, name)
         # The python backend splits a path at blanks, and knows ASCII alone.
         plain = Path(end.enter_context(tempfile.TemporaryDirectory(prefix="ddgan-models-"))) / "models"
         plain.symlink_to(options.repository)
         process = subprocess.Popen(
-            [*command_line(server, replace(options, repository=plain), shared_memory), f"--id={name}"],
+            command_line(server, replace(options, repository=plain), name),
             env=server.whole_environment(*model_folders(options.repository)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -150,40 +156,37 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
         running = RunningServer(options, process, name, log)
         try:
             yield running
-        except InputError:
-            # It is not ready, so there is no request to wait for.
-            running.stop(0)
-            raise
         finally:
             if process.poll() is None:
-                running.stop()
+                # Before it is ready there is no request to wait for.
+                running.stop(_KILL_AFTER if running.ready else 0)
             # Ended while it loaded, it may leave processes of its python backend.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def _free_shared_memory(prefix: str) -> None:
+def _free_shared_memory(name: str) -> None:
     """Removes what the python backend leaves in shared memory where it was ended by force."""
-    for region in Path("/dev/shm").glob(f"{prefix}*"):
+    for region in Path("/dev/shm").glob(f"{name}_*"):
         region.unlink(missing_ok=True)
 
 
-def command_line(server: TritonServer, options: ServerOptions, shared_memory: str) -> list[str]:
+def command_line(server: TritonServer, options: ServerOptions, name: str) -> list[str]:
     """How the server is called; what the user says takes the place of ours.
 
     Args:
         server: the program.
         options: with every port known.
-        shared_memory: how the names of the python backend's regions begin.
+        name: of this one server: what it tells to who asks, and how the python backend's regions of memory begin.
     """
     key = f"ddgan-admin={secrets.token_hex(16)}"
     ours = [
-        *(f"--{name}-address={options.host}" for name in ("http", "grpc", "metrics")),
+        *(f"--{way}-address={options.host}" for way in ("http", "grpc", "metrics")),
         "--model-control-mode=none",
         "--disable-auto-complete-config",
         "--strict-readiness=true",
         f"--exit-timeout-secs={EXIT_TIMEOUT}",
-        f"--backend-config=python,shm-region-prefix-name={shared_memory}",
+        f"--backend-config=python,shm-region-prefix-name={name}_",
         f"--http-restricted-api={_CLOSED_APIS}:{key}",
         f"--grpc-restricted-protocol={_CLOSED_APIS}:{key}",
         *([f"--cache-config=local,size={options.cache_mib << 20}"] if options.cache_mib else []),
@@ -197,6 +200,7 @@ def command_line(server: TritonServer, options: ServerOptions, shared_memory: st
         f"--http-port={options.http_port}",
         f"--grpc-port={options.grpc_port}",
         f"--metrics-port={options.metrics_port}",
+        f"--id={name}",
         *(option for option in ours if option.split("=")[0] not in said),
         *options.extra,
     ]

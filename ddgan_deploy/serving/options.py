@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.serving.address import Address
 
 LOCALHOST = "127.0.0.1"
 _OWN = (
@@ -41,24 +42,23 @@ class ServerOptions:
     extra: tuple[str, ...] = ()
 
     @property
-    def local_host(self) -> str:
-        """The address under which this machine reaches the server."""
-        return {"0.0.0.0": LOCALHOST, "::": "[::1]"}.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
-
-    @property
     def http(self) -> str:
-        """HOST:PORT of HTTP."""
-        return f"{self.local_host}:{self.http_port}"
+        """HOST:PORT of HTTP, as this machine reaches it."""
+        return self._netloc(self.http_port)
 
     @property
     def grpc(self) -> str:
         """HOST:PORT of gRPC."""
-        return f"{self.local_host}:{self.grpc_port}"
+        return self._netloc(self.grpc_port)
 
     @property
     def metrics(self) -> str:
         """HOST:PORT of Prometheus metrics."""
-        return f"{self.local_host}:{self.metrics_port}"
+        return self._netloc(self.metrics_port)
+
+    def _netloc(self, port: int) -> str:
+        host = {"0.0.0.0": LOCALHOST, "::": "::1"}.get(self.host, self.host)
+        return Address("http", host, port).netloc
 
 
 def checked(options: ServerOptions) -> ServerOptions:

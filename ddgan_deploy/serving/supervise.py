@@ -1,4 +1,4 @@
-"""Keep a server running: pass signals on, and start it anew when a process of its python backend has died.
+"""Keep a server running: end it at a signal, and start it anew when a process of its python backend has died.
 
 Triton Inference Server 2.51 goes on without such a process: it says that it is ready, fails every request, and does not
 answer the one that was under way.

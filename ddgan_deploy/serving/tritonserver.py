@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.serving.installed import FETCH, find_libpython, server_folder
+from ddgan_deploy.serving.installed import FETCH, PYTHON, find_libpython, server_folder
 
 NAME = "tritonserver"
-_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _STUB = "triton_python_backend_stub"
 
 
@@ -32,18 +31,18 @@ class TritonServer:
         command: the program.
         options: that it needs to find its own parts.
         environment: what it needs there, beside ours.
-        library_path: folders for LD_LIBRARY_PATH.
+        search_path: folders for LD_LIBRARY_PATH.
     """
 
     command: Path
     options: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    library_path: tuple[Path, ...] = ()
+    search_path: tuple[Path, ...] = ()
 
     def whole_environment(self, *libraries: Path) -> dict[str, str]:
         """Ours with the server's, and further folders of libraries."""
         inherited = os.environ.get("LD_LIBRARY_PATH", "")
-        path = [str(folder) for folder in (*self.library_path, *libraries)] + ([inherited] if inherited else [])
+        path = [str(folder) for folder in (*self.search_path, *libraries)] + ([inherited] if inherited else [])
         return {
             **os.environ,
             **self.environment,
@@ -81,15 +80,15 @@ def _package() -> Path:
 def _from_package(package: Path, backends: Path) -> TritonServer:
     """The package's server, with a python backend for this Python put together in the folder ``backends``."""
     root = package / "pytriton" / NAME
-    stub = root / "python_backend_stubs" / _PYTHON / _STUB
+    stub = root / "python_backend_stubs" / PYTHON / _STUB
     if not stub.is_file():
         raise InputError(
-            f"{package} has no python backend for Python {_PYTHON}: use a Python of "
+            f"{package} has no python backend for Python {PYTHON}: use a Python of "
             f"{', '.join(sorted(path.name for path in stub.parent.parent.iterdir()))}, or NVIDIA's container image"
         )
     library = find_libpython(package)
     if library is None:
-        raise InputError(f"the server's python backend needs libpython{_PYTHON}.so.1.0: get it with {FETCH}")
+        raise InputError(f"the server's python backend needs libpython{PYTHON}.so.1.0: get it with {FETCH}")
     (backends / "python").mkdir()
     for part in (*(root / "backends" / "python").iterdir(), stub):
         (backends / "python" / part.name).symlink_to(part)
@@ -98,5 +97,5 @@ def _from_package(package: Path, backends: Path) -> TritonServer:
         options=(f"--backend-directory={backends}", f"--cache-directory={root / 'caches'}"),
         # The backend's Python finds the packages of the first python3 on PATH.
         environment={"PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))},
-        library_path=(package / "nvidia_pytriton.libs", library.parent),
+        search_path=(package / "nvidia_pytriton.libs", library.parent),
     )

@@ -95,7 +95,7 @@ def test_how_this_machine_reaches_it(host, local):
 def test_the_server_is_told_all(monkeypatch, repository):
     monkeypatch.setattr(launch, "has_gpu", lambda: False)
     options = ServerOptions(repository, "127.0.0.1", 1, 2, 3, cache_mib=2, extra=("--log-verbose=1",))
-    line = command_line(TritonServer(Path("tritonserver"), ("--backend-directory=b",)), options, "shared_")
+    line = command_line(TritonServer(Path("tritonserver"), ("--backend-directory=b",)), options, "ours")
     assert line[:3] == ["tritonserver", "--backend-directory=b", f"--model-repository={repository}"]
     assert {
         "--model-control-mode=none",
@@ -108,7 +108,8 @@ def test_the_server_is_told_all(monkeypatch, repository):
         "--metrics-port=3",
         "--cache-config=local,size=2097152",
         "--allow-gpu-metrics=false",
-        "--backend-config=python,shm-region-prefix-name=shared_",
+        "--backend-config=python,shm-region-prefix-name=ours_",
+        "--id=ours",
     } < set(line)
     assert line[-1] == "--log-verbose=1"
 

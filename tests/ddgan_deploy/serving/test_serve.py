@@ -23,6 +23,7 @@ import pytest
 from ddgan_deploy import open_artifact
 from ddgan_deploy.cli import serve
 from ddgan_deploy.serving.supervise import python_processes
+from tests.ddgan_deploy.serving.traffic import children
 
 PORTS = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
 COMMAND = [sys.executable, "-m", "ddgan_deploy.cli.serve"]
@@ -46,13 +47,9 @@ def serving(*argv: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
             reader.join()
 
 
-def _children(process: subprocess.Popen[str]) -> list[str]:
-    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-
-
 def _server_pid(process: subprocess.Popen[str]) -> int:
-    (pid,) = _children(process)
-    return int(pid)
+    (pid,) = children(process.pid)
+    return pid
 
 
 def _patiently(request: urllib.request.Request) -> Any:
@@ -115,11 +112,11 @@ class TestReal:
 
     def test_a_signal_while_it_loads_ends_it(self, digits):
         with subprocess.Popen([*COMMAND, "--repository", str(digits), *PORTS], stdout=subprocess.PIPE) as process:
-            while not (children := _children(process)):
+            while not (started := children(process.pid)):
                 time.sleep(0.01)
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) in (0, 128 + signal.SIGTERM)
-            assert not Path(f"/proc/{children[0]}").exists()
+            assert not any(Path(f"/proc/{pid}").exists() for pid in started)
             assert process.stdout.read() == b""
 
     def test_further_options_reach_the_server(self, digits):

@@ -38,10 +38,10 @@ class Client:
 
     def __init__(self, server: Any, protocol: str) -> None:
         self.protocol = protocol
-        self.library = tritonclient.grpc if protocol == "grpc" else tritonclient.http
+        self.package = tritonclient.grpc if protocol == "grpc" else tritonclient.http
         self.binary = {} if protocol == "grpc" else {"binary_data": protocol == "http-binary"}
         timeouts = {} if protocol == "grpc" else {"network_timeout": PATIENCE, "connection_timeout": PATIENCE}
-        self.connection = self.library.InferenceServerClient(
+        self.connection = self.package.InferenceServerClient(
             server.grpc if protocol == "grpc" else server.http, **timeouts
         )
 
@@ -53,10 +53,10 @@ class Client:
 
     def ask(self, seeds: Sequence[int], *outputs: str, **options: Any) -> Any:
         """The answer to seeds, int64; without outputs none is named."""
-        tensor = self.library.InferInput("seed", [len(seeds), 1], "INT64")
+        tensor = self.package.InferInput("seed", [len(seeds), 1], "INT64")
         tensor.set_data_from_numpy(np.asarray(seeds, np.int64)[:, None], **self.binary)
-        wanted = [self.library.InferRequestedOutput(name, **self.binary) for name in outputs] or None
-        if self.library is tritonclient.grpc:
+        wanted = [self.package.InferRequestedOutput(name, **self.binary) for name in outputs] or None
+        if self.package is tritonclient.grpc:
             options.setdefault("client_timeout", PATIENCE)
         return self.connection.infer(MODEL, [tensor], outputs=wanted, **options)
 
