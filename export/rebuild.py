@@ -11,7 +11,7 @@ from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.copying import copy_others
-from ddgan_deploy.export.engine_choice import choose_engine
+from ddgan_deploy.export.engine_choice import Choice, choose_engine
 from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
 from ddgan_deploy.export.engine_report import replace_engines
 from ddgan_deploy.export.engines import build_engines, is_engine_file, prove_engines
@@ -23,6 +23,8 @@ from ddgan_deploy.noise import draw
 from ddgan_deploy.parity import default_seeds
 from ddgan_deploy.plan import PLANS, PlanInfo, Runtime, has_plans, read_plan_info
 from ddgan_deploy.serving_terms import Serving
+
+_REPOSITORY_ALONE = Choice(None, "the model repository alone was made anew, all else is as it was")
 
 
 def rebuild(
@@ -53,10 +55,10 @@ def rebuild(
     clock = Clock(progress)
     with clock.stop("Read the artifact"):
         artifact = read_artifact(folder)
-        choice = choose_engine(engine, options, artifact.manifest.precision)
+        choice = _REPOSITORY_ALONE if engine == "none" else choose_engine(engine, options, artifact.manifest.precision)
         manifest = dataclasses.replace(artifact.manifest, serving=serving(artifact.manifest.serving))
         check_serving(manifest.serving)
-        if choice.runtime is None and engine != "none":
+        if choice.runtime is None and choice is not _REPOSITORY_ALONE:
             raise InputError(f"no engine can be built here ({choice.reason}): give --engine tensorrt or tensorrt-rtx")
         others = plan_infos(artifact, but=choice.runtime)
     with staged(folder, overwrite=True) as staging:

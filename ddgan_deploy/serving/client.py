@@ -25,8 +25,11 @@ R = TypeVar("R")
 
 IN_FLIGHT = 8
 """Requests that one call has under way at most."""
+RETRIES = 9
+"""With the pauses they last 10 to 13 seconds, which a server takes that is started anew."""
 FIRST_PAUSE = 0.2
-"""Seconds before the first retry, at most; every further pause is twice as long."""
+"""Seconds before the first retry, at most; every further pause is twice as long, up to `LONGEST_PAUSE`."""
+LONGEST_PAUSE = 2.0
 
 
 class ServerError(GateError):
@@ -36,8 +39,8 @@ class ServerError(GateError):
 class AsyncClient:
     """A client for asyncio. It belongs to the event loop of its first call, where any number of tasks may share it.
 
-    A seed is a pure function, so a request that the server was too busy for, or whose connection broke, is sent again:
-    after a pause that doubles each time, and within the time-out. Any other refusal is final.
+    A seed is a pure function, so a request that the server was too busy for, or whose connection or process broke, is
+    sent again: after growing pauses, and within the time-out. Any other refusal is final.
 
     Attributes:
         address: where the server listens.
@@ -51,7 +54,7 @@ class AsyncClient:
         self,
         url: str | Address,
         timeout: float = 60.0,
-        retries: int = 3,
+        retries: int = RETRIES,
         model: str = MODEL,
         batch: int | None = None,
     ) -> None:
@@ -136,6 +139,9 @@ class AsyncClient:
         except RequestError as error:
             if error.unknown:
                 raise InputError(f"{self._who()} is unknown: {error}") from error
+            if error.unreached:
+                message = f"nobody answers at {self.address} ({error}): start ddgan-serve, or give another url"
+                raise ServerError(message) from error
             raise ServerError(f"{self._who()} gave no {output}: {error}") from error
 
     async def _part(self, seeds: npt.NDArray[np.int64], output: str, deadline: float) -> npt.NDArray[Any]:
@@ -166,7 +172,7 @@ class AsyncClient:
                 return await send()
             except RequestError as error:
                 # Uneven pauses, so that clients who were refused together do not come back together.
-                pause = FIRST_PAUSE * 2**attempt * random.uniform(0.5, 1)
+                pause = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.8, 1)
                 if not error.again or clock() + pause >= deadline:
                     raise
             await asyncio.sleep(pause)
@@ -186,7 +192,7 @@ class Client:
         self,
         url: str | Address,
         timeout: float = 60.0,
-        retries: int = 3,
+        retries: int = RETRIES,
         model: str = MODEL,
         batch: int | None = None,
     ) -> None:

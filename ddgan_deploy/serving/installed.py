@@ -1,11 +1,13 @@
-"""Where programs lie that are unpacked beside the environment, and where perf_analyzer is found."""
+"""What serving needs beside this package: tritonclient, programs that are unpacked beside the environment."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 from ddgan_deploy.errors import InputError
@@ -13,6 +15,20 @@ from ddgan_deploy.errors import InputError
 FETCH = "python -m ddgan_deploy.serving.fetch"
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _PERF_ANALYZER = "perf_analyzer"
+
+
+@contextlib.contextmanager
+def needs_tritonclient() -> Iterator[None]:
+    """Around imports of tritonclient.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        yield
+    except (ImportError, RuntimeError):
+        # A RuntimeError is how tritonclient says that it was installed without this protocol.
+        raise InputError("the package tritonclient is missing: pip install 'ddgan-deploy[serving]'") from None
 
 
 def server_folder() -> Path:

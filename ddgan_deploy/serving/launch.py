@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import re
@@ -14,12 +15,13 @@ import threading
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.serving.installed import FETCH
 from ddgan_deploy.serving.options import ServerOptions, checked, model_folders
 from ddgan_deploy.serving.tritonserver import TritonServer, found_server
 
@@ -30,6 +32,10 @@ _POLL_SECONDS = 0.1
 _KEPT_LINES = 1000
 _HANGS = ("Failed to preinitialize Python stub", "terminate called after throwing")
 """After these the server waits for the python backend for ever (seen with 2.51)."""
+_NOT_LOADED = 127
+"""With it the dynamic linker ends a program that lacks a library."""
+_SET_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
 _BOXES = ("+", "|")
 """How the lines of tables in the server's log begin."""
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -42,6 +48,7 @@ class RunningServer:
 
     Args:
         options: with the ports that it listens on.
+        repository: where the server finds the models; its log names the options' instead.
         process: the server, the leader of a process group.
         name: that the server tells to who asks.
         log: takes a line.
@@ -51,9 +58,15 @@ class RunningServer:
     """
 
     def __init__(
-        self, options: ServerOptions, process: subprocess.Popen[str], name: str, log: Callable[[str], None]
+        self,
+        options: ServerOptions,
+        repository: Path,
+        process: subprocess.Popen[str],
+        name: str,
+        log: Callable[[str], None],
     ) -> None:
         self.options = options
+        self._repository = str(repository)
         self._name = name
         self.process = process
         self._log = log
@@ -97,7 +110,8 @@ class RunningServer:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for raw in self.process.stdout:
+            line = raw.replace(self._repository, str(self.options.repository))
             with self._lock:
                 if self.ready:
                     self._say(line)
@@ -124,6 +138,9 @@ class RunningServer:
         if code is not None and code < 0:
             return f"the server was ended by signal {-code} before it was ready"
         reason = failure_reason(list(self._held))
+        if code == _NOT_LOADED:
+            assert isinstance(self.process.args, list)
+            return _broken(self.process.args[0], reason)
         fix = "make it anew with ddgan-export --rebuild ARTIFACT --engine none, or " if "model" in reason else ""
         return f"{self.options.repository} cannot be served: {reason}; {fix}mend what that says"
 
@@ -133,7 +150,7 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
     """A server that was started, perhaps not ready yet; it is ended with the block.
 
     Raises:
-        InputError: there is no server, no repository, or a port is taken.
+        InputError: there is no server that runs here, no repository, or a port is taken.
     """
     options = checked(options)
     name = f"ddgan_{secrets.token_hex(8)}"
@@ -142,18 +159,11 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
         # The python backend splits a path at blanks, and knows ASCII alone.
         plain = Path(end.enter_context(tempfile.TemporaryDirectory(prefix="ddgan-models-"))) / "models"
         plain.symlink_to(options.repository)
-        process = subprocess.Popen(
+        process = _start(
             command_line(server, replace(options, repository=plain), name),
-            env=server.whole_environment(*model_folders(options.repository)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            # Ctrl-C at a terminal would reach it beside what we forward.
-            start_new_session=True,
+            server.whole_environment(*model_folders(options.repository)),
         )
-        running = RunningServer(options, process, name, log)
+        running = RunningServer(options, plain, process, name, log)
         try:
             yield running
         finally:
@@ -163,6 +173,30 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
             # Ended while it loaded, it may leave processes of its python backend.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+def _start(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    prctl = ctypes.CDLL(None).prctl
+    try:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            # Ctrl-C at a terminal would reach it beside what we forward.
+            start_new_session=True,
+            # Where we are killed, it ends too. One call into C: nothing that another thread could hold.
+            preexec_fn=lambda: prctl(_SET_DEATH_SIGNAL, signal.SIGTERM),
+        )
+    except OSError as error:
+        raise InputError(_broken(command[0], error.strerror or str(error))) from None
+
+
+def _broken(program: str, reason: str) -> str:
+    return f"{program} does not run here ({reason}): mend it, or take it off PATH and get a server with {FETCH}"
 
 
 def _free_shared_memory(name: str) -> None:
@@ -192,7 +226,7 @@ def command_line(server: TritonServer, options: ServerOptions, name: str) -> lis
         *([f"--cache-config=local,size={options.cache_mib << 20}"] if options.cache_mib else []),
         *([] if has_gpu() else ["--allow-gpu-metrics=false"]),
     ]
-    said = {option.split("=")[0] for option in options.extra}
+    said = {_setting(option) for option in options.extra}
     return [
         str(server.command),
         *server.options,
@@ -201,9 +235,15 @@ def command_line(server: TritonServer, options: ServerOptions, name: str) -> lis
         f"--grpc-port={options.grpc_port}",
         f"--metrics-port={options.metrics_port}",
         f"--id={name}",
-        *(option for option in ours if option.split("=")[0] not in said),
+        *(option for option in ours if _setting(option) not in said),
         *options.extra,
     ]
+
+
+def _setting(option: str) -> str:
+    """What an option sets; --backend-config=BACKEND,NAME=VALUE sets one thing of many."""
+    name, _, value = option.partition("=")
+    return f"{name}={value.partition('=')[0]}" if name == "--backend-config" else name
 
 
 def failure_reason(log: Iterable[str]) -> str:

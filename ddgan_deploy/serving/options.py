@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,6 +114,7 @@ def _free_port(options: ServerOptions, name: str, held: contextlib.ExitStack) ->
     port, flag = getattr(options, name), f"--{name.replace('_', '-')}"
     if not 0 <= port <= 65535:
         raise InputError(f"{flag} {port} is no port: give 1..65535, or 0 for any that is free")
+    wrong_host = InputError(f"--host {options.host} is no address of this machine: give one such as {LOCALHOST}")
     listener = held.enter_context(socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET))
     # As servers do, so that connections of an earlier server that are still being closed do not count.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -121,8 +123,10 @@ def _free_port(options: ServerOptions, name: str, held: contextlib.ExitStack) ->
         # Else a second port of ours could be the same.
         listener.listen()
     except (socket.gaierror, TypeError, UnicodeError):
-        raise InputError(f"--host {options.host} is no address of this machine: give one such as {LOCALHOST}") from None
+        raise wrong_host from None
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise wrong_host from None
         raise InputError(
             f"port {port} of {options.host} cannot be used ({error.strerror}): give another {flag}, or end what uses it"
         ) from None

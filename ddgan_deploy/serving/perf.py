@@ -133,7 +133,9 @@ def _level(program: tuple[str, ...], load: Load, seconds: float, server: ServerS
         # A server that has gone is no matter of one level.
         server.read(model)
         return Level(load.address.protocol, load.concurrency, None, None, max(error.errors, 1), str(error))
-    return Level(load.address.protocol, load.concurrency, client, summary(server.read(model) - before))
+    # perf_analyzer asks for all outputs, and the ensemble asks its engine once for each of its two.
+    counted = summary(server.read(model) - before, places=2 if load.model == MODEL else 1)
+    return Level(load.address.protocol, load.concurrency, client, counted)
 
 
 def _statistics_of(model: str) -> str:

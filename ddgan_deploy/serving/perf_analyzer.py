@@ -161,9 +161,16 @@ def _arguments(load: Load) -> list[str]:
 
 def _run(command: Sequence[str], patience: float) -> str:
     """Runs perf_analyzer to its end; gives what it said on stderr."""
-    # A group of its own: it is ended whole, wrapper scripts and all, and not by a Ctrl-C that is meant for us.
     with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True
+        command,
+        # A proxy would be measured instead of the server, or would not reach it at all.
+        env={name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        # A group of its own: it is ended whole, wrapper scripts and all, and not by a Ctrl-C that is meant for us.
+        start_new_session=True,
     ) as process:
         try:
             _, stderr = process.communicate(timeout=patience)

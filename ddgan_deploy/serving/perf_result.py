@@ -70,13 +70,18 @@ class PerfResult:
         return tuple(level for level in self.levels if level.reason)
 
 
-def summary(statistics: Statistics) -> Server:
-    """What the counts of a level come to."""
+def summary(statistics: Statistics, places: int = 1) -> Server:
+    """What the counts of a level come to.
+
+    Args:
+        places: that a request takes in the model's queue; each counts as an image there.
+    """
     total = statistics.total_ns or 1
+    images = statistics.images // places
     return Server(
-        images=statistics.images,
-        cache_hits=statistics.cache_hits,
-        mean_batch=statistics.images / statistics.runs if statistics.runs else 0.0,
+        images=images,
+        cache_hits=statistics.cache_hits // places,
+        mean_batch=images / statistics.runs if statistics.runs else 0.0,
         queue_share=statistics.queue_ns / total,
         compute_share=statistics.compute_ns / total,
     )

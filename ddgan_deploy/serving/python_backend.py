@@ -118,9 +118,11 @@ class EngineModel(Model):
         folder = Path(args["model_repository"], args["model_version"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         try:
-            threads = int(parameters["threads"]) or None
+            threads = _threads(parameters["threads"])
             self._engine = open_artifact(folder / parameters["artifact"], parameters["engine"], threads)
-        except (InputError, KeyError, ValueError) as error:
+        except KeyError as error:
+            raise self.server.TritonModelException(f"config.pbtxt lacks parameters: {error}") from None
+        except InputError as error:
             raise self.server.TritonModelException(f"the engine cannot be opened: {error}") from None
         self._metrics = _Metrics(self.server, self._engine.name)
         self.server.Logger.log_info(f"{config['name']} draws on {self._engine.name}")
@@ -141,6 +143,13 @@ class EngineModel(Model):
         self._metrics.count(len(distinct))
         ends = np.cumsum([len(seed) for seed in inputs])[:-1]
         return [to_tensor(self.server, "image", part) for part in np.split(images, ends)]
+
+
+def _threads(text: str) -> int | None:
+    """CPU threads, as the parameter of the name has them; None: all cores."""
+    if not text.isdecimal():
+        raise InputError(f"parameters: threads {text!r} is no number: give 1 or more, or 0 for all cores")
+    return int(text) or None
 
 
 class PngModel(Model):

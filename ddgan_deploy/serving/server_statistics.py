@@ -11,6 +11,7 @@ from typing import Any
 
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.serving.address import Address
+from ddgan_deploy.serving.installed import needs_tritonclient
 
 _TIMEOUT = 10.0
 """Seconds to wait for an answer that needs no work."""
@@ -56,17 +57,16 @@ class ServerStatistics:
         Raises:
             InputError: the package tritonclient is missing.
         """
-        try:
+        with needs_tritonclient():
             module = importlib.import_module(f"tritonclient.{address.protocol}")
             from tritonclient.utils import InferenceServerException
-        except (ImportError, RuntimeError):
-            # A RuntimeError is how tritonclient says that it was installed without this protocol.
-            raise InputError("the package tritonclient is missing: pip install 'ddgan-deploy[serving]'") from None
         self.address = address
         self._grpc = address.protocol == "grpc"
         self._failures = (InferenceServerException, OSError, http.client.HTTPException)
-        timeouts = {} if self._grpc else {"connection_timeout": _TIMEOUT, "network_timeout": _TIMEOUT}
-        self._client = module.InferenceServerClient(address.netloc, **timeouts)
+        # Of the two only gRPC would ask a proxy, which may not reach the server.
+        no_proxy = {"channel_args": [("grpc.enable_http_proxy", 0)]}
+        timeouts = {"connection_timeout": _TIMEOUT, "network_timeout": _TIMEOUT}
+        self._client = module.InferenceServerClient(address.netloc, **(no_proxy if self._grpc else timeouts))
 
     def __enter__(self) -> ServerStatistics:
         return self

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any, Protocol
@@ -11,12 +14,17 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.errors import InputError
 from ddgan_deploy.serving.address import Address
+from ddgan_deploy.serving.installed import needs_tritonclient
 
 _BUSY_OR_GONE = ("StatusCode.UNAVAILABLE", "503")
 """What a full queue, a server that is stopping and a broken connection are answered with."""
+_RESTARTS = re.compile("Stub process .* is not healthy|has no available versions")
+"""What 2.51 answers where a process of its python backend has died, until ddgan-serve starts it anew."""
+_UNREACHED = re.compile("Failed to connect to remote host|DNS resolution failed|errors resolving")
+"""How gRPC says that there was no connection."""
 _UNKNOWN = ("StatusCode.NOT_FOUND", "404")
+_TOO_LATE = "StatusCode.DEADLINE_EXCEEDED"
 _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -33,12 +41,14 @@ class RequestError(Exception):
 
     Attributes:
         again: whether it may be sent again: it was not processed, or its connection broke.
+        unreached: whether there was no connection to send it by.
         unknown: whether the server says that it has no such model.
     """
 
-    def __init__(self, reason: object, *, again: bool = False, unknown: bool = False) -> None:
+    def __init__(self, reason: object, *, again: bool = False, unreached: bool = False, unknown: bool = False) -> None:
         super().__init__(" ".join(str(reason).split()))
         self.again = again
+        self.unreached = unreached
         self.unknown = unknown
 
 
@@ -84,11 +94,8 @@ def open_transport(address: Address, timeout: float) -> Transport:
     Raises:
         InputError: tritonclient is not installed.
     """
-    try:
+    with needs_tritonclient():
         return GrpcTransport(address, timeout) if address.protocol == "grpc" else HttpTransport(address)
-    except (ImportError, RuntimeError):
-        # A RuntimeError is how tritonclient says that it was installed without this protocol.
-        raise InputError("tritonclient is not installed: pip install 'ddgan-deploy[serving]'") from None
 
 
 class GrpcTransport:
@@ -192,8 +199,11 @@ class HttpTransport:
             except aiohttp.ClientConnectorCertificateError as error:
                 raise RequestError(f"its certificate is not trusted ({error.certificate_error})") from error
             except aiohttp.ClientConnectorError as error:
-                reason = error.os_error.strerror or type(error.os_error).__name__
-                raise RequestError(f"cannot connect ({reason})", again=True) from error
+                cause = error.os_error
+                # Where it is refused, asyncio's own text repeats the address instead.
+                refused = isinstance(cause, ConnectionRefusedError)
+                reason = os.strerror(errno.ECONNREFUSED) if refused else cause.strerror or cause
+                raise RequestError(reason, again=True, unreached=True) from error
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
                 raise RequestError(
                     f"the connection broke ({str(error) or type(error).__name__})", again=True
@@ -210,13 +220,14 @@ def _seed_input(module: Any, seeds: npt.NDArray[np.int64]) -> Any:
 def _output(answer: Any, name: str) -> npt.NDArray[Any]:
     tensor: npt.NDArray[Any] | None = answer.as_numpy(name)
     if tensor is None:
-        raise RequestError(f"its answer holds no {name}")
+        # Seen of 2.51, without an error, when the engine's process had died.
+        raise RequestError(f"its answer holds no {name}", again=True)
     return tensor
 
 
 @contextlib.contextmanager
 def _failures() -> Iterator[None]:
-    """What goes wrong in tritonclient, as a RequestError."""
+    """What goes wrong in tritonclient, as a RequestError or TimeoutError."""
     import struct
 
     from tritonclient.utils import InferenceServerException
@@ -224,9 +235,17 @@ def _failures() -> Iterator[None]:
     try:
         yield
     except InferenceServerException as error:
-        status = error.status()
-        again, unknown = status in _BUSY_OR_GONE, status in _UNKNOWN
-        raise RequestError(error.message() or status, again=again, unknown=unknown) from error
+        status, reason = error.status(), error.message() or ""
+        if status == _TOO_LATE:
+            # Our own time-out, by a clock that was a little faster.
+            raise TimeoutError(reason) from error
+        unavailable, restarts = status in _BUSY_OR_GONE, _RESTARTS.search(reason) is not None
+        raise RequestError(
+            reason or status,
+            again=unavailable or restarts,
+            unreached=unavailable and _UNREACHED.search(reason) is not None,
+            unknown=status in _UNKNOWN and not restarts,
+        ) from error
     except (ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
         # tritonclient takes what it reads for well-formed.
         raise RequestError(f"its answer cannot be read ({error})") from error

@@ -74,6 +74,9 @@ def _package() -> Path:
     for folder in (*installed, server_folder()):
         if (folder / "pytriton" / NAME / "bin" / NAME).is_file():
             return folder
+    no_program = shutil.which(NAME, mode=os.F_OK)
+    if no_program:
+        raise InputError(f"{no_program} is not executable: chmod +x it, or get another server with {FETCH}")
     raise InputError(f"there is no {NAME} on PATH: run in NVIDIA's container image, or get one with {FETCH}")
 
 

@@ -285,6 +285,14 @@ def test_engines_that_cannot_be_built(folder, machine, capsys, argv, says):
     assert hashes(folder) == before and machine.jobs == []
 
 
+def test_the_model_repository_alone_is_said_to_be_made(folder, machine, capsys):
+    before = hashes(folder)
+    assert cli.main(["--rebuild", str(folder), "--engine", "none", "--max-batch", "2"]) == 0
+    assert "the model repository alone was made anew" in capsys.readouterr().out
+    assert hashes(folder).items() - before.items() == {(MANIFEST, hashes(folder)[MANIFEST])}
+    assert "max_batch_size: 2" in (folder / REPOSITORY / "ddgan_engine" / "config.pbtxt").read_text()
+
+
 def test_folders_that_are_no_artifact(folder, machine, capsys, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")

@@ -20,6 +20,8 @@ REASONS = {
     "busy": ("Exceeds maximum queue size", 503, grpc.StatusCode.UNAVAILABLE),
     "wrong": ("unexpected shape for input 'seed'", 400, grpc.StatusCode.INVALID_ARGUMENT),
     "failed": ("out of memory", 500, grpc.StatusCode.INTERNAL),
+    "dead": ("in ensemble 'ddgan', Stub process 'ddgan_engine_0_0' is not healthy.", 500, grpc.StatusCode.INTERNAL),
+    "stopping": ("Request for unknown model: 'ddgan' has no available versions", 404, grpc.StatusCode.NOT_FOUND),
     "unknown": ("Request for unknown model: 'ddgan' is not found", 404, grpc.StatusCode.NOT_FOUND),
 }
 
@@ -28,8 +30,9 @@ REASONS = {
 class StandIn:
     """A server whose n-th request for images is answered as ``script[n]`` says; beyond it, with images.
 
-    A script's words are the keys of `REASONS`, "broken" (the connection ends without an answer), "short" (an image
-    too few), "silent" (no answer before the server ends) and "answer". An image is one pixel: the seed's last byte.
+    A script's words are the keys of `REASONS`, "broken" (the connection ends without an answer), "empty" (an answer
+    without the output), "short" (an image too few), "silent" (no answer before the server ends) and "answer". An image
+    is one pixel: the seed's last byte.
 
     Attributes:
         url: with its protocol.
@@ -91,6 +94,8 @@ def _http(stand: StandIn, port: int) -> Iterator[int]:
             elif word in REASONS:
                 reason, status, _ = REASONS[word]
                 self._answer(status, json.dumps({"error": reason}).encode())
+            elif word == "empty":
+                self._answer(200, json.dumps({"outputs": []}).encode())
             else:
                 self._images(_pixels(seeds, word))
 
@@ -142,6 +147,8 @@ def _grpc(stand: StandIn, port: int) -> Iterator[int]:
             if word in REASONS:
                 reason, _, status = REASONS[word]
                 context.abort(status, reason)
+            if word == "empty":
+                return service_pb2.ModelInferResponse()
             images = _pixels(seeds, word)
             answer = service_pb2.ModelInferResponse(raw_output_contents=[images.tobytes()])
             answer.outputs.add(name="image", datatype="UINT8", shape=images.shape)

@@ -45,7 +45,7 @@ def url(server, protocol):
 @pytest.fixture
 def hasty(monkeypatch):
     """Retries follow at once."""
-    monkeypatch.setattr(module, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.001)
 
 
 def test_images_are_the_engine_s(url, expected):
@@ -159,7 +159,7 @@ def test_so_many_requests_are_in_flight_and_no_more(protocol):
     assert max(seen) == IN_FLIGHT
 
 
-@pytest.mark.parametrize("trouble", ["busy", "broken"])
+@pytest.mark.parametrize("trouble", ["busy", "broken", "dead", "stopping", "empty"])
 def test_what_was_not_processed_is_sent_again(protocol, trouble, hasty):
     with stand_in(protocol, trouble, trouble, trouble) as server, Client(server.url) as client:
         assert client.generate([7]).ravel().tolist() == [7]
@@ -210,6 +210,7 @@ def test_a_slow_server_is_given_up_at_the_time_out(protocol):
 
 def test_no_retry_begins_after_the_time_out(protocol, monkeypatch):
     monkeypatch.setattr(module, "FIRST_PAUSE", 60)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 60)
     with stand_in(protocol, "busy") as server, Client(server.url, timeout=20) as client:
         # The queue's reason, not the time-out's: it was not waited for.
         with pytest.raises(ServerError, match="Exceeds maximum queue size"):
@@ -237,9 +238,30 @@ def test_a_connection_that_failed_is_soon_tried_again(protocol):
             assert client.generate([7]).ravel().tolist() == [7]
 
 
-def test_nobody_there_is_a_failure_that_names_the_server(protocol, hasty):
-    url = _unused(protocol)
-    with Client(url) as client, pytest.raises(ServerError, match=rf"{url} .*(refused|Connect call failed)"):
+def test_by_default_retries_outlast_a_restart_of_ten_seconds(protocol, monkeypatch):
+    pauses: list[float] = []
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(module.asyncio, "sleep", note)
+    monkeypatch.setattr(module.random, "uniform", lambda least, most: least)
+    with Client(_unused(protocol)) as client, pytest.raises(ServerError):
+        client.generate([7])
+    assert sum(pauses) > 10
+    assert max(pauses) <= 2, "a server that is back is not left alone for longer"
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"), [("127.0.0.1", "Connection refused"), ("no.such.host.invalid", "resolving|not known")]
+)
+def test_nobody_there_is_a_failure_that_names_the_server_and_the_fix(protocol, hasty, host, reason):
+    url = _unused(protocol).replace("127.0.0.1", host)
+    fix = "start ddgan-serve, or give another url$"
+    with (
+        Client(url) as client,
+        pytest.raises(ServerError, match=rf"^nobody answers at {url} \(.*({reason}).*\): {fix}"),
+    ):
         client.generate([7])
     assert issubclass(ServerError, GateError)
 

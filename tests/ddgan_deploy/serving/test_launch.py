@@ -70,10 +70,10 @@ class TestPorts:
     def test_no_port(self, repository, port):
         assert _refused(ServerOptions(repository, http_port=port)).startswith(f"--http-port {port} is no port")
 
-    @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
+    @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "2001:db8::1"])
     def test_no_address_of_this_machine(self, repository, host):
         says = _refused(ServerOptions(repository, host=host, http_port=0, grpc_port=0, metrics_port=0))
-        assert host in says
+        assert says == f"--host {host} is no address of this machine: give one such as 127.0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -122,6 +122,21 @@ def test_what_is_said_takes_the_place_of_ours(repository):
     assert re.fullmatch(r".*=model-repository,shared-memory,trace,logging:ddgan-admin=[0-9a-f]{32}", closed)
 
 
+@pytest.mark.parametrize(
+    ("said", "ours"),
+    [
+        ("onnxruntime,intra-op-threads=2", 1),
+        ("python,shm-default-byte-size=1", 1),
+        ("python,shm-region-prefix-name=a", 0),
+    ],
+)
+def test_what_is_said_of_backends_stands_beside_ours(repository, said, ours):
+    extra = (f"--backend-config={said}",)
+    line = command_line(TritonServer(Path("tritonserver")), ServerOptions(repository, extra=extra), "ours")
+    assert line.count("--backend-config=python,shm-region-prefix-name=ours_") == ours
+    assert line.count(extra[0]) == 1
+
+
 def test_no_cache_and_a_gpu(monkeypatch, repository):
     monkeypatch.setattr(launch, "has_gpu", lambda: True)
     line = command_line(TritonServer(Path("tritonserver")), ServerOptions(repository, cache_mib=0), "")
@@ -153,6 +168,29 @@ def test_the_reason_is_what_a_model_said_first(log, reason):
     assert failure_reason(log).startswith(reason)
 
 
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("\x7fELF of another machine", "Exec format error"),
+        ("#!/no/such/shell\n", "No such file or directory"),
+        (
+            '#!/bin/sh\necho "$0: error while loading shared libraries: libx.so: no such file"\nexit 127\n',
+            "error while loading shared libraries: libx.so: no such file",
+        ),
+    ],
+)
+def test_a_server_that_does_not_run_here(repository, tmp_path, monkeypatch, program, reason):
+    path = tmp_path / "tritonserver"
+    path.write_text(program)
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    options = ServerOptions(repository, http_port=0, grpc_port=0, metrics_port=0)
+    with pytest.raises(InputError) as error, started(options, print) as running:
+        running.wait_ready()
+    fix = "mend it, or take it off PATH and get a server with python -m ddgan_deploy.serving.fetch"
+    assert str(error.value) == f"{path} does not run here ({reason}): {fix}"
+
+
 class TestRealServer:
     def test_it_is_ready_and_listens_here_alone(self, server):
         for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/ddgan/ready"):
@@ -182,8 +220,8 @@ class TestRealServer:
         ("change", "says"),
         [
             (lambda engine: (engine / "config.pbtxt").write_text("nonsense {"), "ddgan_engine"),
-            (lambda engine: (engine / "1" / "model.py").unlink(), "model.py"),
-            (lambda engine: shutil.rmtree(engine / "1" / "artifact"), "artifact does not exist"),
+            (lambda engine: (engine / "1" / "model.py").unlink(), "{engine}/1/model.py"),
+            (lambda engine: shutil.rmtree(engine / "1" / "artifact"), "{engine}/1/artifact does not exist"),
         ],
     )
     def test_a_broken_repository(self, tritonserver, digits, tmp_path, change, says):
@@ -194,7 +232,11 @@ class TestRealServer:
             running.wait_ready()
         message = str(error.value)
         assert message.startswith(f"{folder} cannot be served: ") and "ddgan_engine" in message
-        assert says in message and "\n" not in message and "ddgan-export --rebuild" in message
+        assert (
+            says.format(engine=folder / "ddgan_engine") in message
+            and "\n" not in message
+            and "ddgan-export --rebuild" in message
+        )
         assert running.process.poll() is not None
 
     def test_any_path_will_do_and_no_proxy_is_asked(self, serve, digits, tmp_path, monkeypatch):
@@ -206,7 +248,7 @@ class TestRealServer:
     def test_another_server_on_the_port_is_not_ours(self, server, repository):
         options = replace(ServerOptions(repository), http_port=int(server.http.rsplit(":")[-1]))
         with subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE, text=True) as process:
-            other = launch.RunningServer(options, process, "ours", print)
+            other = launch.RunningServer(options, repository, process, "ours", print)
             assert not other._answers()
             process.kill()
 

@@ -169,6 +169,7 @@ def test_a_level_is_what_was_counted_between_its_ends():
     before = parse_statistics(COUNTS)
     after = before + Statistics(100, 4, 96, 24, 8000, 2000, 5600)
     assert perf_result.summary(after - before) == perf_result.Server(96, 4, 4.0, 0.25, 0.7)
+    assert perf_result.summary(after - before, places=2) == perf_result.Server(48, 2, 2.0, 0.25, 0.7)
     assert perf_result.summary(Statistics(requests=3, cache_hits=3, total_ns=8)).mean_batch == 0
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ddgan_deploy.cli import perf as command
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.serving import ENGINE_MODEL, MODEL, perf, perf_result
+from ddgan_deploy.serving import ENGINE_MODEL, MODEL, PNG_MODEL, perf, perf_result
 from ddgan_deploy.serving.address import Address
 from ddgan_deploy.serving.installed import find_perf_analyzer
 from ddgan_deploy.serving.perf_analyzer import Client
@@ -34,7 +34,18 @@ def test_both_protocols_give_a_sane_result(perf_analyzer, server, tmp_path, caps
     with ServerStatistics(address("http", server.http)) as statistics:
         before = statistics.read(ENGINE_MODEL)
         urls = ["--url", server.grpc, "--url", server.http]
-        arguments = ["--concurrency", "1,4", "--duration", "3", "--warmup", "4", "--out", str(tmp_path / "out")]
+        arguments = [
+            "--concurrency",
+            "1,4",
+            "--duration",
+            "3",
+            "--seeds",
+            "10000",
+            "--warmup",
+            "4",
+            "--out",
+            str(tmp_path / "out"),
+        ]
         assert command.main([*urls, *arguments]) == 0
         drawn = statistics.read(ENGINE_MODEL) - before
     result = json.loads((tmp_path / "out" / perf.RESULT).read_text())
@@ -82,12 +93,21 @@ def test_seeds_that_come_again_are_told_of(perf_analyzer, server, tmp_path, caps
     assert level["server"]["images"] <= 4 < level["server"]["cache_hits"]
 
 
-def test_the_ensemble_is_counted_by_its_engine(perf_analyzer, server, tmp_path):
-    arguments = ["--url", f"grpc://{server.grpc}", "--model", MODEL, "--concurrency", "2", "--duration", "3"]
-    assert command.main([*arguments, "--warmup", "0", "--out", str(tmp_path / "out")]) == 0
+def test_the_ensemble_is_counted_by_its_engine_and_no_proxy_is_asked(perf_analyzer, server, tmp_path, monkeypatch):
+    arguments = ["--url", f"http://{server.http}", "--model", MODEL, "--concurrency", "1", "--duration", "3"]
+    # What would not reach the server: neither we nor perf_analyzer ask a proxy.
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with ServerStatistics(address("grpc", server.grpc)) as statistics:
+        before = statistics.read(PNG_MODEL)
+        assert command.main([*arguments, "--warmup", "0", "--out", str(tmp_path / "out")]) == 0
+        encoded = statistics.read(PNG_MODEL) - before
     result = json.loads((tmp_path / "out" / perf.RESULT).read_text())
     assert (result["model"], result["statistics_of"]) == (MODEL, ENGINE_MODEL)
-    assert result["levels"][0]["server"]["images"] > 0
+    counted = result["levels"][0]["server"]
+    # Each request has one image, though the engine is asked for it twice; now and then in two runs.
+    assert counted["images"] == encoded.images > 0
+    assert 0.5 <= counted["mean_batch"] <= 1
 
 
 @pytest.mark.parametrize(

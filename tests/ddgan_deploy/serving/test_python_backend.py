@@ -37,7 +37,10 @@ def _forget():
 
 def _arguments(digits, **changed):
     parameters = {"artifact": "artifact", "engine": "auto", "threads": "1"} | changed
-    config = {"name": "ddgan_engine", "parameters": {k: {"string_value": v} for k, v in parameters.items()}}
+    config = {
+        "name": "ddgan_engine",
+        "parameters": {k: {"string_value": v} for k, v in parameters.items() if v is not None},
+    }
     folder = digits / "model_repository" / "ddgan_engine"
     return {"model_config": json.dumps(config), "model_repository": str(folder), "model_version": "1"}
 
@@ -117,7 +120,9 @@ class TestEngine:
         [
             ({"artifact": "elsewhere"}, "elsewhere does not exist"),
             ({"engine": "abacus"}, "engine 'abacus' is unknown"),
-            ({"threads": "many"}, "'many'"),
+            ({"threads": "many"}, "parameters: threads 'many' is no number: give 1 or more"),
+            ({"threads": "-1"}, "parameters: threads '-1' is no number"),
+            ({"threads": None}, "config.pbtxt lacks parameters: 'threads'"),
         ],
     )
     def test_what_cannot_be_opened_is_said(self, digits, changed, reason):

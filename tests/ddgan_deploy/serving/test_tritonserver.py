@@ -86,6 +86,17 @@ def test_no_server(tmp_path):
         found_server().__enter__()
 
 
+def test_one_on_path_that_is_not_executable(tmp_path):
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "tritonserver"
+    program.touch(0o644)
+    with pytest.raises(InputError, match=rf"{program} is not executable: chmod \+x it, or get another server with"):
+        found_server().__enter__()
+    _package(tmp_path / "unpacked", PYTHON)
+    with found_server() as server:
+        assert server.command.is_relative_to(tmp_path / "unpacked")
+
+
 def test_no_shared_library_of_this_python(tmp_path, monkeypatch):
     _package(tmp_path / "unpacked", PYTHON)
     monkeypatch.setattr(tritonserver, "find_libpython", lambda package: None)
