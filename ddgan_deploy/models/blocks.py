@@ -11,7 +11,16 @@ from torch import nn
 
 from ddgan_deploy.kernels.adagn.spec import adagn
 from ddgan_deploy.models.config import GeneratorConfig
-from ddgan_deploy.models.layers import NIN, Resample, ResampleKind, init_uniform, initialized, norm_groups, residual
+from ddgan_deploy.models.layers import (
+    NIN,
+    Resample,
+    ResampleKind,
+    init_uniform,
+    initialized,
+    map_pixels,
+    norm_groups,
+    residual,
+)
 
 EPSILON = 1e-6
 TINY = 1e-10
@@ -127,13 +136,17 @@ class Attention(nn.Module):
         self.NIN_3 = NIN(channels, channels, TINY)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        height, width = x.shape[2:]
-        pixels = self.GroupNorm_0(x).reshape(-1, x.shape[1], height * width).transpose(1, 2)
-        # The scale goes to q before the product, which could leave fp16's range otherwise.
-        q, k, v = self.NIN_0(pixels) * self.scale, self.NIN_1(pixels), self.NIN_2(pixels)
-        weights = torch.softmax(q @ k.transpose(1, 2), dim=-1)
-        h = self.NIN_3(weights @ v).transpose(1, 2).reshape(-1, *x.shape[1:])
+        q, k, v = self._queries_keys_values(self.GroupNorm_0(x)).flatten(2).chunk(3, dim=1)
+        weights = torch.softmax(q.transpose(1, 2) @ k, dim=-1)
+        h = self.NIN_3((v @ weights.transpose(1, 2)).reshape(-1, *x.shape[1:]))
         return residual(x, h, self.skip_rescale)
+
+    def _queries_keys_values(self, x: torch.Tensor) -> torch.Tensor:
+        """[N, C, H, W] -> [N, 3C, H, W], by one product."""
+        q, k, v = self.NIN_0, self.NIN_1, self.NIN_2
+        # The scale goes to q: the product of q and k could leave fp16's range without it.
+        weight = torch.cat([q.W * self.scale, k.W, v.W], dim=1)
+        return map_pixels(x, weight, torch.cat([q.b * self.scale, k.b, v.b]))
 
 
 class Combine(nn.Module):

@@ -64,7 +64,7 @@ def initialized(layer: nn.Module, scale: float = 1.0) -> nn.Module:
 
 
 class NIN(nn.Module):
-    """A linear map of each pixel's channels, [..., in] -> [..., out]; its weight is stored [in, out]."""
+    """A linear map of each pixel's channels, [N, in, H, W] -> [N, out, H, W]; its weight is stored [in, out]."""
 
     def __init__(self, in_channels: int, out_channels: int, scale: float = 0.1) -> None:
         super().__init__()
@@ -73,7 +73,12 @@ class NIN(nn.Module):
         nn.init.xavier_uniform_(self.W, gain=math.sqrt(scale))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x @ self.W + self.b
+        return map_pixels(x, self.W, self.b)
+
+
+def map_pixels(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """[N, in, H, W] -> [N, out, H, W] by a weight [in, out] and a bias [out], the same for every pixel."""
+    return F.conv2d(x, weight.t()[:, :, None, None], bias)
 
 
 class Resample(nn.Module):

@@ -1,1 +1,1 @@
-"""Exact rewrites of the ONNX graph, one a file; each returns how often it matched."""
+"""Exact rewrites of the ONNX graph, one a file; each returns how often it matched. `simplify` is their table."""

@@ -116,15 +116,15 @@ def test_a_row_that_depends_on_its_neighbours_fails(biggan, biggan_fp32, monkeyp
 
 
 def test_a_failed_export_is_kept_under_a_name_that_says_so(biggan, tmp_path, monkeypatch, capsys):
-    honest = pipeline.unroll
+    honest = pipeline.simplified_sampler
 
-    def wrong(traced, generator, schedule):
-        model = honest(traced, generator, schedule)
+    def wrong(*args):
+        model = honest(*args)
         weight = model.graph.initializers["all_modules.6.Conv_1.weight"]
         weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.5))
         return model
 
-    monkeypatch.setattr(pipeline, "unroll", wrong)
+    monkeypatch.setattr(pipeline, "simplified_sampler", wrong)
     out = tmp_path / "out"
     code = export_command.main(["--ckpt", str(biggan.path), "--steps", "2", "--out", str(out), "--engine", "none"])
     assert code == 1

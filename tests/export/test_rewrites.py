@@ -9,11 +9,16 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
+from ddgan_deploy.export.graph import attach_functions
+from ddgan_deploy.export.rewrites.filters import is_filter
+from ddgan_deploy.export.rewrites.residual_scale import fold_residual_scales
 from ddgan_deploy.export.rewrites.shared_constants import share_constants
+from ddgan_deploy.export.rewrites.shortcut_upsampling import hoist_shortcuts
 from ddgan_deploy.export.rewrites.static_reshape import make_reshapes_static
 from ddgan_deploy.export.rewrites.time_bias import fold_time_biases
 from ddgan_deploy.export.rewrites.zero_bias import drop_zero_biases
 from ddgan_deploy.export.trace import trace
+from ddgan_deploy.kernels import op as ops
 
 HEADER = '<ir_version: 10, opset_import: ["" : 20]>\n'
 RNG = np.random.default_rng(0)
@@ -98,30 +103,16 @@ def test_the_traced_step_is_clean(biggan):
     step = trace(biggan.load().generator()).step.graph
     kinds = {node.op_type for node in step}
     assert kinds == {
-        "Conv", "ConvTranspose", "AdaGN", "Add", "Mul", "MatMul", "Softmax", "Reshape", "Transpose", "Concat"
+        "Conv", "ConvTranspose", "AdaGN", "Add", "Mul", "MatMul", "Softmax", "Reshape", "Split", "Transpose", "Concat"
     }  # fmt: skip
-    filters = [n for n in step if n.op_type.startswith("Conv") and "group" in n.attributes]
-    filters = [n for n in filters if n.attributes["group"].as_int() > 1]
+    filters = [node for node in step if is_filter(node)]
     # Each of the two resampling blocks filters x and h, the pyramid the image.
     assert len(filters) == 2 * 2 + 1
     assert all(len([i for i in node.inputs if i is not None]) == 2 for node in filters)
-
-
-def _two_convolutions(names: tuple[str, str], biases: list[np.ndarray]) -> ir.Model:
-    """Two convolutions of one input, summed."""
-    model = _graph(
-        """g (float[n,3,8,8] x, float[4,3,3,3] w, float[4] b0, float[4] b1) => (float[n,4,8,8] y) {
-            h0 = Conv <pads = [1,1,1,1]> (x, w, b0)
-            h1 = Conv <pads = [1,1,1,1]> (x, w, b1)
-            y = Add (h0, h1)
-        }""",
-        w=RNG.normal(size=(4, 3, 3, 3)).astype(np.float32),
-        b0=biases[0].astype(np.float32),
-        b1=biases[1].astype(np.float32),
-    )
-    for old, new in zip(("b0", "b1"), names, strict=True):
-        model.graph.initializers[old].name = new
-    return model
+    # Queries, keys and values of the three attentions by one product each, and one after them.
+    pointwise = [n for n in step if n.op_type == "Conv" and n.inputs[1].const_value.shape[2] == 1]
+    outputs = [n.inputs[1].const_value.shape[0] // n.inputs[1].const_value.shape[1] for n in pointwise]
+    assert outputs.count(3) == 3
 
 
 def _constants(*values: np.ndarray) -> ir.Model:
@@ -160,12 +151,12 @@ def test_equal_constants_are_shared_and_trained_values_are_not(values, count):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize(("name", "count"), [("val_1", 2), ("all_modules.1.bias", 1)])
-def test_a_zero_bias_that_is_a_parameter_stays(name, count):
+def test_a_zero_bias_of_a_convolution_with_weights_stays():
     """It is zero before any training, and would be another graph after it."""
-    model = _two_convolutions(("val_0", name), [np.zeros(4), np.zeros(4)])
-    assert drop_zero_biases(model.graph) == count
-    assert sum(len(node.inputs) == 3 for node in model.graph if node.op_type == "Conv") == 2 - count
+    model = _conv("y = Identity (h)")
+    model.graph.initializers["b"].const_value = ir.tensor(np.zeros(4, np.float32), name="b")
+    assert drop_zero_biases(model.graph) == 0
+    assert len(next(node for node in model.graph if node.op_type == "Conv").inputs) == 3
 
 
 def test_the_form_of_the_graph_follows_from_the_architecture(biggan):
@@ -179,3 +170,132 @@ def test_the_form_of_the_graph_follows_from_the_architecture(biggan):
         weights = [(name, tuple(value.const_value.shape)) for name, value in graph.initializers.items()]
         forms.append((nodes, weights))
     assert forms[0] == forms[1]
+
+
+def _upsampled(
+    up: str, *, outputs: int = 4, kernel: int = 1, pad: int = 0, same_filter: bool = True, result: str = ""
+) -> ir.Model:
+    """Up-sampling, then a convolution."""
+    taps = RNG.normal(size=(4, 1, 4, 4)).astype(np.float32)
+    weights = {"f": np.repeat(taps[:1], 4, axis=0) if same_filter else taps} if "f)" in up else {}
+    filters = "float[4,1,4,4] f, " if weights else ""
+    return _graph(
+        f"g (float[n,4,5,6] x, {filters}float[{outputs},4,{kernel},{kernel}] w, float[{outputs}] b)"
+        f" => (float[n,c,h,w] y) {{ {up} r = Conv <pads = [{pad},{pad},{pad},{pad}]> (u, w, b)"
+        f" {result or 'y = Identity (r)'} }}",
+        w=RNG.normal(size=(outputs, 4, kernel, kernel)).astype(np.float32),
+        b=RNG.normal(size=outputs).astype(np.float32),
+        **weights,
+    )
+
+
+FIR = "u = ConvTranspose <group = 4, pads = [1,1,1,1], strides = [2,2]> (x, f)"
+NEAREST = (
+    "s = Constant <value_floats = [1.0, 1.0, 2.0, 2.0]> ()"
+    ' u = Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"> (x, , s)'
+)
+LINEAR = NEAREST.replace('"nearest"', '"linear"')
+
+
+@pytest.mark.parametrize("up", [FIR, NEAREST], ids=["fir", "nearest"])
+def test_a_pointwise_convolution_runs_before_the_upsampling(up):
+    model = _upsampled(up)
+    x = RNG.normal(size=(2, 4, 5, 6)).astype(np.float32)
+    before = _run(model, x=x)
+    assert hoist_shortcuts(model.graph) == 1
+    conv, *rest = [node for node in model.graph if node.op_type != "Constant"]
+    assert conv.op_type == "Conv" and conv.inputs[0].name == "x"
+    assert [node.op_type for node in rest] == ["ConvTranspose" if up == FIR else "Resize", "Identity"]
+    np.testing.assert_allclose(_run(model, x=x), before, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("up", "changes"),
+    [
+        pytest.param(FIR, {"outputs": 3}, id="other channels"),
+        pytest.param(FIR, {"kernel": 3}, id="not pointwise"),
+        pytest.param(FIR, {"pad": 1}, id="padded"),
+        pytest.param(FIR, {"same_filter": False}, id="a filter a channel"),
+        pytest.param(FIR, {"result": "y = Add (r, u)"}, id="read twice"),
+        pytest.param(LINEAR, {}, id="interpolated"),
+        pytest.param("u = Upsampled (x)", {}, id="unknown"),
+    ],
+)
+def test_what_does_not_commute_with_upsampling_stays(up, changes):
+    model = _upsampled(up, **changes)
+    assert hoist_shortcuts(model.graph) == 0
+
+
+def _network(end: str, *, shared: bool = False) -> ir.Model:
+    """Two residual blocks, without a convolution on the shortcut and with one; an epsilon that can be seen."""
+    norm = 'ddgan.AdaGN:silu <groups = 2, epsilon = 0.5, activation = "silu", plugin_namespace = "ddgan">'
+    names = ["w0", "w1", "w2", "w3", "w4"]
+    sizes = [(4, 3), (4, 4), (4, 4), (4, 4), (3, 8)]
+    biases = [f"b{name[1]}" for name in names]
+    weights = {name: RNG.normal(size=(*size, 3, 3)).astype(np.float32) for name, size in zip(names, sizes, strict=True)}
+    weights |= {name: RNG.normal(size=size[0]).astype(np.float32) for name, size in zip(biases, sizes, strict=True)}
+    weights |= {"c": np.float32(0.6), "p": RNG.normal(size=(1, 8)).astype(np.float32)}
+    weights["q"] = weights["p"][:, :4]
+    inputs = ", ".join(f"float[{','.join(map(str, np.shape(w)))}] {name}" for name, w in weights.items())
+    conv = "Conv <pads = [1,1,1,1]>"
+    model = _graph(
+        f"""g (float[n,3,6,6] x, {inputs}) => (float[n,3,6,6] y) {{
+            a = {conv} (x, w0, b0)
+            n1 = {norm} (a, q, q)
+            h1 = {conv} (n1, w1, b1)
+            s1 = Add (a, h1)
+            r1 = Mul (s1, c)
+            n2 = {norm} (r1, q, q)
+            h2 = {conv} (n2, {"w1, b1" if shared else "w2, b2"})
+            k2 = {conv} (r1, w3, b3)
+            s2 = Add (k2, h2)
+            r2 = Mul (s2, c)
+            {end}
+            n3 = {norm} (j, p, p)
+            y = {conv} (n3, w4, b4)
+        }}""",
+        **weights,
+    )
+    model.graph.opset_imports[ops.DOMAIN] = ops.VERSION
+    attach_functions(model)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("end", "shared", "stay"),
+    [
+        pytest.param("j = Concat <axis = 1> (r2, r1)", False, 0, id="all"),
+        pytest.param("j = Concat <axis = 1> (r1, a)", False, 1, id="a cycle without convolutions"),
+        pytest.param(
+            "s3 = Add (r1, h2) r3 = Mul (s3, c) j = Concat <axis = 1> (r3, a)", False, 1, id="a cycle of two products"
+        ),
+        pytest.param("j = Concat <axis = 1> (r2, a)", True, 1, id="one weight of two convolutions"),
+        pytest.param("t = Tanh (r1) j = Concat <axis = 1> (r2, t)", False, 0, id="read by another op"),
+    ],
+)
+def test_residual_scales_join_the_weights(end, shared, stay):
+    model = _network(end, shared=shared)
+    x = RNG.normal(size=(2, 3, 6, 6)).astype(np.float32)
+    before = _run(model, x=x)
+    products = sum(node.op_type == "Mul" for node in model.graph)
+    assert fold_residual_scales(model.graph) == products - stay
+    assert sum(node.op_type == "Mul" for node in model.graph) == stay
+    np.testing.assert_allclose(_run(model, x=x), before, atol=2e-6 * np.abs(before).max())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("g (float[n,3] x, float c) => (float[n,3] y) { s = Add (x, x) y = Mul (s, c) }", id="all is kept"),
+        pytest.param("g (float[n,3] x, float c) => (float[n,3] y) { y = Mul (x, c) }", id="no sum"),
+        pytest.param(
+            "g (float[n,3] x, float[3] c) => (float[n,3] y) { s = Add (x, x) y = Mul (s, c) }", id="no scalar"
+        ),
+    ],
+)
+def test_other_products_stay(text):
+    model = _graph(text, c=np.full(3, 0.5, np.float32) if "[3] c" in text else np.float32(0.5))
+    x = RNG.normal(size=(2, 3)).astype(np.float32)
+    before = _run(model, x=x)
+    assert fold_residual_scales(model.graph) == 0
+    np.testing.assert_array_equal(_run(model, x=x), before)
