@@ -1,6 +1,7 @@
 // Every op's arithmetic for one instruction set: compiled once for each, with DDGAN_ISA its
 // namespace and the compiler's flags its instructions.
 #include "adagn/cpu.h"
+#include "conv3x3/cpu.h"
 #include "philox_normal/cpu.h"
 #include "posterior_sample/cpu.h"
 
@@ -19,6 +20,7 @@ const CpuKernels kKernels = {
     {{Posterior<float, false>, Posterior<float, true>},
      {Posterior<Half, false>, Posterior<Half, true>}},
     PhiloxNormal,
+    {kLanes, kPanel, ConvData, ConvWeights, ConvMultiply, ConvResult},
 };
 
 }  // namespace ddgan::DDGAN_ISA

@@ -4,6 +4,7 @@
 
 #include "adagn/ort_cuda_op.h"
 #include "adagn/ort_op.h"
+#include "conv3x3/ort_op.h"
 #include "philox_normal/ort_cuda_op.h"
 #include "philox_normal/ort_op.h"
 #include "posterior_sample/ort_cuda_op.h"
@@ -26,6 +27,7 @@ class Domain {
       Add<CpuPosteriorSampleOp>(x);
     }
     Add<CpuPhiloxNormalOp>();
+    Add<CpuConv3x3Op>();
     for (const auto type :
          {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
           ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16}) {

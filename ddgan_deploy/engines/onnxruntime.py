@@ -16,6 +16,8 @@ import onnxruntime
 from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact
 from ddgan_deploy.diffusion import Trajectory
 from ddgan_deploy.engines.base import Engine, feeds
+from ddgan_deploy.engines.cpu_graph import specialized
+from ddgan_deploy.engines.given_states import state_name, take_states
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.noise import Noise, seed_array
 
@@ -26,7 +28,7 @@ _ERRORS_ONLY = 3
 
 
 class OnnxRuntime(Engine):
-    """Runs the artifact's files as they are.
+    """Runs the artifact's files; with the native library, as `cpu_graph` rewrites them in memory.
 
     Sessions are made at first use; ONNX Runtime lets several threads share one.
 
@@ -54,14 +56,23 @@ class OnnxRuntime(Engine):
 
     def close(self) -> None:
         """Ends the sessions; used again, the engine makes new ones."""
-        for session in ("_sampler", "_served", "_tracing_sampler"):
+        for session in ("_sampler", "_served", "_tracing_sampler", "_stepping_sampler"):
             self.__dict__.pop(session, None)
 
-    def trajectory(self, noise: Noise) -> Trajectory:
-        """Every step's x0 and x_prev, read off the PosteriorSample nodes; x_0 is both at the last step."""
+    def trajectory(self, noise: Noise, states: npt.NDArray[np.float32] | None = None) -> Trajectory:
+        """Every step's x0 and x_prev, read off the PosteriorSample nodes; x_0 is both at the last step.
+
+        Args:
+            noise: of N images.
+            states: [T-1, N, C, H, W], what every step but the first starts from; None: what the step before made.
+        """
         nodes = self._posterior_nodes
-        names = [name for node in nodes for name in (node.input[0], node.output[0])]
-        *inner, x_0 = self._tracing_sampler.run([*names, "x_0"], feeds(noise))
+        names = [*self._trajectory_names, "x_0"]
+        if states is None:
+            *inner, x_0 = self._tracing_sampler.run(names, feeds(noise))
+        else:
+            given = {state_name(k): state for k, state in enumerate(states)}
+            *inner, x_0 = self._stepping_sampler.run(names, feeds(noise) | given)
         raw = [value.astype(np.float32) for value in inner[0::2]]
         x0 = [np.tanh(value) if _squashes(node) else value for node, value in zip(nodes, raw, strict=True)]
         return Trajectory(np.stack([*x0, x_0]), np.stack([*inner[1::2], x_0]))
@@ -95,22 +106,30 @@ class OnnxRuntime(Engine):
     def _sampler(self) -> onnxruntime.InferenceSession:
         return self._new_session(self.artifact.path / SAMPLER)
 
+    @property
+    def _trajectory_names(self) -> list[str]:
+        return [name for node in self._posterior_nodes for name in (node.input[0], node.output[0])]
+
     @functools.cached_property
     def _tracing_sampler(self) -> onnxruntime.InferenceSession:
-        return self._probing_session(
-            [name for node in self._posterior_nodes for name in (node.input[0], node.output[0])]
-        )
+        return self._probing_session(self._trajectory_names)
+
+    @functools.cached_property
+    def _stepping_sampler(self) -> onnxruntime.InferenceSession:
+        return self._probing_session(self._trajectory_names, given_states=True)
 
     @functools.cached_property
     def _served(self) -> onnxruntime.InferenceSession:
         return self._new_session(self.artifact.path / SERVED)
 
-    def _probing_session(self, names: Sequence[str]) -> onnxruntime.InferenceSession:
-        """The sampler with inner values as further outputs."""
+    def _probing_session(self, names: Sequence[str], given_states: bool = False) -> onnxruntime.InferenceSession:
+        """The sampler with inner values as further outputs, and with states as inputs where they are given."""
         import onnx
 
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
+        if given_states:
+            take_states(model.graph)
         # Without a type ONNX Runtime infers it.
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names))
         return self._new_session(model.SerializeToString())
@@ -151,18 +170,21 @@ def new_session(
     if threads is not None:
         options.intra_op_num_threads = threads
     folder = weights_folder or (model.parent if isinstance(model, Path) else None)
+    name = "the graph" if isinstance(model, bytes) else str(model)
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     if library is not None:
         try:
             options.register_custom_ops_library(str(library))
         except Exception as error:  # ONNX Runtime's own errors share no base class
             reason = str(error).splitlines()[0]
             raise InputError(f"ONNX Runtime cannot load {library}: {reason}; choose onnxruntime-portable") from None
+        model = specialized(model)
     source = model if isinstance(model, bytes) else str(model)
     try:
         with _external_weights(options, folder):
             return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own errors share no base class
-        name = "the graph" if isinstance(model, bytes) else str(model)
         raise InputError(f"ONNX Runtime cannot load {name}: {str(error).splitlines()[0]}") from None
 
 

@@ -36,6 +36,31 @@ struct PhiloxStream {
   uint32_t stream;
 };
 
+// A 3 x 3 convolution is computed on tiles of 4 x 4 results, at 36 points each.
+constexpr size_t kConvTile = 4, kConvPoints = 36;
+// Input channels that are multiplied together: their weights and values stay in the caches.
+constexpr size_t kConvBlock = 64;
+// Floats between the points of a block: at a power of two all 36 would share a set of the cache.
+constexpr size_t kConvPadding = 16;
+
+struct ConvImage {
+  size_t channels, height, width, tile_columns;
+};
+
+// See conv3x3/cpu.h.
+struct Conv3x3Kernels {
+  size_t lanes, panel;
+  void (*data)(const float* image, ConvImage shape, size_t channel, size_t first, size_t last,
+               float* band, float* v, size_t stride);
+  void (*weights)(const float* w, size_t outputs, size_t channels, size_t channel, size_t count,
+                  float* u);
+  void (*multiply)(const float* v, size_t v_stride, const float* u, size_t count, size_t tiles,
+                   bool add, float* m, size_t m_stride);
+  void (*result)(const float* m, size_t stride, const float* bias, const float* residual,
+                 float scale, ConvImage shape, size_t first, size_t last, float* band,
+                 float* image);
+};
+
 struct CpuKernels {
   const char* isa;
 
@@ -56,6 +81,8 @@ struct CpuKernels {
 
   // Elements 4 * first_block .. 4 * first_block + count - 1 of a stream.
   void (*philox_normal)(PhiloxStream stream, uint32_t first_block, float* to, size_t count);
+
+  Conv3x3Kernels conv3x3;
 };
 
 }  // namespace ddgan

@@ -1,0 +1,49 @@
+"""Exported graphs as the CPU engine rewrites them: how many convolutions it takes, and that results stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from ddgan_deploy import open_artifact
+from ddgan_deploy.artifact import SAMPLER
+from ddgan_deploy.engines.cpu_graph import specialize, specialized
+from ddgan_deploy.noise import Noise
+
+
+@pytest.fixture(scope="module")
+def engines(library, biggan_fp32):
+    path = biggan_fp32.artifact.path
+    return open_artifact(path, "onnxruntime"), open_artifact(path, "onnxruntime-portable")
+
+
+def test_a_golden_case(biggan_fp32):
+    model = onnx.load(biggan_fp32.artifact.path / SAMPLER, load_external_data=False)
+    # In each of four steps the two convolutions of the ten residual blocks that end in 8 x 8 pixels or more; the
+    # second of each takes the block's last sum along.
+    assert specialize(model) == 80
+    nodes = [node for node in model.graph.node if node.op_type == "Conv3x3"]
+    assert sum(len(node.input) == 4 for node in nodes) == 40
+
+
+def test_the_engine_runs_it(engines, biggan):
+    native, portable = engines
+    x_0 = native.sample(biggan.noise)
+    np.testing.assert_allclose(x_0, portable.sample(biggan.noise), atol=2e-5)
+    first = Noise(biggan.noise.x_T[:1], biggan.noise.z[:1], biggan.noise.noise[:1])
+    np.testing.assert_array_equal(native.sample(first), x_0[:1])
+
+
+def test_any_inner_value_can_still_be_read(engines, biggan):
+    native, portable = engines
+    values = [node.output[0] for node in portable.graph.node if node.op_type in ("Conv", "Add")]
+    names = values[:: len(values) // 8]
+    both = zip(native.inner_values(biggan.noise, names), portable.inner_values(biggan.noise, names), strict=True)
+    for mine, theirs in both:
+        np.testing.assert_allclose(mine, theirs, atol=1e-3)
+
+
+def test_a_float16_artifact_is_left_alone(biggan_fp16):
+    path = biggan_fp16.artifact.path / SAMPLER
+    assert specialized(path) == path
