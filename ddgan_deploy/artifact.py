@@ -28,7 +28,7 @@ WEIGHTS = "weights.bin"
 ENGINE_SUFFIXES = (".plan", ".plan.json", ".plan.log")
 """Of engine files and what lies beside them."""
 
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ class CheckpointInfo:
 class Manifest:
     """What an artifact is: all that running, serving or checking it needs to know.
 
-    ``parity`` is None where the export ran with ``--no-verify``; ``serving`` is what was asked of the model repository.
+    ``parity``, of stock ONNX Runtime, is None where the export ran with ``--no-verify``; ``serving`` is what was asked
+    of the model repository, and ``cpu_parity`` the gates of the CPU engine that it names, None where it names none.
     """
 
     format_version: int
@@ -87,6 +88,7 @@ class Manifest:
     parity: ParityResult | None
     files: Mapping[str, FileInfo] = field(default_factory=dict)
     serving: Serving = DEFAULT_SERVING
+    cpu_parity: ParityResult | None = None
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Backend = Literal["auto", "python", "onnxruntime", "tensorrt"]
 Accelerator = Literal["auto", "cpu", "cuda", "tensorrt"]
+CpuEngine = Literal["onnxruntime", "openvino-f32", "openvino-bf16", "onnxruntime-portable"]
+CPU_ENGINES: tuple[CpuEngine, ...] = get_args(CpuEngine)
 
 DEFAULT_MAX_BATCH = 8
 MOST_BATCH = 1024
@@ -22,11 +24,14 @@ class Serving:
         max_batch: most images a run, 1..1024; None: 8, or what the TensorRT engine takes where that is another number.
         accelerator: of the onnxruntime backend: "cpu"; "cuda" or "tensorrt", its execution providers on a GPU;
             "auto": CUDA where the server finds a GPU.
+        cpu_engine: of the python backend, and of every other who opens the artifact, where no GPU runs it; "auto":
+            the fastest that is installed and keeps the artifact's tolerance.
     """
 
     backend: Backend = "auto"
     max_batch: int | None = None
     accelerator: Accelerator = "auto"
+    cpu_engine: CpuEngine | Literal["auto"] = "auto"
 
 
 DEFAULT_SERVING = Serving()

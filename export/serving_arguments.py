@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import get_args
 
-from ddgan_deploy.serving_terms import DEFAULT_MAX_BATCH, Accelerator, Backend, Serving
+from ddgan_deploy.serving_terms import CPU_ENGINES, DEFAULT_MAX_BATCH, Accelerator, Backend, Serving
 
 
 def add_serving_options(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +27,12 @@ def add_serving_options(parser: argparse.ArgumentParser) -> None:
         "--accelerator",
         choices=get_args(Accelerator),
         help="of the onnxruntime backend (default: auto, CUDA where the server finds a GPU)",
+    )
+    group.add_argument(
+        "--cpu-engine",
+        choices=("auto", *CPU_ENGINES),
+        help="what runs the artifact where no GPU does, in the python backend as in every command "
+        "(default: auto, the fastest that is installed and keeps the artifact's tolerance)",
     )
 
 

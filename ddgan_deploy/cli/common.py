@@ -81,7 +81,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine",
         default="auto",
         metavar="NAME",
-        help="tensorrt, tensorrt-rtx, onnxruntime or onnxruntime-portable (default: auto, the first that runs here)",
+        help="tensorrt, tensorrt-rtx, onnxruntime, openvino-f32, openvino-bf16 or onnxruntime-portable "
+        "(default: auto, the fastest that runs here and keeps the artifact's tolerance)",
     )
     engine.add_argument(
         "--portable",
@@ -90,7 +91,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         const="onnxruntime-portable",
         help="leave the native library out: stock ONNX Runtime runs the file as it is",
     )
-    parser.add_argument("--threads", type=int, help="CPU threads of ONNX Runtime (default: all cores)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
 
 
 def table_of(*columns: str) -> Table:

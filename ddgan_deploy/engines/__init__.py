@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ddgan_deploy.artifact import Artifact, read_artifact
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.engines.cuda import has_gpu
+from ddgan_deploy.engines.runtimes import NotInstalled
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.plan import PLANS, has_plans
+from ddgan_deploy.serving_terms import CPU_ENGINES
 
-if TYPE_CHECKING:
-    from ddgan_deploy.engines.onnxruntime import OnnxRuntime
-
-ENGINES = (*PLANS, "onnxruntime", "onnxruntime-portable")
-"""The engines that this version has, fastest first."""
+ENGINES = (*PLANS, *CPU_ENGINES)
+"""The engines that this version has, those of GPUs first."""
 
 
 def open_artifact(path: str | Path, engine: str = "auto", threads: int | None = None) -> Engine:
-    """Opens an exported folder on a runtime.
+    """Opens an exported folder on a runtime; its ``name`` says which.
 
     Args:
         path: the folder that ``ddgan-export`` wrote.
-        engine: one of `ENGINES`, or "auto" for the first of them that runs here:
+        engine: one of `ENGINES`, or "auto" for the fastest that runs here and keeps the artifact's tolerance:
             "tensorrt" and "tensorrt-rtx" run the engine files that the folder may hold, on an NVIDIA GPU,
             "onnxruntime" runs the graphs on the CPU, the fused ops by the native library,
-            "onnxruntime-portable" by their ONNX function bodies.
-        threads: CPU threads of ONNX Runtime; None: all cores.
+            "onnxruntime-portable" by their ONNX function bodies,
+            "openvino-f32" and "openvino-bf16" the sampler's graph in OpenVINO.
+        threads: on the CPU; None: all cores.
 
     Raises:
         InputError: the folder is no whole artifact, or the engine is unknown, not installed
-            or cannot run here; "auto" passes over an engine file that cannot run, and logs why.
+            or cannot run here; "auto" passes over what is not installed, and over an engine file that cannot
+            run, and logs why.
     """
     return open_engine(read_artifact(path), engine, threads)
 
@@ -41,49 +42,74 @@ def open_engine(artifact: Artifact, engine: str = "auto", threads: int | None = 
     """As `open_artifact`, for an artifact that was read already."""
     if engine not in ("auto", *ENGINES):
         raise InputError(f"engine {engine!r} is unknown: choose auto or one of {', '.join(ENGINES)}")
+    if engine != "auto":
+        return _open(artifact, engine, threads)
+    for name in _candidates(artifact):
+        try:
+            return _open(artifact, name, threads)
+        except NotInstalled:
+            continue
+        except InputError as error:
+            if name not in PLANS:
+                raise
+            # An engine file may be of another GPU or version.
+            logging.getLogger(__name__).warning("note: %s does not run here: %s", name, error)
+    return _open(artifact, "onnxruntime-portable", threads)
+
+
+def _candidates(artifact: Artifact) -> Iterator[str]:
+    """What auto tries in turn, the fastest first."""
+    runtimes = [runtime for runtime in PLANS if has_plans(artifact, runtime)]
+    # Asked before anything large is imported.
+    if runtimes and has_gpu():
+        yield from runtimes
+    manifest = artifact.manifest
+    if manifest.serving.cpu_engine != "auto":
+        yield manifest.serving.cpu_engine
+    # Our kernels make the float graph faster than OpenVINO; quantized convolutions are faster in OpenVINO, as
+    # ONNX Runtime computes them in float. Neither order changes with the machine as far as was measured (README).
+    yield from ("openvino-f32", "onnxruntime") if manifest.precision == "int8" else ("onnxruntime", "openvino-f32")
+
+
+def require_installed(engine: str) -> None:
+    """Refuses an engine of the CPU whose packages are not there.
+
+    Raises:
+        InputError: it is not installed, or broken.
+    """
+    if engine.startswith("openvino"):
+        from ddgan_deploy.engines import openvino
+
+        openvino.require_installed(engine)
+    elif engine == "onnxruntime":
+        _native_library()
+
+
+def _open(artifact: Artifact, engine: str, threads: int | None) -> Engine:
     for runtime in PLANS:
         if engine == runtime:
             from ddgan_deploy.engines.tensorrt import TensorRt
 
             return TensorRt(artifact, runtime)
-    return (_on_gpu(artifact) if engine == "auto" else None) or _on_cpu(artifact, engine, threads)
+    if engine.startswith("openvino"):
+        from ddgan_deploy.engines.openvino import OpenVino
 
-
-def _on_gpu(artifact: Artifact) -> Engine | None:
-    """The first runtime that can run the artifact's engine files here."""
-    runtimes = [runtime for runtime in PLANS if has_plans(artifact, runtime)]
-    # Asked before anything large is imported.
-    if not runtimes or not has_gpu():
-        return None
-    from ddgan_deploy.engines.runtimes import NotInstalled
-    from ddgan_deploy.engines.tensorrt import TensorRt
-
-    for runtime in runtimes:
-        try:
-            return TensorRt(artifact, runtime)
-        except NotInstalled:
-            continue
-        except InputError as error:
-            logging.getLogger(__name__).warning("note: %s does not run here: %s", runtime, error)
-    return None
-
-
-def _on_cpu(artifact: Artifact, engine: str, threads: int | None) -> OnnxRuntime:
+        return OpenVino(artifact, engine, threads)
     from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 
-    library = None if engine == "onnxruntime-portable" else _native_library()
-    if library is None and engine == "onnxruntime":
-        raise InputError(
-            "engine onnxruntime needs the native library, which is not built here: "
-            "install a C++ compiler and ONNX Runtime's headers and reinstall, or choose onnxruntime-portable"
-        )
-    return OnnxRuntime(artifact, threads, library)
+    return OnnxRuntime(artifact, threads, _native_library() if engine == "onnxruntime" else None)
 
 
-def _native_library() -> Path | None:
+def _native_library() -> Path:
     from ddgan_deploy.kernels.native_library import ort_library
 
     try:
-        return ort_library()
+        library = ort_library()
     except FileNotFoundError as error:
         raise InputError(str(error)) from None
+    if library is None:
+        raise NotInstalled(
+            "engine onnxruntime needs the native library, which is not built here: "
+            "install a C++ compiler and ONNX Runtime's headers and reinstall, or choose onnxruntime-portable"
+        )
+    return library

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,20 @@ class Engine(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class OpTime(NamedTuple):
+    """What a node took in one run.
+
+    Attributes:
+        name: of the node.
+        op_type: and, where the runtime tells, its kernel.
+        ms: milliseconds.
+    """
+
+    name: str
+    op_type: str
+    ms: float
 
 
 def feeds(noise: Noise) -> dict[str, npt.NDArray[np.float32]]:

@@ -35,7 +35,8 @@ def test_the_native_library_is_loaded_unless_left_out(artifact, library):
     assert open_artifact(artifact, "onnxruntime-portable").name == "onnxruntime-portable"
 
 
-def test_without_the_library_the_portable_path_is_taken(artifact, no_library):
+def test_without_the_library_the_portable_path_is_taken(artifact, no_library, monkeypatch):
+    monkeypatch.setattr("ddgan_deploy.engines.openvino.installed", lambda: False)
     engine = open_artifact(artifact)
     assert engine.name == "onnxruntime-portable"
     assert engine.generate([3]).shape == (1, 32, 32, 3)
@@ -101,7 +102,7 @@ def test_an_unknown_engine_is_one_clear_line(artifact):
         open_artifact(artifact, "tensorflow")
     assert str(refused.value) == (
         "engine 'tensorflow' is unknown: "
-        "choose auto or one of tensorrt, tensorrt-rtx, onnxruntime, onnxruntime-portable"
+        "choose auto or one of tensorrt, tensorrt-rtx, onnxruntime, openvino-f32, openvino-bf16, onnxruntime-portable"
     )
 
 

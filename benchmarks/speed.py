@@ -1,0 +1,99 @@
+"""Every engine on the published sizes, from random weights: the README's table of speed.
+
+    python benchmarks/speed.py [--celeba] [--fp16] [--int8] [--batch 1,8] [--engines a,b] [--threads N] [--json FILE]
+
+Exports CIFAR-10 size with T = 4 (with --celeba CelebA-HQ 256 size with T = 2, too) into a temporary folder and
+measures it with ddgan-bench's own API; prints one Markdown table a size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ddgan_deploy.bench import BenchOptions, BenchResult, run
+from ddgan_deploy.cli.common import StepList
+from ddgan_deploy.export import ExportOptions, export
+
+sys.path.insert(0, str(Path(__file__).parent))
+from export import SIZES, random_checkpoint
+
+TITLES = {"cifar10": "CIFAR-10 size, T = 4", "celebahq256": "CelebA-HQ 256 size, T = 2"}
+
+
+def measure(size: str, folder: Path, args: argparse.Namespace) -> BenchResult:
+    """Exports one size in each precision, and measures all engines on them."""
+    checkpoint = folder / f"{size}.pth"
+    random_checkpoint(size, checkpoint)
+    artifacts = []
+    for precision in ("fp32", *(["fp16"] if args.fp16 else []), *(["int8"] if args.int8 else [])):
+        options = ExportOptions(
+            checkpoint,
+            SIZES[size]["steps"],
+            fp16=precision == "fp16",
+            int8=precision == "int8",
+            out=folder / f"{size}-{precision}",
+            engine="none",
+            # The tests hold parity; here it would only take time.
+            verify=False,
+        )
+        artifacts.append(export(options).artifact.path)
+    return run(
+        BenchOptions(
+            tuple(artifacts),
+            batches=args.batch,
+            threads=args.threads,
+            runs=args.runs,
+            engines=args.engines,
+            checkpoint=checkpoint,
+        ),
+        StepList(),
+    )
+
+
+def print_table(size: str, result: BenchResult) -> None:
+    """A Markdown table, and the lines that belong to it."""
+    here = result.environment
+    print(f"\n{TITLES[size]}, on {here.threads} threads of {here.cpu}\n")
+    print("| engine | precision | batch | median ms | p95 ms | images/s | × eager | of limit | peak MB | load s |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for row in result.rows:
+        faster = "-" if row.speedup_vs_eager is None else f"{row.speedup_vs_eager:.2f}"
+        share = "-" if row.roofline_share is None else f"{row.roofline_share:.0%}"
+        times = f"{row.median_ms:.0f} | {row.p95_ms:.0f} | {row.images_per_s:.2f}"
+        memory = f"{row.peak_mb:.0f} | {row.load_s:.1f}"
+        print(f"| {row.engine} | {row.precision} | {row.batch} | {times} | {faster} | {share} | {memory} |")
+    for skipped in result.skipped:
+        print(f"\nnot measured: {skipped.engine}: {skipped.reason}")
+    for device, rates in here.rates.items():
+        products = ", ".join(f"{dtype} {rate / 1e9:.0f}" for dtype, rate in rates.flops.items())
+        print(f"\nlimit on {device}: products {products} GFLOP/s, copies {rates.bytes / 1e9:.1f} GB/s ({rates.source})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--celeba", action="store_true", help="CelebA-HQ 256, too")
+    parser.add_argument("--fp16", action="store_true", help="float16 artifacts, too")
+    parser.add_argument("--int8", action="store_true", help="int8 artifacts, too")
+    parser.add_argument("--batch", type=lambda text: tuple(map(int, text.split(","))), default=(1, 8))
+    parser.add_argument("--engines", type=lambda text: tuple(text.split(",")), help="(default: all)")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    results: dict[str, Any] = {}
+    for size in ("cifar10", "celebahq256")[: 1 + args.celeba]:
+        with tempfile.TemporaryDirectory() as folder:
+            result = measure(size, Path(folder), args)
+        print_table(size, result)
+        results[size] = result.as_dict()
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

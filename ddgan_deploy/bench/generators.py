@@ -1,0 +1,66 @@
+"""The generator that PyTorch's rows run, and the sampler as one function of tensors on any device."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+
+from ddgan_deploy.artifact import read_artifact
+from ddgan_deploy.bench.jobs import SampleJob
+from ddgan_deploy.checkpoint import load_checkpoint
+from ddgan_deploy.diffusion import Schedule
+from ddgan_deploy.kernels.posterior_sample.spec import reference as posterior_sample
+from ddgan_deploy.models.config import GeneratorConfig
+from ddgan_deploy.models.ncsnpp import Generator
+
+Denoise = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""x_0 from x_t, integer times t [N] and latents z [N, nz]."""
+
+
+def open_generator(job: SampleJob) -> tuple[Generator, Schedule]:
+    """The generator of an artifact's architecture, in evaluation mode, and its schedule."""
+    manifest = read_artifact(job.artifact, check_files=False).manifest
+    if job.checkpoint is None:
+        return random_generator(manifest.generator), manifest.schedule
+    # What the weights do not tell is as it was at the export.
+    checkpoint = load_checkpoint(job.checkpoint, known=dataclasses.asdict(manifest.generator))
+    return checkpoint.generator(), manifest.schedule
+
+
+def random_generator(config: GeneratorConfig) -> Generator:
+    """A generator whose values stay of a trained one's size, so that none is a slow denormal number."""
+    generator = Generator(config)
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in generator.parameters():
+            if weight.dim() > 1:
+                weight.copy_(torch.randn(weight.shape, generator=random) / weight[0].numel() ** 0.5)
+    return generator.eval().requires_grad_(False)
+
+
+def sample(
+    denoise: Denoise, schedule: Schedule, x: torch.Tensor, z: torch.Tensor, noise: torch.Tensor | None
+) -> torch.Tensor:
+    """The sampler (algorithm 2), as `ddgan_deploy.diffusion.sample` has it.
+
+    Args:
+        denoise: the generator.
+        schedule: the T-step process.
+        x: x_T [N, C, H, W], float32.
+        z: [N, T, nz], in running order.
+        noise: [N, T-1, C, H, W], in running order; None where T is 1.
+
+    Returns:
+        x_0 [N, C, H, W].
+    """
+    for k, t in enumerate(reversed(range(schedule.steps))):
+        times = torch.full((x.shape[0],), t, dtype=torch.int64, device=x.device)
+        x_0 = denoise(x, times, z[:, k])
+        if t > 0:
+            assert noise is not None
+            x = posterior_sample(x_0, x, noise[:, k], *schedule.posterior.at(t))
+        else:
+            x = x_0
+    return x

@@ -1,0 +1,69 @@
+"""The engines that can be measured, and what each computes on and in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from ddgan_deploy.artifact import Precision
+from ddgan_deploy.errors import InputError
+
+Device = Literal["cpu", "cuda"]
+Dtype = Literal["float32", "bfloat16", "float16", "int8"]
+
+EAGER, COMPILE, PLAIN = "pytorch-eager", "pytorch-compile", "onnxruntime-plain"
+EAGER_CUDA, COMPILE_CUDA, CUDA_GRAPH = "pytorch-eager-cuda", "pytorch-compile-cuda", "pytorch-cudagraph"
+ONNXRUNTIME_CUDA = "onnxruntime-cuda"
+
+FROM_WEIGHTS = (EAGER, COMPILE, PLAIN, EAGER_CUDA, COMPILE_CUDA, CUDA_GRAPH)
+"""Run the generator itself and not an artifact: the published way, and what is to be had without us."""
+REFERENCE = {"cpu": EAGER, "cuda": EAGER_CUDA}
+"""Device -> the engine that others are compared with."""
+_ON_GPU = frozenset((EAGER_CUDA, COMPILE_CUDA, CUDA_GRAPH, ONNXRUNTIME_CUDA, "tensorrt", "tensorrt-rtx"))
+
+
+def all_engines() -> tuple[str, ...]:
+    """Every name, slowest first as far as that is known before."""
+    # `open_artifact`'s own list is the one place that an engine is added to; it begins with the fastest.
+    from ddgan_deploy.engines import ENGINES
+
+    ours = [*FROM_WEIGHTS, *reversed(ENGINES), ONNXRUNTIME_CUDA]
+    return tuple(sorted(dict.fromkeys(ours), key=lambda name: device_of(name) == "cuda"))
+
+
+def check_engines(names: Sequence[str]) -> None:
+    """Refuses what is no engine.
+
+    Raises:
+        InputError: a name is unknown, or given twice.
+    """
+    known = all_engines()
+    for name in names:
+        if name not in known:
+            raise InputError(f"engine {name!r} is unknown: choose from {', '.join(known)}")
+    if len(set(names)) != len(names):
+        raise InputError("--engines names an engine twice: give each once")
+
+
+def device_of(engine: str) -> Device:
+    """What an engine computes on."""
+    return "cuda" if engine in _ON_GPU else "cpu"
+
+
+def dtype_of(engine: str, precision: Precision) -> Dtype:
+    """What an engine multiplies in, which the machine's rate is taken for.
+
+    Args:
+        engine: its name.
+        precision: of the artifact that it runs.
+    """
+    if engine == CUDA_GRAPH:
+        return "float16"
+    if engine.endswith("-bf16"):
+        return "bfloat16"
+    if engine in FROM_WEIGHTS:
+        return "float32"
+    if str(precision) == "int8":
+        return "int8"
+    # On a CPU ONNX Runtime and OpenVINO's f32 compute a float16 graph in float32.
+    return "float16" if precision == "fp16" and device_of(engine) == "cuda" else "float32"

@@ -1,0 +1,70 @@
+"""Our graph under ONNX Runtime's CUDA provider, the fused ops by the native library's CUDA kernels where it can."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from ddgan_deploy.artifact import SAMPLER, read_artifact
+from ddgan_deploy.bench.jobs import SampleJob
+from ddgan_deploy.bench.samplers import Sampler
+from ddgan_deploy.engines.base import feeds
+from ddgan_deploy.engines.cuda import open_device
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.kernels.native_library import ort_library
+from ddgan_deploy.noise import Noise
+
+PROVIDER = "CUDAExecutionProvider"
+KERNELS_VARIABLE = "DDGAN_CUDA_KERNELS"
+_ERRORS_ONLY = 3
+
+
+def open_cuda(job: SampleJob) -> Sampler:
+    """Opens the sampler graph.
+
+    Raises:
+        InputError: this ONNX Runtime has no CUDA provider, or the GPU cannot be used.
+    """
+    if PROVIDER not in onnxruntime.get_available_providers():
+        raise InputError(
+            f"engine {job.engine} needs ONNX Runtime's build for CUDA: pip install 'ddgan-deploy[gpu]' where "
+            "onnxruntime itself is not installed"
+        )
+    options: Any = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    library = ort_library()
+    # Without compiled kernels the ops run by their function bodies: on the CPU they would copy every value there.
+    kernels = _kernels(job) if library else None
+    if kernels:
+        options.add_session_config_entry("ddgan.cuda_kernels", kernels)
+        options.register_custom_ops_library(str(library))
+    path = read_artifact(job.artifact).path / SAMPLER
+    session = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER, "CPUExecutionProvider"])
+
+    def run(noise: Noise) -> npt.NDArray[np.float32]:
+        (x_0,) = session.run(None, feeds(noise))
+        return np.asarray(x_0, np.float32)
+
+    return run
+
+
+def _kernels(job: SampleJob) -> str | None:
+    """The folder of kernels for this GPU: the user's, or compiled now where Triton is installed."""
+    if folder := os.environ.get(KERNELS_VARIABLE):
+        return folder
+    if not importlib.util.find_spec("triton"):
+        return None
+    from ddgan_deploy.kernels.aot import compile_all
+
+    major, minor = (int(part) for part in open_device(job.engine).compute_capability.split("."))
+    # The worker's temporary folder goes with it, and the kernels may be read at any time.
+    folder = str(Path(tempfile.mkdtemp()) / "cuda_kernels")
+    compile_all(Path(folder), [10 * major + minor], jobs=job.threads)
+    return folder

@@ -1,0 +1,116 @@
+"""What ddgan-bench found -> tables on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ddgan_deploy.cli.common import print_table, table_of
+
+if TYPE_CHECKING:
+    from ddgan_deploy.bench.results import BenchResult, Environment, OpShare, PerOp, Row
+
+_COLUMNS = (
+    "engine",
+    "precision",
+    "batch",
+    "median ms",
+    "p95 ms",
+    "images/s",
+    "× eager",
+    "of limit",
+    "peak MB",
+    "import s",
+    "load s",
+    "runs",
+)
+_TYPES = 12
+
+
+def print_bench(result: BenchResult) -> None:
+    """The rows, what is not among them and why, the machine, and where time goes."""
+    table = table_of(*_COLUMNS)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in result.rows:
+        table.add_row(*_cells(row))
+    print_table(table)
+    for line in _skipped_lines(result):
+        print(line)
+    for line in _environment_lines(result.environment):
+        print(line)
+    for per_op in result.per_op:
+        _print_per_op(per_op)
+
+
+def _cells(row: Row) -> list[str]:
+    memory = f"{row.peak_mb:.0f}" if row.gpu_peak_mb is None else f"{row.peak_mb:.0f} + GPU {row.gpu_peak_mb:.0f}"
+    return [
+        row.engine,
+        row.precision,
+        str(row.batch),
+        f"{row.median_ms:.2f}",
+        f"{row.p95_ms:.2f}",
+        f"{row.images_per_s:.2f}",
+        _number(row.speedup_vs_eager),
+        _percent(row.roofline_share),
+        memory,
+        f"{row.import_s:.1f}",
+        f"{row.load_s:.1f}",
+        str(row.runs),
+    ]
+
+
+def _skipped_lines(result: BenchResult) -> list[str]:
+    """One line a reason, with all that it holds for."""
+    names: dict[str, list[str]] = {}
+    for skipped in result.skipped:
+        parts = [skipped.engine, skipped.precision or "", f"batch {skipped.batch}" if skipped.batch else ""]
+        names.setdefault(skipped.reason, []).append(" ".join(filter(None, parts)))
+    return [f"not measured: {', '.join(dict.fromkeys(concerned))}: {reason}" for reason, concerned in names.items()]
+
+
+def _environment_lines(here: Environment) -> list[str]:
+    image = "×".join(map(str, here.image))
+    weights = "random weights" if here.pytorch_weights == "random" else f"weights of {here.pytorch_weights}"
+    lines = [
+        f"{image}, {here.steps} steps, {here.gflop_per_image:.1f} GFLOP an image; PyTorch rows with {weights}",
+        f"{here.cpu}, {here.threads} of {here.cores} cores{f', {here.gpu}' if here.gpu else ''}",
+    ]
+    for device, rates in here.rates.items():
+        products = ", ".join(f"{dtype} {rate / 1e9:.0f}" for dtype, rate in rates.flops.items())
+        lines.append(
+            f"limit on {device} ({rates.source}): products {products} GFLOP/s, copies {rates.bytes / 1e9:.1f} GB/s"
+        )
+    return lines
+
+
+def _print_per_op(per_op: PerOp) -> None:
+    print(f"\n{per_op.engine}, {per_op.precision}, batch {per_op.batch}: time by op type")
+    _print_shares(
+        per_op.by_type[:_TYPES], ("op", "nodes", "ms", "share", "of its limit"), lambda share: [share.op_type]
+    )
+    print("the slowest layers, all steps together")
+    _print_shares(
+        per_op.top,
+        ("op", "layer", "output", "nodes", "ms", "share", "of its limit"),
+        lambda share: [share.op_type, share.layer or "-", "×".join(map(str, share.shape))],
+    )
+
+
+def _print_shares(shares: Sequence[OpShare], columns: Sequence[str], names: Callable[[OpShare], list[str]]) -> None:
+    table = table_of(*columns)
+    for column in table.columns[-4:]:
+        column.justify = "right"
+    for share in shares:
+        figures = [str(share.count), f"{share.ms:.3f}", f"{share.share:.1%}", _percent(share.roofline_share)]
+        table.add_row(*names(share), *figures)
+    print_table(table)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"

@@ -1,0 +1,151 @@
+"""OpenVINO on the CPU: the same sampler graph, its fused ops by OpenVINO's own operations."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ddgan_deploy.artifact import SAMPLER, Artifact
+from ddgan_deploy.engines.base import Engine, OpTime, feeds
+from ddgan_deploy.engines.runtimes import NotInstalled
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.images import to_pixels
+from ddgan_deploy.kernels.op import DOMAIN
+from ddgan_deploy.noise import Noise, draw
+
+if TYPE_CHECKING:
+    import openvino
+
+Hint = Literal["f32", "bf16"]
+NAMES: dict[str, Hint] = {"openvino-f32": "f32", "openvino-bf16": "bf16"}
+"""Engines -> OpenVINO's inference precision of what is float in the graph."""
+ROOMS = {"AdaGN": "adagn", "PosteriorSample": "posterior_sample"}
+"""Fused ops of the sampler -> their folders. By name, since their own statements are in PyTorch, which takes seconds
+to import."""
+_INSTALL = "pip install 'ddgan-deploy[openvino]'"
+
+
+class OpenVino(Engine):
+    """Runs the artifact's sampler; the noise of seeds is drawn, and pixels are made, by NumPy.
+
+    Quantized convolutions of an int8 artifact run as int8 whatever the name says. The model is compiled at first
+    use; threads that share the engine take turns, since each run has all of its cores.
+
+    Args:
+        artifact: what to run.
+        name: one of `NAMES`; bf16 is emulated where `native_bf16` is False, slower than f32.
+        threads: CPU threads; None: all cores.
+
+    Raises:
+        NotInstalled: OpenVINO's package is not there.
+    """
+
+    def __init__(self, artifact: Artifact, name: str = "openvino-f32", threads: int | None = None) -> None:
+        require_installed(name)
+        self.name = name
+        self.artifact = artifact
+        self.threads = threads
+        self._turn = threading.Lock()
+
+    def sample(self, noise: Noise) -> npt.NDArray[np.float32]:
+        """x_0 [N, C, H, W] from given noise."""
+        with self._turn:
+            outputs = self._request.infer(feeds(noise), share_inputs=True)
+        return np.asarray(outputs[0], np.float32)
+
+    def generate(self, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """Images [N, H, W, C] of the seeds, in their order."""
+        manifest = self.artifact.manifest
+        return to_pixels(
+            self.sample(draw(seeds, manifest.generator.image_shape, manifest.generator.nz, manifest.steps))
+        )
+
+    def profile(self, noise: Noise) -> list[OpTime]:
+        """What every node took in one run, by a model compiled for that."""
+        request = self._compile(PERF_COUNT=True).create_infer_request()
+        for _ in range(2):
+            request.infer(feeds(noise), share_inputs=True)
+        return [
+            OpTime(info.node_name, f"{info.node_type} {info.exec_type}", 1e3 * info.real_time.total_seconds())
+            for info in request.get_profiling_info()
+            if info.real_time
+        ]
+
+    def close(self) -> None:
+        """Frees the model; used again, the engine compiles it anew."""
+        with self._turn:
+            self.__dict__.pop("_request", None)
+
+    @functools.cached_property
+    def _request(self) -> openvino.InferRequest:
+        return self._compile().create_infer_request()
+
+    def _compile(self, **settings: bool) -> openvino.CompiledModel:
+        core = new_core()
+        path = self.artifact.path / SAMPLER
+        properties: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": NAMES[self.name],
+            "PERFORMANCE_HINT": "LATENCY",
+            # A server's threads, and other engines', share the cores with ours.
+            "ENABLE_CPU_PINNING": False,
+            **settings,
+        }
+        if self.threads is not None:
+            properties["INFERENCE_NUM_THREADS"] = self.threads
+        try:
+            # Weights are copied: who maps them computes with whatever is written into the file.
+            model = core.read_model(path, config={"ENABLE_MMAP": False})
+            return core.compile_model(model, "CPU", properties)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"OpenVINO cannot load {path} ({reason}): choose onnxruntime-portable") from None
+
+
+def require_installed(name: str) -> None:
+    """Refuses an engine without its package.
+
+    Raises:
+        NotInstalled: OpenVINO's package is not there.
+    """
+    if not installed():
+        raise NotInstalled(f"engine {name} needs OpenVINO, which is not installed: {_INSTALL}")
+
+
+def installed() -> bool:
+    """Whether OpenVINO's package is there; it is not imported."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def native_bf16() -> bool:
+    """Whether this processor computes with bfloat16; False where OpenVINO is not installed."""
+    return installed() and "BF16" in new_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@functools.cache
+def new_core() -> openvino.Core:
+    """OpenVINO with our ops.
+
+    Raises:
+        InputError: its package is broken, such as without its libraries.
+    """
+    try:
+        import openvino
+        from openvino.frontend.onnx import ConversionExtension
+
+        convert = {
+            name: importlib.import_module(f"ddgan_deploy.kernels.{room}.ov_op").convert for name, room in ROOMS.items()
+        }
+    except (ImportError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"OpenVINO cannot be loaded ({reason}): install it anew with {_INSTALL}") from None
+    core = openvino.Core()
+    for name, function in convert.items():
+        core.add_extension(ConversionExtension(name, DOMAIN, function))
+    return core

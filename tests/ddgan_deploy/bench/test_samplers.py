@@ -1,0 +1,120 @@
+"""What is timed computes the images, whatever the engine."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from ddgan_deploy import diffusion
+from ddgan_deploy.artifact import read_artifact
+from ddgan_deploy.bench.generators import open_generator, random_generator, sample
+from ddgan_deploy.bench.jobs import SampleJob
+from ddgan_deploy.bench.names import COMPILE, EAGER, ONNXRUNTIME_CUDA
+from ddgan_deploy.bench.plain import export_plain
+from ddgan_deploy.bench.samplers import SampleRunner, _imported, peak_mb
+from ddgan_deploy.bench.torch_cuda import float16_denoise
+from ddgan_deploy.diffusion import Schedule
+from ddgan_deploy.engines.base import feeds
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.models.config import GeneratorConfig
+from ddgan_deploy.noise import draw
+
+TINY = GeneratorConfig(
+    image_size=8, num_channels=1, num_channels_dae=8, ch_mult=(1,), num_res_blocks=1, nz=4, z_emb_dim=8, n_mlp=0,
+    attn_resolutions=(),
+)  # fmt: skip
+
+
+@pytest.fixture
+def job(small, artifact) -> SampleJob:
+    return SampleJob(EAGER, artifact, small.path, threads=1, first_batch=1)
+
+
+@pytest.mark.parametrize("engine", [EAGER, "onnxruntime", "onnxruntime-portable"])
+def test_engines_draw_the_golden_images(small, job, library, engine):
+    threads = torch.get_num_threads()
+    try:
+        drawn = _imported(engine)(dataclasses.replace(job, engine=engine))(small.noise)
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_allclose(drawn, small.io["x_prev"][-1], atol=2e-5)
+
+
+def test_the_sampler_of_tensors_is_the_reference(small, job):
+    generator, schedule = open_generator(job)
+    noise = small.noise
+    drawn = sample(generator, schedule, *map(torch.from_numpy, (noise.x_T, noise.z, noise.noise))).numpy()
+    reference = diffusion.sample(generator, schedule, noise.x_T, noise.z, noise.noise).x_prev[-1]
+    np.testing.assert_array_equal(drawn, reference)
+
+
+def test_float16_is_near_and_leaves_conditioning_alone(small, job):
+    generator, schedule = open_generator(job)
+    denoise = float16_denoise(generator)
+    noise = small.noise
+    drawn = sample(denoise, schedule, *map(torch.from_numpy, (noise.x_T, noise.z, noise.noise)))
+    assert drawn.dtype == torch.float32
+    error = np.abs(drawn.numpy() - small.io["x_prev"][-1]).max()
+    assert 1e-5 < error < 0.05
+    types = {name: weight.dtype for name, weight in generator.named_parameters()}
+    assert {dtype for name, dtype in types.items() if "Conv_" in name or "NIN" in name} == {torch.float16}
+    assert {dtype for name, dtype in types.items() if "Dense" in name or "style" in name} == {torch.float32}
+
+
+def test_a_plain_export_has_no_op_of_ours(tmp_path):
+    # One step: the exporter takes seconds for each.
+    generator, schedule = random_generator(TINY), Schedule(1)
+    path = tmp_path / "plain.onnx"
+    export_plain(generator, schedule, path)
+    model = onnx.load(path)
+    assert {node.domain for node in model.graph.node} == {""}
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    noise = draw(range(3), TINY.image_shape, TINY.nz, schedule.steps)
+    reference = diffusion.sample(generator, schedule, noise.x_T, noise.z, noise.noise).x_prev[-1]
+    np.testing.assert_allclose(session.run(None, feeds(noise))[0], reference, atol=1e-5)
+
+
+def test_random_weights_give_ordinary_numbers(job):
+    config = read_artifact(job.artifact).manifest.generator
+    first, second = random_generator(config), random_generator(config)
+    for ours, theirs in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    noise = draw([0], config.image_shape, config.nz, 2)
+    with torch.inference_mode():
+        x = first.denoise(
+            torch.from_numpy(noise.x_T),
+            first.condition(torch.zeros(1, dtype=torch.int64), torch.from_numpy(noise.z[:, 0])),
+        )
+    assert 0.05 < x.std() < 20
+
+
+def test_a_runner_times_what_it_prepared(job, monkeypatch):
+    batches = []
+    monkeypatch.setattr(
+        "ddgan_deploy.bench.samplers._imported", lambda engine: lambda job: lambda noise: batches.append(len(noise.x_T))
+    )
+    runner = SampleRunner(dataclasses.replace(job, first_batch=2))
+    assert batches == [2]
+    runner.prepare(3)
+    assert runner.measure() > 0 and batches == [2, 3, 3]
+    opened = runner.opened()
+    assert opened.import_s >= 0 and opened.load_s >= 0
+    megabytes, gpu = runner.memory()
+    assert megabytes == pytest.approx(peak_mb(), rel=0.2) and megabytes > 50 and gpu is None
+
+
+def test_what_is_missing_is_said(job, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match="no-such-compiler is not there"):
+        _imported(COMPILE)(dataclasses.replace(job, engine=COMPILE))
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(InputError, match="needs ONNX Runtime's build for CUDA"):
+        _imported(ONNXRUNTIME_CUDA)(dataclasses.replace(job, engine=ONNXRUNTIME_CUDA))
+    with pytest.raises(InputError, match="does not exist"):
+        _imported("onnxruntime-portable")(dataclasses.replace(job, engine="onnxruntime", artifact=Path("nowhere")))

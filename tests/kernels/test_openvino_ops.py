@@ -1,0 +1,81 @@
+"""The fused ops in OpenVINO's operations, against their references."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+from ddgan_deploy.engines.openvino import new_core
+from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
+from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
+from tests.kernels.cases import (
+    ADAGN_LARGE,
+    ADAGN_SHAPES,
+    POSTERIOR_COEFFICIENTS,
+    POSTERIOR_SHAPES,
+    adagn_errors,
+    adagn_inputs,
+    posterior_errors,
+    posterior_inputs,
+    tolerance,
+)
+from tests.kernels.conftest import op_model
+
+
+@pytest.fixture(scope="module")
+def core():
+    return new_core()
+
+
+def _run(core, spec, inputs, **attributes):
+    file = io.BytesIO(op_model(spec, inputs, **attributes).SerializeToString())
+    compiled = core.compile_model(core.read_model(file), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return compiled(list(inputs))[0]
+
+
+@pytest.mark.parametrize("activation", ["none", "silu"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("shape", ADAGN_SHAPES, ids=str)
+def test_adagn(core, shape, dtype, activation):
+    inputs = adagn_inputs(shape, dtype, None)
+    y = _run(core, ADAGN, inputs, groups=shape[-1], epsilon=1e-6, activation=activation)
+    error, torch_error = adagn_errors(shape, inputs, activation, y)
+    assert y.dtype == dtype
+    assert error <= tolerance(torch_error, dtype)
+
+
+def test_the_largest_adagn(core):
+    inputs = adagn_inputs(ADAGN_LARGE, "float32", None)
+    y = _run(core, ADAGN, inputs, groups=ADAGN_LARGE[-1], epsilon=1e-6, activation="silu")
+    error, torch_error = adagn_errors(ADAGN_LARGE, inputs, "silu", y)
+    # MVN adds up the 262,144 values of a group in one float32, PyTorch in pieces.
+    assert error <= tolerance(torch_error, "float32") + 1e-5
+
+
+def test_adagn_takes_one_style_for_the_whole_batch(core):
+    shape = (3, 12, 4, 6, 3)
+    inputs = adagn_inputs(shape, "float32", 1)
+    y = _run(core, ADAGN, inputs, groups=3, epsilon=1e-6, activation="none")
+    error, torch_error = adagn_errors(shape, inputs, "none", y)
+    assert error <= tolerance(torch_error, "float32")
+
+
+def test_adagn_uses_its_epsilon(core):
+    shape = (2, 12, 7, 5, 3)
+    inputs = adagn_inputs(shape, "float32", None)
+    y = _run(core, ADAGN, inputs, groups=3, epsilon=3.0, activation="none")
+    error, torch_error = adagn_errors(shape, inputs, "none", y, epsilon=3.0)
+    assert error <= tolerance(torch_error, "float32")
+
+
+@pytest.mark.parametrize("squash", ["none", "tanh"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("shape", POSTERIOR_SHAPES, ids=str)
+def test_posterior_sample(core, shape, dtype, squash):
+    inputs = posterior_inputs(shape, dtype)
+    x_prev = _run(core, POSTERIOR_SAMPLE, inputs, squash=squash, **POSTERIOR_COEFFICIENTS)
+    error, torch_error = posterior_errors(inputs, POSTERIOR_COEFFICIENTS, squash, x_prev)
+    assert x_prev.dtype == np.float32
+    assert error <= tolerance(torch_error, "float32")
