@@ -49,8 +49,9 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
+# Two workers, each with one of PyTorch's threads: with more they wait for each other.
 unit: setup
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --durations=40
 
 # ASan sees an overrun only in memory that it handed out, so Python itself has to run under it; and
 # it looks for the C++ runtime's functions before Python has loaded any C++.
