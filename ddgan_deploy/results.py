@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class KeptLayer:
-    """A layer that stays in fp32 in an fp16 export, and why."""
+    """A layer that stays in fp32 in an fp16 or int8 export, and why."""
 
     layer: str
     reason: str

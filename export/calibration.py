@@ -1,9 +1,10 @@
-"""The largest magnitude that every value of a graph takes on real noise."""
+"""The range that every value of a graph takes on real noise."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx_ir as ir
 
@@ -16,7 +17,19 @@ _INLINE_BYTES = 1 << 17
 """Sizes must stay in the graph file, since shape inference reads them; weights need not."""
 
 
-def activation_ranges(model: ir.Model, noise: Noise, scratch: Path) -> dict[str, float]:
+class Range(NamedTuple):
+    """The smallest and the largest element that a tensor had."""
+
+    low: float
+    high: float
+
+    @property
+    def magnitude(self) -> float:
+        """The largest absolute value."""
+        return max(-self.low, self.high)
+
+
+def activation_ranges(model: ir.Model, noise: Noise, scratch: Path) -> dict[str, Range]:
     """Runs a float32 sampler once.
 
     Args:
@@ -25,17 +38,16 @@ def activation_ranges(model: ir.Model, noise: Noise, scratch: Path) -> dict[str,
         scratch: a folder on a disk with room for the weights; left as it is.
 
     Returns:
-        Value name -> largest absolute value, for every float value between the nodes.
+        Value name -> range, for every float input and every float value between the nodes.
     """
     graph = model.graph.clone()
     values = [
-        output
-        for node in graph
-        for output in node.outputs
-        if output.dtype is not None and output.dtype.is_floating_point()
+        value
+        for value in (*graph.inputs, *(output for node in graph for output in node.outputs))
+        if value.dtype is not None and value.dtype.is_floating_point()
     ]
     # Reduced inside the graph: the values themselves would need gigabytes for large images.
-    reductions = [_reduced(graph, value) for value in values]
+    reductions = [_reduced(graph, value, op_type) for value in values for op_type in ("ReduceMin", "ReduceMax")]
     graph.outputs[:] = reductions
     measured = ir.Model(graph, ir_version=model.ir_version)
     attach_functions(measured)
@@ -43,15 +55,14 @@ def activation_ranges(model: ir.Model, noise: Noise, scratch: Path) -> dict[str,
         path = Path(folder) / "ranges.onnx"
         ir.save(measured, path, external_data="ranges.bin", size_threshold_bytes=_INLINE_BYTES)
         results = new_session(path).run(None, feeds(noise))
-    return {value.name or "": float(result) for value, result in zip(values, results, strict=True)}
+    lows, highs = (map(float, results[first::2]) for first in (0, 1))
+    names = (value.name or "" for value in values)
+    return {name: Range(low, high) for name, low, high in zip(names, lows, highs, strict=True)}
 
 
-def _reduced(graph: ir.Graph, value: ir.Value) -> ir.Value:
-    magnitude = ir.node("Abs", [value], name=f"{value.name}/Abs")
-    largest = ir.node("ReduceMax", [magnitude.outputs[0]], {"keepdims": 0}, name=f"{value.name}/Max")
-    for node in (magnitude, largest):
-        node.outputs[0].name = node.name
-        node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
-        graph.append(node)
-    largest.outputs[0].shape = ir.Shape(())
-    return largest.outputs[0]
+def _reduced(graph: ir.Graph, value: ir.Value, op_type: str) -> ir.Value:
+    node = ir.node(op_type, [value], {"keepdims": 0}, name=f"{value.name}/{op_type}")
+    (output,) = node.outputs
+    output.name, output.type, output.shape = node.name, ir.TensorType(ir.DataType.FLOAT), ir.Shape(())
+    graph.append(node)
+    return output

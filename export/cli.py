@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _ONLY_EXPORT = ("out", "overwrite")
 """Options that mean nothing where an existing artifact is changed."""
-_NOT_REBUILD = ("ckpt", "steps", "demo", "fp16", "config", "weights", "no_verify", *_ONLY_EXPORT)
+_NOT_REBUILD = ("ckpt", "steps", "demo", "fp16", "int8", "config", "weights", "no_verify", *_ONLY_EXPORT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,6 +64,7 @@ def _export(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         engine=args.engine,
         engine_options=engine_options(args),
         serving=serving_options(args, DEFAULT_SERVING),
+        int8=args.int8,
     )
     options.check()
 
@@ -102,7 +103,7 @@ def _refit(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         from ddgan_deploy.export.refit import RefitOptions, refit
 
         options = RefitOptions(
-            args.refit, checkpoint, args.config, args.weights, args.steps, args.fp16, not args.no_verify
+            args.refit, checkpoint, args.config, args.weights, args.steps, args.fp16, not args.no_verify, args.int8
         )
         return refit(options, progress)
 
@@ -152,13 +153,16 @@ def _parser() -> Parser:
     )
     parser.add_argument("--demo", action="store_true", help="the bundled checkpoint of handwritten digits")
     parser.add_argument("--fp16", action="store_true", help="half precision where it holds")
+    parser.add_argument("--int8", action="store_true", help="8-bit integers in the layers where they hold")
     parser.add_argument(
         "--config",
         type=Path,
         metavar="FILE.json",
         help="the training script's arguments, for what the weights do not tell",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="artifact folder (default: <ckpt stem>-T<T>[-fp16])")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="artifact folder (default: <ckpt stem>-T<T>[-fp16|-int8])"
+    )
     parser.add_argument("--weights", choices=("ema", "raw"), help="which weights of a content.pth (default: ema)")
     parser.add_argument("--no-verify", action="store_true", help="skip the parity gates; the manifest says so")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing artifact")

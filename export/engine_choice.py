@@ -34,6 +34,9 @@ def choose_engine(engine: EngineChoice, options: EngineOptions, precision: Preci
     Raises:
         InputError: the one that was asked for cannot build here, or lacks one of the options.
     """
+    if engine == "auto" and precision == "int8":
+        # Zero points make int8 better on CPUs, and TensorRT takes none: an artifact is for one of them.
+        return Choice(None, "int8 is for CPUs where no engine is asked for")
     choice = _choose(engine)
     if choice.runtime is not None:
         options.check_for(choice.runtime, precision)

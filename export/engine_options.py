@@ -85,8 +85,12 @@ class EngineOptions:
             raise InputError(
                 "--refittable does not go with --version-compatible, whose engines no refitter takes: leave one out"
             )
+        if self.refittable and precision == "int8":
+            raise InputError(
+                "--refittable does not go with --int8, whose scales no refitter was seen to take: leave it out"
+            )
         if runtime == "tensorrt-rtx":
-            if TURING in self.targets and precision == "fp32":
+            if TURING in self.targets and precision != "fp16":
                 raise InputError(
                     f"--target {TURING} is for fp16 alone: {title} has no fp32 products on Turing, give --fp16"
                 )

@@ -60,8 +60,10 @@ def _share_weights(models: Iterable[ir.Model], folder: Path) -> None:
     for model in models:
         for value in model.graph.initializers.values():
             tensor = value.const_value
-            # Integers are sizes, which shape inference reads from the graph file alone.
-            if tensor is not None and tensor.nbytes > INLINE_BYTES and tensor.dtype.is_floating_point():
+            # Larger integers are sizes, which shape inference reads from the graph file alone.
+            if tensor is None or tensor.nbytes <= INLINE_BYTES:
+                continue
+            if tensor.dtype.is_floating_point() or tensor.dtype == ir.DataType.INT8:
                 values.setdefault(id(tensor), []).append(value)
     tensors = [group[0].const_value for group in values.values()]
     external = convert_tensors_to_external([t for t in tensors if t is not None], folder, WEIGHTS_FILE)

@@ -10,8 +10,10 @@ from ddgan_deploy.artifact import Precision, check_target
 from ddgan_deploy.checkpoint import Weights
 from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.export.cpu_engine import check_cpu_engine
 from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
 from ddgan_deploy.export.model_repository import check_serving
+from ddgan_deploy.plan_terms import TITLES
 from ddgan_deploy.serving_terms import DEFAULT_SERVING, Serving
 
 _DEFAULT_ENGINE_OPTIONS = EngineOptions()
@@ -26,13 +28,14 @@ class ExportOptions:
         steps: T, 1..64.
         fp16: half precision where it holds.
         config: JSON of the training script's arguments.
-        out: the artifact's folder; None: ``<checkpoint stem>-T<steps>[-fp16]`` in the current one.
+        out: the artifact's folder; None: ``<checkpoint stem>-T<steps>[-fp16|-int8]`` in the current one.
         weights: of a training state, "ema" or "raw".
         overwrite: replace an existing artifact.
         verify: run the parity gates.
         engine: TensorRT engine to build besides; "auto": what can build one here.
         engine_options: how to build it.
         serving: how the model repository is to be.
+        int8: 8-bit integers in the layers where they hold; not with ``fp16``.
     """
 
     checkpoint: Path
@@ -46,16 +49,23 @@ class ExportOptions:
     engine: EngineChoice = "auto"
     engine_options: EngineOptions = _DEFAULT_ENGINE_OPTIONS
     serving: Serving = DEFAULT_SERVING
+    int8: bool = False
 
     @property
     def target(self) -> Path:
         """The artifact's folder."""
-        return self.out or Path(f"{self.checkpoint.stem}-T{self.steps}{'-fp16' if self.fp16 else ''}")
+        suffix = "" if self.precision == "fp32" else f"-{self.precision}"
+        return self.out or Path(f"{self.checkpoint.stem}-T{self.steps}{suffix}")
 
     @property
     def precision(self) -> Precision:
         """The artifact's precision."""
-        return "fp16" if self.fp16 else "fp32"
+        return "int8" if self.int8 else "fp16" if self.fp16 else "fp32"
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether int8's zero points must be zero: where TensorRT is asked for, which knows no others."""
+        return self.engine in TITLES
 
     def __post_init__(self) -> None:
         for name in ("checkpoint", "config", "out"):
@@ -66,12 +76,16 @@ class ExportOptions:
         """Refuses what is wrong whatever the checkpoint holds.
 
         Raises:
-            InputError: steps out of range, no such checkpoint file, or a target that may not be written.
+            InputError: two precisions, steps out of range, no such checkpoint file, or a target that may not be
+                written.
         """
+        if self.fp16 and self.int8:
+            raise InputError("--int8 does not go with --fp16: give one of them")
         if self.engine not in get_args(EngineChoice):
             raise InputError(f"engine {self.engine!r} is unknown: give one of {', '.join(get_args(EngineChoice))}")
         self.engine_options.check()
         check_serving(self.serving)
+        check_cpu_engine(self.serving, self.precision, self.verify)
         if self.engine_options.refittable and not self.verify:
             # "Enabling BuilderFlag::kREFIT may produce incorrect numerical output" (TensorRT 11.3, known issues).
             raise InputError(

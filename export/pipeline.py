@@ -37,6 +37,7 @@ from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export.calibration import activation_ranges
+from ddgan_deploy.export.cpu_engine import prove_cpu_engine
 from ddgan_deploy.export.engine_choice import Choice, choose_engine
 from ddgan_deploy.export.engines import build_engines, engine_files, is_engine_file, prove_engines
 from ddgan_deploy.export.graph import save
@@ -44,6 +45,7 @@ from ddgan_deploy.export.model_repository import write_model_repository
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.precision import to_float16
 from ddgan_deploy.export.progress import Clock, Progress, no_progress
+from ddgan_deploy.export.quantization import Calibration, to_int8
 from ddgan_deploy.export.report import write_report
 from ddgan_deploy.export.serving_backends import check_backend
 from ddgan_deploy.export.serving_graph import seed_to_pixels
@@ -77,7 +79,8 @@ class ExportResult:
 
     def failure(self) -> str:
         """The first gate that failed, on one line; "" where all held."""
-        parities = (self.artifact.manifest.parity, *(info.parity for info in self.engines))
+        manifest = self.artifact.manifest
+        parities = (manifest.parity, manifest.cpu_parity, *(info.parity for info in self.engines))
         failed = [gate.failure() for parity in parities if parity is not None for gate in parity.failures]
         return failed[0] if failed else ""
 
@@ -141,10 +144,14 @@ def build_graphs(
     schedule: Schedule,
     options: ExportOptions,
     clock: Clock,
-    kept_too: Sequence[KeptLayer] = (),
+    kept_too: Sequence[KeptLayer] | None = None,
     without: Collection[str] = (),
 ) -> Manifest:
-    """Writes the graphs and their weights; ``kept_too`` stays in fp32, the rewrites ``without`` are left out."""
+    """Writes the graphs and their weights.
+
+    ``kept_too`` stays in fp32 in any case, and of an int8 graph nothing else does; the rewrites ``without`` are left
+    out.
+    """
     generator = checkpoint.generator()
     with clock.stop("Trace the generator"):
         traced = trace(generator)
@@ -156,7 +163,11 @@ def build_graphs(
             config = checkpoint.config
             seeds = range(2 if config.image_size <= SMALL_IMAGE else 1)
             noise = draw(seeds, config.image_shape, config.nz, schedule.steps)
-            kept = to_float16(sampler, activation_ranges(sampler, noise, folder), kept_too)
+            kept = to_float16(sampler, activation_ranges(sampler, noise, folder), kept_too or ())
+    if options.int8:
+        with clock.stop("Measure layers for int8"):
+            calibration = Calibration.of(checkpoint.config, schedule.steps)
+            kept = to_int8(sampler, calibration, folder, options.symmetric, kept_too)
     with clock.stop("Write the graphs"):
         models = {SAMPLER: sampler, SERVED: seed_to_pixels(sampler, checkpoint.config, schedule.steps)}
         graphs = {name: _graph_info(model) for name, model in models.items()}
@@ -216,6 +227,7 @@ def prove(
         infos = engines(artifact)
         if verification is not None:
             seeds, reference = verification.result.seeds, verification.reference.x_prev[-1]
+            manifest = dataclasses.replace(manifest, cpu_parity=prove_cpu_engine(artifact, clock, seeds, reference))
             infos = prove_engines(artifact, infos, seeds, reference, clock)
         manifest = with_engine_files(folder, manifest)
     with clock.stop("Draw samples and the report"):

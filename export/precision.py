@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from ddgan_deploy.export.calibration import Range
 from ddgan_deploy.export.trace import LAYER
 from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
@@ -28,13 +29,13 @@ _OWN_TYPE = {"Resize": (1, 2)}
 
 
 def to_float16(
-    model: ir.Model, ranges: Mapping[str, float], kept_too: Sequence[KeptLayer] = ()
+    model: ir.Model, ranges: Mapping[str, Range], kept_too: Sequence[KeptLayer] = ()
 ) -> tuple[KeptLayer, ...]:
     """Converts a float32 sampler in place; its inputs and outputs stay float32.
 
     Args:
         model: the unrolled sampler.
-        ranges: the largest magnitude of every value, from `activation_ranges`.
+        ranges: of every value, from `activation_ranges`.
         kept_too: layers that stay in fp32 whatever their weights and activations are.
 
     Returns:
@@ -67,7 +68,7 @@ def _picks_noise(node: ir.Node) -> bool:
     return node.op_type == "Gather" and node.inputs[0] is not None and node.inputs[0].name == "noise"
 
 
-def _kept_layers(graph: ir.Graph, ranges: Mapping[str, float]) -> dict[str, str]:
+def _kept_layers(graph: ir.Graph, ranges: Mapping[str, Range]) -> dict[str, str]:
     """Layer -> why fp16 cannot hold it."""
     kept: dict[str, str] = {}
     reasons: dict[ir.Value, str] = {}
@@ -99,8 +100,8 @@ def _weight_problem(value: ir.Value) -> str:
     return ""
 
 
-def _range_problem(value: ir.Value, ranges: Mapping[str, float]) -> str:
-    largest = ranges.get(value.name or "", 0.0)
+def _range_problem(value: ir.Value, ranges: Mapping[str, Range]) -> str:
+    largest = ranges[value.name].magnitude if value.name and value.name in ranges else 0.0
     if largest <= FLOAT16_MAX / HEADROOM:
         return ""
     producer = value.producer()

@@ -11,6 +11,7 @@ from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.copying import copy_others
+from ddgan_deploy.export.cpu_engine import check_cpu_engine, prove_cpu_engine
 from ddgan_deploy.export.engine_choice import Choice, choose_engine
 from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
 from ddgan_deploy.export.engine_report import replace_engines
@@ -58,14 +59,18 @@ def rebuild(
         choice = _REPOSITORY_ALONE if engine == "none" else choose_engine(engine, options, artifact.manifest.precision)
         manifest = dataclasses.replace(artifact.manifest, serving=serving(artifact.manifest.serving))
         check_serving(manifest.serving)
+        check_cpu_engine(manifest.serving, manifest.precision)
         if choice.runtime is None and choice is not _REPOSITORY_ALONE:
             raise InputError(f"no engine can be built here ({choice.reason}): give --engine tensorrt or tensorrt-rtx")
         others = plan_infos(artifact, but=choice.runtime)
     with staged(folder, overwrite=True) as staging:
         copy_others(folder, staging.path, lambda name: name == REPOSITORY or _is_built(name, choice.runtime))
         infos: Sequence[PlanInfo] = ()
+        copy = Artifact(staging.path, manifest)
+        if manifest.serving.cpu_engine != artifact.manifest.serving.cpu_engine:
+            seeds = default_seeds(manifest.generator)
+            manifest = dataclasses.replace(manifest, cpu_parity=prove_cpu_engine(copy, clock, seeds))
         if choice.runtime is not None:
-            copy = Artifact(staging.path, manifest)
             infos = _prove(copy, build_engines(copy, choice.runtime, options, clock), clock)
             manifest = with_engine_files(staging.path, manifest)
             replace_engines(staging.path / REPORT, manifest, [*infos, *others])

@@ -23,12 +23,19 @@ from ddgan_deploy.export.model_repository import REPOSITORY
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import ExportResult, build_graphs, checked, prove
 from ddgan_deploy.export.progress import Clock, Progress, no_progress
+from ddgan_deploy.export.quantization.symmetry import is_symmetric
 from ddgan_deploy.export.rebuild import plan_infos
 from ddgan_deploy.export.report import REPORT, SAMPLES
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.export.tensorrt_refit import refit_engine
 from ddgan_deploy.plan import PlanInfo, plan_name, write_plan_info
 
+_WEIGHT_TYPES = (
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.INT8,
+    onnx.TensorProto.UINT8,
+)
 _MADE = (MANIFEST, SAMPLER, SERVED, WEIGHTS, REPORT, SAMPLES, REPOSITORY)
 
 
@@ -41,7 +48,7 @@ class RefitOptions:
         checkpoint: a file as for an export.
         config: JSON of the training script's arguments; None: what the weights do not tell is as it was.
         weights: of a training state, "ema" or "raw"; None: as at the export.
-        steps, fp16: as in `ExportOptions`, where the user states them: they must be the artifact's.
+        steps, fp16, int8: as in `ExportOptions`, where the user states them: they must be the artifact's.
         verify: run the parity gates.
     """
 
@@ -52,6 +59,7 @@ class RefitOptions:
     steps: int | None = None
     fp16: bool = False
     verify: bool = True
+    int8: bool = False
 
 
 def refit(options: RefitOptions, progress: Progress = no_progress) -> ExportResult:
@@ -89,8 +97,9 @@ def _check_stated(manifest: Manifest, options: RefitOptions) -> None:
     folder = options.folder
     if options.steps is not None and options.steps != manifest.steps:
         raise InputError(f"{folder} has {manifest.steps} steps, not {options.steps}: leave --steps out, or export anew")
-    if options.fp16 and manifest.precision != "fp16":
-        raise InputError(f"{folder} is in {manifest.precision}: leave --fp16 out, or export anew")
+    for stated, precision in ((options.fp16, "fp16"), (options.int8, "int8")):
+        if stated and manifest.precision != precision:
+            raise InputError(f"{folder} is in {manifest.precision}: leave --{precision} out, or export anew")
 
 
 def _check_refittable(artifact: Artifact, infos: Sequence[PlanInfo]) -> None:
@@ -136,6 +145,9 @@ def _graphs(folder: Path, artifact: Artifact, checkpoint: Checkpoint, options: R
         fp16=old.precision == "fp16",
         weights=options.weights or old.checkpoint.weights,
         serving=old.serving,
+        int8=old.precision == "int8",
+        # What the scales of int8 depend on; engines are not built here.
+        engine="tensorrt-rtx" if old.precision == "int8" and is_symmetric(artifact.path / SAMPLER) else "none",
     )
     manifest = build_graphs(folder, checkpoint, old.schedule, as_export, clock, old.kept_fp32)
     for name in (SAMPLER, SERVED):
@@ -161,10 +173,10 @@ def structural_difference(old: Path, new: Path) -> str:
 
 
 def _without_weights(path: Path) -> onnx.GraphProto:
-    """A graph whose floating-point tensors have a shape and a type, but no values."""
+    """A graph whose weights, scales and zero points have a shape and a type, but no values."""
     graph = onnx.load(path, load_external_data=False).graph
     for tensor in graph.initializer:
-        if tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
+        if tensor.data_type in _WEIGHT_TYPES:
             for name in ("raw_data", "float_data", "int32_data", "external_data", "data_location"):
                 tensor.ClearField(name)
     return graph

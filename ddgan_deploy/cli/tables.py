@@ -28,7 +28,7 @@ def print_export(artifact: Artifact, engines: Sequence[PlanInfo], choice: str) -
         choice: which runtime made engines, and why.
     """
     manifest, path = artifact.manifest, artifact.path
-    parities = [manifest.parity, *(engines[0].parity for engines in _by_runtime(engines))]
+    parities = [manifest.parity, manifest.cpu_parity, *(engines[0].parity for engines in _by_runtime(engines))]
     for parity in parities:
         if parity:
             print_parity(parity)
@@ -56,6 +56,8 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         "size": f"{sum(graphs.values()):.2f} MB ({sizes})",
         "parity": _verdict(manifest.parity),
     }
+    if manifest.cpu_parity:
+        facts[f"parity of {manifest.cpu_parity.engine}"] = _verdict(manifest.cpu_parity)
     return [*facts.items(), *(("kept in fp32", f"{layer.layer}: {layer.reason}") for layer in kept)]
 
 

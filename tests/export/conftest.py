@@ -10,15 +10,19 @@ from ddgan_deploy.export import ExportOptions, ExportResult, export
 from tests.conftest import Golden
 
 
-def export_golden(golden: Golden, folder: Path, *, fp16: bool = False, **options: object) -> ExportResult:
+def export_golden(
+    golden: Golden, folder: Path, *, fp16: bool = False, int8: bool = False, **options: object
+) -> ExportResult:
     """Exports a golden case into a folder."""
+    precision = "int8" if int8 else "fp16" if fp16 else "fp32"
     return export(
         ExportOptions(
             checkpoint=golden.path,
             config=golden.config,
             steps=golden.steps,
             fp16=fp16,
-            out=folder / f"{golden.name}-{'fp16' if fp16 else 'fp32'}",
+            int8=int8,
+            out=folder / f"{golden.name}-{precision}",
             engine="none",
             **options,
         )

@@ -85,8 +85,8 @@ def test_values_that_are_not_finite_fail(biggan, biggan_fp32, monkeypatch):
     engine = open_artifact(biggan_fp32.artifact.path)
     honest = OnnxRuntime.trajectory
 
-    def broken(self, noise):
-        trajectory = honest(self, noise)
+    def broken(self, noise, states=None):
+        trajectory = honest(self, noise, states)
         trajectory.x_prev[1, 0, 0, 0, 0] = np.nan
         return trajectory
 
@@ -102,8 +102,8 @@ def test_a_row_that_depends_on_its_neighbours_fails(biggan, biggan_fp32, monkeyp
     engine = open_artifact(biggan_fp32.artifact.path)
     honest = OnnxRuntime.trajectory
 
-    def leaking(self, noise):
-        trajectory = honest(self, noise)
+    def leaking(self, noise, states=None):
+        trajectory = honest(self, noise, states)
         trajectory.x_prev[-1, -1] += 1e-6
         return trajectory
 
