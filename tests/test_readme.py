@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddgan_deploy.cli import perf, sample, serve, verify
+from ddgan_deploy.cli import bench, perf, sample, serve, verify
 from ddgan_deploy.export import cli as export_command
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -21,6 +21,7 @@ COMMANDS = {
     "ddgan-export": export_command.main,
     "ddgan-sample": sample.main,
     "ddgan-verify": verify.main,
+    "ddgan-bench": bench.main,
     "ddgan-serve": serve.main,
     "ddgan-perf": perf.main,
 }
