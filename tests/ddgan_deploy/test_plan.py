@@ -84,7 +84,7 @@ def test_missing_files_are_named(artifact):
     ("change", "message"),
     [
         ({"format_version": 2, "runtime": "later"}, "has format version 2, this ddgan-deploy reads 1"),
-        ({"precision": "int4"}, "is damaged (precision: Input should be 'fp32' or 'fp16')"),
+        ({"precision": "int4"}, "is damaged (precision: Input should be 'fp32', 'fp16' or 'int8')"),
         ({"profile": {"least": 4, "best": 2, "most": 8}}, "is damaged (profile: 4:2:8 cannot be)"),
         ({"profile": {"least": 0, "best": 2, "most": 8}}, "is damaged (profile: 0:2:8 cannot be)"),
         ({"version": "unknown"}, "is damaged (version: unknown cannot be)"),
