@@ -26,7 +26,7 @@ from ddgan_deploy.images import to_pixels
 from ddgan_deploy.models.config import GeneratorConfig
 from ddgan_deploy.models.ncsnpp import Generator
 from ddgan_deploy.noise import Noise, draw
-from ddgan_deploy.results import Gate, ParityResult, StepParity
+from ddgan_deploy.results import EQUAL_PSNR, Gate, ParityResult, StepParity
 
 FP32_MAX_ABS = 1e-4
 MIN_PSNR: Mapping[Precision, float] = {"fp16": 40.0, "int8": 40.0}
@@ -35,7 +35,6 @@ INT8_MIN_X0_PSNR = 30.0
 BATCH_TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2}
 """A runtime may sum in another order at another batch size, so rows alone and in a batch differ by rounding.
 That of int8 is of the size of its own error, whose limit serves for it too."""
-EQUAL_PSNR = 999.0
 SMALL_IMAGE = 64
 """Pixels along a side up to which several images at once cost little."""
 _RANGE = 2.0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+EQUAL_PSNR = 999.0
+"""Stands for the PSNR of what is equal: JSON has no infinity."""
+
 
 @dataclass(frozen=True)
 class KeptLayer:

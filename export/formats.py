@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ddgan_deploy.parity import EQUAL_PSNR
-from ddgan_deploy.results import Gate
+from ddgan_deploy.results import EQUAL_PSNR, Gate
 
 if TYPE_CHECKING:
     import jinja2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import socket
@@ -61,6 +62,16 @@ def _free_ports(count: int) -> list[str]:
     for each in sockets:
         each.close()
     return ports
+
+
+def test_benchmark(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    _run(_lines("this benchmark"))
+    assert {row["engine"] for row in json.loads(Path("speed.json").read_text())["rows"]} == {
+        "pytorch-eager",
+        "onnxruntime",
+        "openvino-f32",
+    }
 
 
 def test_serving(folder, monkeypatch):

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ddgan_deploy.engines import MAX_THREADS
 from ddgan_deploy.errors import InputError
 
-MAX_BATCH, MAX_RUNS, MAX_THREADS = 65_536, 100_000, 1024
+MAX_BATCH, MAX_RUNS = 65_536, 100_000
 PLOT_SUFFIXES = (".png", ".svg")
 
 
@@ -67,7 +68,7 @@ class BenchOptions:
         if len(set(self.batches)) != len(self.batches):
             raise InputError("--batch names a size twice: give each once")
         if not 0 < self.seconds <= 86_400:
-            raise InputError(f"--seconds {self.seconds:g} is out of range: give 0..86400")
+            raise InputError(f"--seconds {self.seconds:g} is out of range: give more than 0, up to 86400")
         if self.engines is not None and not self.engines:
             raise InputError("--engines names none: leave it out for all")
         check_engines([*(self.engines or ())])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, Manifest
 from ddgan_deploy.cli.common import print_table, table_of
 from ddgan_deploy.plan import PLANS, TITLES, PlanInfo, plan_name
-from ddgan_deploy.results import Gate, ParityResult
+from ddgan_deploy.results import EQUAL_PSNR, Gate, ParityResult
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -103,5 +103,7 @@ def _parity_table(parity: ParityResult) -> Table:
 
 def _value(gate: Gate, value: float) -> str:
     if gate.unit == "dB":
+        if value >= EQUAL_PSNR:
+            return "equal"
         return f"{value:.1f} dB"
     return f"{value:.2g} {gate.unit}"

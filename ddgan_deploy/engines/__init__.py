@@ -16,6 +16,8 @@ from ddgan_deploy.serving_terms import CPU_ENGINES
 
 ENGINES = (*PLANS, *CPU_ENGINES)
 """The engines that this version has, those of GPUs first."""
+MAX_THREADS = 1024
+"""More than any machine has cores; each takes memory of its own."""
 
 
 def open_artifact(path: str | Path, engine: str = "auto", threads: int | None = None) -> Engine:
@@ -28,10 +30,10 @@ def open_artifact(path: str | Path, engine: str = "auto", threads: int | None = 
             "onnxruntime" runs the graphs on the CPU, the fused ops by the native library,
             "onnxruntime-portable" by their ONNX function bodies,
             "openvino-f32" and "openvino-bf16" the sampler's graph in OpenVINO.
-        threads: on the CPU; None: all cores.
+        threads: on the CPU, 1..1024; None: all cores.
 
     Raises:
-        InputError: the folder is no whole artifact, or the engine is unknown, not installed
+        InputError: the folder is no whole artifact, threads are out of range, or the engine is unknown, not installed
             or cannot run here; "auto" passes over what is not installed, and over an engine file that cannot
             run, and logs why.
     """
@@ -42,6 +44,8 @@ def open_engine(artifact: Artifact, engine: str = "auto", threads: int | None = 
     """As `open_artifact`, for an artifact that was read already."""
     if engine not in ("auto", *ENGINES):
         raise InputError(f"engine {engine!r} is unknown: choose auto or one of {', '.join(ENGINES)}")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise InputError(f"threads {threads} is out of range: give 1..{MAX_THREADS}")
     if engine != "auto":
         return _open(artifact, engine, threads)
     for name in _candidates(artifact):

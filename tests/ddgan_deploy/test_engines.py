@@ -106,6 +106,12 @@ def test_an_unknown_engine_is_one_clear_line(artifact):
     )
 
 
+@pytest.mark.parametrize("threads", [0, -1, 1025])
+def test_threads_out_of_range_are_one_clear_line(artifact, threads):
+    with pytest.raises(InputError, match=rf"^threads {threads} is out of range: give 1\.\.1024$"):
+        open_artifact(artifact, threads=threads)
+
+
 def test_engines_are_context_managers(artifact):
     with open_artifact(artifact, "onnxruntime-portable") as engine:
         image = engine.generate([3])
