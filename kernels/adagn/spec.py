@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import library as torch_ops
 
 from ..op import OpSpec
 
@@ -64,7 +65,7 @@ def check(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, groups: int
         raise ValueError(f"AdaGN: activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
 
 
-@torch.library.custom_op("ddgan::adagn", mutates_args=())
+@torch_ops.custom_op("ddgan::adagn", mutates_args=())
 def _adagn(
     x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, groups: int, epsilon: float, activation: str
 ) -> torch.Tensor:

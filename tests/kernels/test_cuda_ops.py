@@ -85,7 +85,7 @@ class Runtime:
             pytest.skip("needs g++ and ONNX Runtime's headers")
         self.folder = folder
         self.driver = compile_cc(folder / "driver/libcuda.so.1", "-shared", "-fPIC", PROBES / "fake_cuda.cc")
-        self.library = compile_cc(
+        self.shared_object = compile_cc(
             *(folder / "lib/libprobe.so", "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-z,defs"),
             *("-isystem", headers, PROBES / "ort_cuda_probe.cc", NATIVE / "ort_cuda.cc", *SOURCES),
         )
@@ -106,7 +106,7 @@ class Runtime:
             named = {name: value for (name, _), value in zip(spec.inputs, inputs, strict=True)}
             np.savez(self.folder / f"{number}.onnx.npz", **named)
         result = subprocess.run(
-            [sys.executable, "-c", _RUN, self.library, self.folder, entry, str(runs)],
+            [sys.executable, "-c", _RUN, self.shared_object, self.folder, entry, str(runs)],
             input=json.dumps(names),
             capture_output=True,
             text=True,
@@ -250,7 +250,7 @@ def test_errors_are_statuses(runtime: Runtime, folder: Folder) -> None:
 
 def test_where_the_kernels_are(runtime: Runtime, folder: Folder, tmp_path: Path) -> None:
     case = adagn_case((2, 12, 8, 8, 3))
-    beside = runtime.library.parent / "cuda_kernels"
+    beside = runtime.shared_object.parent / "cuda_kernels"
     for entry, variable, named in (
         (f"{tmp_path}/entry", f"{tmp_path}/variable", tmp_path / "entry"),
         ("", f"{tmp_path}/variable", tmp_path / "variable"),
