@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,8 +10,8 @@ from typing import Any, Protocol
 
 from ddgan_deploy.bench.jobs import Job, PerOpJob, RateJob
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.processes import ended_with_parent
 
-_PR_SET_PDEATHSIG = 1
 _METHODS = ("opened", "prepare", "measure", "memory")
 
 
@@ -46,9 +45,8 @@ def open_job(job: Job) -> Runner:
 def main(argv: Sequence[str]) -> None:
     """Serves the channel whose file descriptor is the only argument."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        # Where the process that asks is killed, this one ends too.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Where the process that asks is killed, this one ends too.
+    ended_with_parent(signal.SIGKILL)()
     runner: Runner | None = None
     with Connection(int(argv[0])) as channel:
         while True:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.processes import ended_with_parent
 from ddgan_deploy.serving.installed import FETCH
 from ddgan_deploy.serving.options import ServerOptions, checked, model_folders
 from ddgan_deploy.serving.tritonserver import TritonServer, found_server
@@ -34,8 +34,6 @@ _HANGS = ("Failed to preinitialize Python stub", "terminate called after throwin
 """After these the server waits for the python backend for ever (seen with 2.51)."""
 _NOT_LOADED = 127
 """With it the dynamic linker ends a program that lacks a library."""
-_SET_DEATH_SIGNAL = 1
-"""PR_SET_PDEATHSIG of prctl(2)."""
 _BOXES = ("+", "|")
 """How the lines of tables in the server's log begin."""
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -176,7 +174,6 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
 
 
 def _start(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
-    prctl = ctypes.CDLL(None).prctl
     try:
         return subprocess.Popen(
             command,
@@ -189,7 +186,7 @@ def _start(command: list[str], environment: Mapping[str, str]) -> subprocess.Pop
             # Ctrl-C at a terminal would reach it beside what we forward.
             start_new_session=True,
             # Where we are killed, it ends too. One call into C: nothing that another thread could hold.
-            preexec_fn=lambda: prctl(_SET_DEATH_SIGNAL, signal.SIGTERM),
+            preexec_fn=ended_with_parent(signal.SIGTERM),
         )
     except OSError as error:
         raise InputError(_broken(command[0], error.strerror or str(error))) from None
