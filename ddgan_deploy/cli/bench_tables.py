@@ -29,9 +29,7 @@ _TYPES = 12
 
 def print_bench(result: BenchResult) -> None:
     """The rows, what is not among them and why, the machine, and where time goes."""
-    table = table_of(*_COLUMNS)
-    for column in table.columns[2:]:
-        column.justify = "right"
+    table = table_of(*_COLUMNS, numbers=len(_COLUMNS) - 2)
     for row in result.rows:
         table.add_row(*_cells(row))
     print_table(table)
@@ -99,9 +97,7 @@ def _print_per_op(per_op: PerOp) -> None:
 
 
 def _print_shares(shares: Sequence[OpShare], columns: Sequence[str], names: Callable[[OpShare], list[str]]) -> None:
-    table = table_of(*columns)
-    for column in table.columns[-4:]:
-        column.justify = "right"
+    table = table_of(*columns, numbers=4)
     for share in shares:
         figures = [str(share.count), f"{share.ms:.3f}", f"{share.share:.1%}", _percent(share.roofline_share)]
         table.add_row(*names(share), *figures)

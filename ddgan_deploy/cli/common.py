@@ -94,14 +94,14 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
 
 
-def table_of(*columns: str) -> Table:
-    """An empty table of a result."""
+def table_of(*columns: str, numbers: int = 0) -> Table:
+    """An empty table of a result; its last ``numbers`` columns are flush right."""
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for place, column in enumerate(columns, start=numbers - len(columns)):
+        table.add_column(column, overflow="fold", justify="right" if place >= 0 else "left")
     return table
 
 

@@ -54,9 +54,7 @@ def _main(argv: Sequence[str] | None) -> None:
 
 
 def _print_table(result: PerfResult) -> None:
-    table = table_of(*_COLUMNS)
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = table_of(*_COLUMNS, numbers=len(_COLUMNS) - 1)
     for level in result.levels:
         table.add_row(*_row(level))
     print_table(table)
