@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import onnx_ir as ir
 
 from ddgan_deploy.engines.base import feeds
-from ddgan_deploy.engines.onnxruntime import new_session
-from ddgan_deploy.export.graph import attach_functions
+from ddgan_deploy.export.scratch_session import scratch_session
 from ddgan_deploy.noise import Noise
-
-_INLINE_BYTES = 1 << 17
-"""Sizes must stay in the graph file, since shape inference reads them; weights need not."""
 
 
 class Range(NamedTuple):
@@ -49,12 +44,7 @@ def activation_ranges(model: ir.Model, noise: Noise, scratch: Path) -> dict[str,
     # Reduced inside the graph: the values themselves would need gigabytes for large images.
     reductions = [_reduced(graph, value, op_type) for value in values for op_type in ("ReduceMin", "ReduceMax")]
     graph.outputs[:] = reductions
-    measured = ir.Model(graph, ir_version=model.ir_version)
-    attach_functions(measured)
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        path = Path(folder) / "ranges.onnx"
-        ir.save(measured, path, external_data="ranges.bin", size_threshold_bytes=_INLINE_BYTES)
-        results = new_session(path).run(None, feeds(noise))
+    results = scratch_session(ir.Model(graph, ir_version=model.ir_version), scratch).run(None, feeds(noise))
     lows, highs = (map(float, results[first::2]) for first in (0, 1))
     names = (value.name or "" for value in values)
     return {name: Range(low, high) for name, low, high in zip(names, lows, highs, strict=True)}

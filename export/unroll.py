@@ -77,7 +77,7 @@ def noise_name(step: int) -> str:
     return f"step{step}/noise"
 
 
-def graph_input(name: str, shape: Sequence[int | str], dtype: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
+def graph_input(name: str, shape: Sequence[int | str] | ir.Shape, dtype: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
     """An input of a graph."""
     return ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
 

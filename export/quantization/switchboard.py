@@ -9,27 +9,23 @@ nearly as was measured; those of the free sampler do not, since a state that is 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-import onnxruntime
 
-from ddgan_deploy.artifact import WEIGHTS
 from ddgan_deploy.engines.base import feeds
-from ddgan_deploy.engines.onnxruntime import new_session
 from ddgan_deploy.export.calibration import Range
-from ddgan_deploy.export.graph import attach_functions
 from ddgan_deploy.export.quantization.layers import Layer, find_layers, quantizes_input, weight_of
 from ddgan_deploy.export.quantization.qdq import named, quantize_dequantize, register, round_weight
+from ddgan_deploy.export.scratch_session import scratch_session
+from ddgan_deploy.export.unroll import graph_input
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
 from ddgan_deploy.noise import Noise
 from ddgan_deploy.parity import INT8_MIN_X0_PSNR, MIN_PSNR, psnr
 
-_INLINE_BYTES = 1 << 17
 _TRUE_STATES = "true_states"
 Images = npt.NDArray[np.float32]
 
@@ -61,7 +57,7 @@ class Switchboard:
         for layer in self.layers:
             measured = {node: ranges[sources[node]] for node in layer.nodes if quantizes_input(node)}
             _switch_layer(graph, layer, measured, symmetric)
-        self._session = _session(ir.Model(graph, ir_version=model.ir_version), scratch)
+        self._session = scratch_session(ir.Model(graph, ir_version=model.ir_version), scratch)
         self._feeds = feeds(noise)
         # Whatever they are: they are not looked at.
         self._states: Sequence[Images] = [noise.x_T] * len(posteriors)
@@ -165,7 +161,7 @@ def _put_behind(graph: ir.Graph, node: ir.Node, other: ir.Node, but: ir.Node | N
 
 
 def _input(graph: ir.Graph, name: str, dtype: ir.DataType, shape: Sequence[int] | ir.Shape) -> ir.Value:
-    value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
+    value = graph_input(name, shape, dtype)
     graph.inputs.append(value)
     return value
 
@@ -176,11 +172,3 @@ def _state(k: int) -> str:
 
 def _switch(layer: str) -> str:
     return f"switch/{layer}"
-
-
-def _session(model: ir.Model, scratch: Path) -> onnxruntime.InferenceSession:
-    attach_functions(model)
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        path = Path(folder) / "switchboard.onnx"
-        ir.save(model, path, external_data=WEIGHTS, size_threshold_bytes=_INLINE_BYTES)
-        return new_session(path)
