@@ -8,6 +8,7 @@ to x_t, and t = 0 is the last.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -135,17 +136,38 @@ def sample(generator: Generator, schedule: Schedule, x_T: Float32, z: Float32, n
     """
     import torch
 
+    with torch.inference_mode():
+        steps = denoising_steps(generator, schedule, *map(torch.from_numpy, (x_T, z, noise)))
+        x0s, states = zip(*steps, strict=True)
+        return Trajectory(torch.stack(x0s).numpy(), torch.stack(states).numpy())
+
+
+def denoising_steps(
+    denoise: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
+    schedule: Schedule,
+    x: torch.Tensor,
+    z: torch.Tensor,
+    noise: torch.Tensor | None,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Algorithm 2 on any device, step by step: x_0 and the state after it, each [N, C, H, W].
+
+    Args:
+        denoise: x_0 from x_t, integer times t [N] and latents z [N, nz].
+        schedule: the T-step process.
+        x: x_T [N, C, H, W], float32.
+        z: [N, T, nz], in running order.
+        noise: [N, T-1, C, H, W], in running order; may be None where T is 1.
+    """
+    import torch
+
     from ddgan_deploy.kernels.posterior_sample.spec import reference as posterior_sample
 
-    posterior = schedule.posterior
-    x = torch.from_numpy(x_T)
-    x0s: list[torch.Tensor] = []
-    states: list[torch.Tensor] = []
-    with torch.inference_mode():
-        for k, t in enumerate(reversed(range(schedule.steps))):
-            x_0 = generator(x, torch.full((len(x),), t), torch.from_numpy(z[:, k]))
-            # At t = 0 the posterior is x_0 itself.
-            x = posterior_sample(x_0, x, torch.from_numpy(noise[:, k]), *posterior.at(t)) if t > 0 else x_0
-            x0s.append(x_0)
-            states.append(x)
-    return Trajectory(torch.stack(x0s).numpy(), torch.stack(states).numpy())
+    for k, t in enumerate(reversed(range(schedule.steps))):
+        x_0 = denoise(x, torch.full((x.shape[0],), t, device=x.device), z[:, k])
+        if t > 0:
+            assert noise is not None
+            x = posterior_sample(x_0, x, noise[:, k], *schedule.posterior.at(t))
+        else:
+            # Here the posterior is x_0 itself.
+            x = x_0
+        yield x_0, x

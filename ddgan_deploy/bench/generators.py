@@ -10,8 +10,7 @@ import torch
 from ddgan_deploy.artifact import read_artifact
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.checkpoint import load_checkpoint
-from ddgan_deploy.diffusion import Schedule
-from ddgan_deploy.kernels.posterior_sample.spec import reference as posterior_sample
+from ddgan_deploy.diffusion import Schedule, denoising_steps
 from ddgan_deploy.models.config import GeneratorConfig
 from ddgan_deploy.models.ncsnpp import Generator
 
@@ -43,24 +42,7 @@ def random_generator(config: GeneratorConfig) -> Generator:
 def sample(
     denoise: Denoise, schedule: Schedule, x: torch.Tensor, z: torch.Tensor, noise: torch.Tensor | None
 ) -> torch.Tensor:
-    """The sampler (algorithm 2), as `ddgan_deploy.diffusion.sample` has it.
-
-    Args:
-        denoise: the generator.
-        schedule: the T-step process.
-        x: x_T [N, C, H, W], float32.
-        z: [N, T, nz], in running order.
-        noise: [N, T-1, C, H, W], in running order; None where T is 1.
-
-    Returns:
-        x_0 [N, C, H, W].
-    """
-    for k, t in enumerate(reversed(range(schedule.steps))):
-        times = torch.full((x.shape[0],), t, dtype=torch.int64, device=x.device)
-        x_0 = denoise(x, times, z[:, k])
-        if t > 0:
-            assert noise is not None
-            x = posterior_sample(x_0, x, noise[:, k], *schedule.posterior.at(t))
-        else:
-            x = x_0
+    """x_0 [N, C, H, W], by all of `denoising_steps`."""
+    for _, state in denoising_steps(denoise, schedule, x, z, noise):
+        x = state
     return x

@@ -28,9 +28,7 @@ def open_eager(job: SampleJob) -> Sampler:
     Raises:
         InputError: PyTorch cannot use the GPU.
     """
-    open_device(job.engine)
-    generator, schedule = open_generator(job)
-    return _sampler(generator.cuda(), schedule)
+    return _sampler(*_generator(job))
 
 
 def open_compiled(job: SampleJob) -> Sampler:
@@ -39,9 +37,8 @@ def open_compiled(job: SampleJob) -> Sampler:
     Raises:
         InputError: PyTorch cannot use the GPU.
     """
-    open_device(job.engine)
-    generator, schedule = open_generator(job)
-    return _sampler(compiled(generator.cuda()), schedule)
+    generator, schedule = _generator(job)
+    return _sampler(compiled(generator), schedule)
 
 
 def open_graphed(job: SampleJob) -> Sampler:
@@ -50,9 +47,15 @@ def open_graphed(job: SampleJob) -> Sampler:
     Raises:
         InputError: PyTorch cannot use the GPU.
     """
+    generator, schedule = _generator(job)
+    return _Graphed(float16_denoise(generator), schedule)
+
+
+def _generator(job: SampleJob) -> tuple[Generator, Schedule]:
+    """The generator on the GPU."""
     open_device(job.engine)
     generator, schedule = open_generator(job)
-    return _Graphed(float16_denoise(generator.cuda()), schedule)
+    return generator.cuda(), schedule
 
 
 def float16_denoise(generator: Generator) -> Denoise:
