@@ -18,6 +18,7 @@ from ddgan_deploy.results import KeptLayer, ParityResult
 from ddgan_deploy.serving_terms import DEFAULT_SERVING, Serving
 
 if TYPE_CHECKING:
+    import onnx
     from pydantic import ValidationError
 
 FORMAT_VERSION = 1
@@ -131,6 +132,22 @@ def read_artifact(path: str | Path, check_files: bool = True) -> Artifact:
     if damage:
         raise InputError(f"{folder / damage[0]} is missing or changed since the export: export again")
     return Artifact(folder, manifest)
+
+
+def read_sampler(artifact: Artifact) -> onnx.ModelProto:
+    """The sampler's graph, without its weights.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    path = artifact.path / SAMPLER
+    try:
+        return onnx.load(path, load_external_data=False)
+    except (OSError, DecodeError):
+        raise InputError(f"{path} is missing or damaged: export again") from None
 
 
 def read_damaged(path: str | Path) -> tuple[Artifact, list[str]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import onnx
 
-from ddgan_deploy.artifact import SAMPLER, Artifact
+from ddgan_deploy.artifact import Artifact, read_sampler
 from ddgan_deploy.bench import environment as machine
 from ddgan_deploy.bench.gpu_data_sheets import gpu_name
 from ddgan_deploy.bench.jobs import RateJob
@@ -30,7 +30,7 @@ from ddgan_deploy.bench.roofline import medians, with_data_sheet
 from ddgan_deploy.bench.rows import Timed, rows_of
 from ddgan_deploy.bench.series import Series, all_series, check_checkpoint, read_artifacts
 from ddgan_deploy.engines.cuda import has_gpu
-from ddgan_deploy.errors import GateError, InputError
+from ddgan_deploy.errors import GateError
 from ddgan_deploy.files import written_whole
 from ddgan_deploy.graph_cost import graph_cost
 
@@ -63,7 +63,7 @@ def run(options: BenchOptions, progress: Progress = no_progress) -> BenchResult:
     artifacts = read_artifacts(options.artifacts)
     if options.checkpoint:
         check_checkpoint(options.checkpoint, artifacts[0])
-    graphs = {artifact.path: _graph(artifact) for artifact in artifacts}
+    graphs = {artifact.path: read_sampler(artifact) for artifact in artifacts}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ddgan-bench-")))
         bench = _Bench(options, folder, stack, progress)
@@ -209,16 +209,6 @@ def _per_op(
                 reason = f"its ops cannot be timed: {error}"
                 skipped.append(Skipped(str(here.options.per_op), reason, artifact.manifest.precision))
     return tuple(found)
-
-
-def _graph(artifact: Artifact) -> onnx.ModelProto:
-    from google.protobuf.message import DecodeError
-
-    path = artifact.path / SAMPLER
-    try:
-        return onnx.load(path, load_external_data=False)
-    except (OSError, DecodeError):
-        raise InputError(f"{path} is missing or damaged: export again") from None
 
 
 def _environment(

@@ -8,32 +8,16 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ddgan_deploy.artifact import SAMPLER, Artifact, read_artifact
 from ddgan_deploy.bench.jobs import PerOpJob
 from ddgan_deploy.engines import open_engine
-from ddgan_deploy.engines.base import feeds
+from ddgan_deploy.engines.base import OpTime, feeds
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.noise import Noise, draw
 
-_ERRORS_ONLY = 3
 _KERNEL = "_kernel_time"
-
-
-class NodeTime(NamedTuple):
-    """One node of what the engine made of the graph.
-
-    Attributes:
-        name, op_type: the engine's own.
-        ms: of one run.
-        shape: of its first output; None where the engine does not tell.
-    """
-
-    name: str
-    op_type: str
-    ms: float
-    shape: tuple[int, ...] | None = None
 
 
 class OpRunner:
@@ -53,22 +37,22 @@ class OpRunner:
         self._runs = job.runs
         self._profile = _profiler(artifact, job)
 
-    def measure(self) -> list[NodeTime]:
+    def measure(self) -> list[OpTime]:
         """Every node, each with its median over the runs; after a run that is not counted."""
         return self._profile(self._noise, 1 + self._runs)
 
 
-def _profiler(artifact: Artifact, job: PerOpJob) -> Callable[[Noise, int], list[NodeTime]]:
+def _profiler(artifact: Artifact, job: PerOpJob) -> Callable[[Noise, int], list[OpTime]]:
     engine = open_engine(artifact, job.engine, job.threads)
     profile: Callable[[Noise], Sequence[tuple[str, str, float]]] | None = getattr(engine, "profile", None)
     if profile is not None:
-        return lambda noise, runs: median_times([[NodeTime(*node) for node in profile(noise)] for _ in range(runs)])
+        return lambda noise, runs: median_times([[OpTime(*node) for node in profile(noise)] for _ in range(runs)])
     if not job.engine.startswith("onnxruntime"):
         raise InputError(f"engine {job.engine} does not tell how long its ops take: choose onnxruntime")
     return lambda noise, runs: _onnxruntime_times(artifact, job, noise, runs)
 
 
-def median_times(runs: Sequence[Sequence[NodeTime]]) -> list[NodeTime]:
+def median_times(runs: Sequence[Sequence[OpTime]]) -> list[OpTime]:
     """Each node's median over all runs but the first; the n-th node of a name in one run is the n-th in another."""
     seen: dict[tuple[str, str, tuple[int, ...] | None, int], list[float]] = defaultdict(list)
     for times in runs[1:]:
@@ -76,46 +60,32 @@ def median_times(runs: Sequence[Sequence[NodeTime]]) -> list[NodeTime]:
         for name, op_type, ms, shape in times:
             place[name, op_type, shape] += 1
             seen[name, op_type, shape, place[name, op_type, shape]].append(ms)
-    return [NodeTime(name, op_type, statistics.median(ms), shape) for (name, op_type, shape, _), ms in seen.items()]
+    return [OpTime(name, op_type, statistics.median(ms), shape) for (name, op_type, shape, _), ms in seen.items()]
 
 
-def _onnxruntime_times(artifact: Artifact, job: PerOpJob, noise: Noise, runs: int) -> list[NodeTime]:
-    import onnxruntime
-
-    from ddgan_deploy.engines.cpu_graph import specialized
+def _onnxruntime_times(artifact: Artifact, job: PerOpJob, noise: Noise, runs: int) -> list[OpTime]:
+    from ddgan_deploy.engines.onnxruntime import new_session
     from ddgan_deploy.kernels.native_library import ort_library
 
-    options: Any = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
-    options.intra_op_num_threads = job.threads
-    # As the engine has it.
-    options.enable_mem_reuse = False
-    options.enable_profiling = True
     library = None if job.engine == "onnxruntime-portable" else ort_library()
-    model: Path | bytes = artifact.path / SAMPLER
-    if library:
-        options.register_custom_ops_library(str(library))
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(artifact.path))
-        model = specialized(model)
-    source = model if isinstance(model, bytes) else str(model)
     with tempfile.TemporaryDirectory() as folder:
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        prefix = Path(folder) / "profile"
+        session = new_session(artifact.path / SAMPLER, job.threads, library=library, profile_prefix=prefix)
         for _ in range(runs):
             session.run(None, feeds(noise))
         return median_times(read_profile(json.loads(Path(session.end_profiling()).read_text())))
 
 
-def read_profile(events: Sequence[dict[str, Any]]) -> list[list[NodeTime]]:
+def read_profile(events: Sequence[dict[str, Any]]) -> list[list[OpTime]]:
     """The nodes of every run in ONNX Runtime's profile, which lists a run's end after its nodes."""
-    runs: list[list[NodeTime]] = [[]]
+    runs: list[list[OpTime]] = [[]]
     for event in events:
         if event.get("cat") == "Session" and event["name"] == "model_run":
             runs.append([])
         elif event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
             args = event["args"]
             shape = _first_shape(args.get("output_type_shape", []))
-            runs[-1].append(NodeTime(event["name"].removesuffix(_KERNEL), args["op_name"], event["dur"] / 1e3, shape))
+            runs[-1].append(OpTime(event["name"].removesuffix(_KERNEL), args["op_name"], event["dur"] / 1e3, shape))
     return runs[:-1]
 
 

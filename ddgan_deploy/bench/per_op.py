@@ -14,11 +14,11 @@ import onnx
 from ddgan_deploy.artifact import Artifact
 from ddgan_deploy.bench.jobs import PerOpJob
 from ddgan_deploy.bench.names import Device, Dtype, dtype_of
-from ddgan_deploy.bench.op_times import NodeTime
 from ddgan_deploy.bench.options import BenchOptions
 from ddgan_deploy.bench.process import Worker
 from ddgan_deploy.bench.results import OpShare, PerOp, Rates
 from ddgan_deploy.bench.roofline import node_ms
+from ddgan_deploy.engines.base import OpTime
 from ddgan_deploy.graph_cost import GraphCost, NodeCost, graph_cost
 
 TOP = 20
@@ -45,14 +45,14 @@ def measure_ops(here: Machine, artifact: Artifact) -> PerOp:
     batch = min(options.batches)
     job = PerOpJob(engine, artifact.path, options.cores, batch, options.runs)
     with Worker(job, here.folder / f"ops-{uuid.uuid4().hex}", options.timeout) as worker:
-        times: list[NodeTime] = worker.ask("measure")
+        times: list[OpTime] = worker.ask("measure")
     cost, precision = graph_cost(here.graphs[artifact.path], batch), artifact.manifest.precision
     by_type, top = shares(times, cost, here.rates.get("cpu"), dtype_of(engine, precision))
     return PerOp(engine, precision, str(artifact.path), batch, by_type, top)
 
 
 def shares(
-    times: Sequence[NodeTime], cost: GraphCost, rates: Rates | None, dtype: Dtype
+    times: Sequence[OpTime], cost: GraphCost, rates: Rates | None, dtype: Dtype
 ) -> tuple[tuple[OpShare, ...], tuple[OpShare, ...]]:
     """By op type, and the slowest layers, each the slowest first."""
     find = _finder(cost)
@@ -62,7 +62,7 @@ def shares(
         if node and not _moves(time):
             slowest[node.name] = max(slowest.get(node.name, 0.0), time.ms)
 
-    def least_ms(time: NodeTime, node: NodeCost | None) -> float | None:
+    def least_ms(time: OpTime, node: NodeCost | None) -> float | None:
         # Of what a runtime made of a node, the slowest part computes it.
         if node is None or _moves(time) or time.ms < slowest[node.name]:
             return None
@@ -74,7 +74,7 @@ def shares(
     return by_type, top[:TOP]
 
 
-def _moves(time: NodeTime) -> bool:
+def _moves(time: OpTime) -> bool:
     """Whether it is a runtime's own change of layout, which it names after the node that it is made for."""
     return time.op_type.startswith("Reorder")
 
@@ -83,7 +83,7 @@ def _moves(time: NodeTime) -> bool:
 class _Node:
     """A node of what the engine made of the graph, the graph's node that it came from, and that one's least time."""
 
-    time: NodeTime
+    time: OpTime
     cost: NodeCost | None
     least_ms: float | None
 

@@ -58,11 +58,13 @@ class OpTime(NamedTuple):
         name: of the node.
         op_type: and, where the runtime tells, its kernel.
         ms: milliseconds.
+        shape: of its first output; None where the runtime does not tell.
     """
 
     name: str
     op_type: str
     ms: float
+    shape: tuple[int, ...] | None = None
 
 
 def feeds(noise: Noise) -> dict[str, npt.NDArray[np.float32]]:

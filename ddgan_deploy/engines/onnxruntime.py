@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact
+from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, read_sampler
 from ddgan_deploy.diffusion import Trajectory
 from ddgan_deploy.engines.base import Engine, feeds
 from ddgan_deploy.engines.cpu_graph import specialized
@@ -89,14 +89,7 @@ class OnnxRuntime(Engine):
 
     @functools.cached_property
     def _model(self) -> onnx.ModelProto:
-        import onnx
-        from google.protobuf.message import DecodeError
-
-        path = self.artifact.path / SAMPLER
-        try:
-            return onnx.load(path, load_external_data=False)
-        except (OSError, DecodeError):
-            raise InputError(f"{path} is missing or damaged: export again") from None
+        return read_sampler(self.artifact)
 
     @functools.cached_property
     def _posterior_nodes(self) -> list[onnx.NodeProto]:
@@ -148,6 +141,7 @@ def new_session(
     threads: int | None = None,
     weights_folder: Path | None = None,
     library: Path | None = None,
+    profile_prefix: Path | None = None,
 ) -> onnxruntime.InferenceSession:
     """A CPU session.
 
@@ -156,6 +150,7 @@ def new_session(
         threads: of the session's own pool; None: all cores.
         weights_folder: where a serialized model's external weights lie.
         library: the native library of fused ops.
+        profile_prefix: how the name of the file begins that ``end_profiling`` writes; None: there is none.
 
     Raises:
         InputError: ONNX Runtime cannot load the library or the model.
@@ -169,6 +164,9 @@ def new_session(
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
+    if profile_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile_prefix)
     folder = weights_folder or (model.parent if isinstance(model, Path) else None)
     name = "the graph" if isinstance(model, bytes) else str(model)
     if folder is not None:

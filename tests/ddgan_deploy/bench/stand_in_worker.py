@@ -10,8 +10,8 @@ import time
 
 from ddgan_deploy.bench import worker
 from ddgan_deploy.bench.jobs import Job, PerOpJob, RateJob
-from ddgan_deploy.bench.op_times import NodeTime
 from ddgan_deploy.bench.results import Opened
+from ddgan_deploy.engines.base import OpTime
 from ddgan_deploy.errors import InputError
 
 BEHAVIOURS = json.loads(os.environ.get("STAND_IN", "{}"))
@@ -42,7 +42,7 @@ class StandIn:
         if isinstance(self.job, RateJob):
             return {device: {"float32": 1e11, "copy": 1e10} for device in self.job.wanted}
         if isinstance(self.job, PerOpJob):
-            return [NodeTime("a node of its own", "Reorder", 2.0)]
+            return [OpTime("a node of its own", "Reorder", 2.0)]
         if self.behaviour == "dies":
             print("out of luck", file=sys.stderr, flush=True)
             os.abort()

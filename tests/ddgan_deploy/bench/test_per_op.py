@@ -8,9 +8,10 @@ import pytest
 
 from ddgan_deploy.bench import op_times
 from ddgan_deploy.bench.jobs import PerOpJob
-from ddgan_deploy.bench.op_times import NodeTime, OpRunner, median_times, read_profile
+from ddgan_deploy.bench.op_times import OpRunner, median_times, read_profile
 from ddgan_deploy.bench.per_op import TOP, shares
 from ddgan_deploy.bench.results import OpShare, Rates
+from ddgan_deploy.engines.base import OpTime
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.graph_cost import GraphCost, NodeCost
 
@@ -33,10 +34,10 @@ RATES = Rates({"float32": 1e9}, 1e9)
 
 def test_shares_by_type_and_by_layer():
     times = [
-        NodeTime("v1_nchwc", "Conv", 4.0, (1, 8)),
-        NodeTime("step1/a.Conv_0", "Conv", 6.0, (1, 8)),
-        NodeTime("step0/b/MatMul/MatmulTransposeFusion/", "FusedMatMul", 2.0),
-        NodeTime("ReorderInput_7", "ReorderInput", 8.0, (1, 8)),
+        OpTime("v1_nchwc", "Conv", 4.0, (1, 8)),
+        OpTime("step1/a.Conv_0", "Conv", 6.0, (1, 8)),
+        OpTime("step0/b/MatMul/MatmulTransposeFusion/", "FusedMatMul", 2.0),
+        OpTime("ReorderInput_7", "ReorderInput", 8.0, (1, 8)),
     ]
     by_type, top = shares(times, COST, RATES, "float32")
     assert by_type == (
@@ -53,9 +54,9 @@ def test_shares_by_type_and_by_layer():
 
 def test_of_what_a_node_became_the_slowest_has_its_limit():
     times = [
-        NodeTime("step0/a.Conv_0", "Convolution", 4.0),
-        NodeTime("step0/a.Conv_0/bias", "Add", 1.0),
-        NodeTime("step0/a.Conv_0/layout", "Reorder", 9.0),
+        OpTime("step0/a.Conv_0", "Convolution", 4.0),
+        OpTime("step0/a.Conv_0/bias", "Add", 1.0),
+        OpTime("step0/a.Conv_0/layout", "Reorder", 9.0),
     ]
     by_type, _ = shares(times, COST, RATES, "float32")
     assert {share.op_type: share.roofline_share for share in by_type} == {
@@ -66,14 +67,14 @@ def test_of_what_a_node_became_the_slowest_has_its_limit():
 
 
 def test_without_rates_there_are_shares_alone():
-    by_type, top = shares([NodeTime(f"n{i}", f"Op{i}", 1.0) for i in range(TOP + 5)], COST, None, "float32")
+    by_type, top = shares([OpTime(f"n{i}", f"Op{i}", 1.0) for i in range(TOP + 5)], COST, None, "float32")
     assert len(by_type) == TOP + 5 and len(top) == TOP
     assert {share.roofline_share for share in by_type} == {None}
 
 
 def test_a_nodes_time_is_its_median_without_the_first_run():
-    runs = [[NodeTime("a", "Conv", ms), NodeTime("b", "Add", 1.0), NodeTime("b", "Add", ms)] for ms in (99, 5, 3, 4)]
-    assert median_times(runs) == [NodeTime("a", "Conv", 4), NodeTime("b", "Add", 1.0), NodeTime("b", "Add", 4)]
+    runs = [[OpTime("a", "Conv", ms), OpTime("b", "Add", 1.0), OpTime("b", "Add", ms)] for ms in (99, 5, 3, 4)]
+    assert median_times(runs) == [OpTime("a", "Conv", 4), OpTime("b", "Add", 1.0), OpTime("b", "Add", 4)]
 
 
 def test_onnxruntimes_profile_is_cut_into_runs():
@@ -84,7 +85,7 @@ def test_onnxruntimes_profile_is_cut_into_runs():
     end = {"cat": "Session", "name": "model_run", "dur": 1}
     start = {"cat": "Session", "name": "session_initialization", "dur": 1}
     events = [start, event("a_kernel_time", 2000), event("a_fence_before", 9), end, event("a_kernel_time", 4000), end]
-    assert read_profile(events) == [[NodeTime("a", "Conv", ms, (1, 8))] for ms in (2.0, 4.0)]
+    assert read_profile(events) == [[OpTime("a", "Conv", ms, (1, 8))] for ms in (2.0, 4.0)]
 
 
 def test_an_engines_own_profile_is_asked(artifact, monkeypatch):
@@ -95,7 +96,7 @@ def test_an_engines_own_profile_is_asked(artifact, monkeypatch):
         return [("a", "Conv", float(len(seen)))]
 
     monkeypatch.setattr(op_times, "open_engine", lambda *arguments: SimpleNamespace(profile=profile))
-    assert OpRunner(PerOpJob("openvino-f32", artifact, 1, batch=3, runs=2)).measure() == [NodeTime("a", "Conv", 2.5)]
+    assert OpRunner(PerOpJob("openvino-f32", artifact, 1, batch=3, runs=2)).measure() == [OpTime("a", "Conv", 2.5)]
     assert seen == [3, 3, 3]
 
 
