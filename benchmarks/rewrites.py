@@ -11,6 +11,7 @@ rounds of the ratio of times within a round.
 from __future__ import annotations
 
 import argparse
+import collections
 import dataclasses
 import json
 import statistics
@@ -58,8 +59,10 @@ def export_variants(folder: Path) -> dict[str, Path]:
 def interleaved(engines: Mapping[str, Engine], noise: Noise, rounds: int) -> dict[str, list[float]]:
     """Seconds of every engine in every round, after one for warming up."""
     times: dict[str, list[float]] = {name: [] for name in engines}
+    order = collections.deque(engines.items())
     for _ in range(rounds + 1):
-        for name, engine in engines.items():
+        order.rotate()  # else the same one would always run after the same other one
+        for name, engine in order:
             start = time.perf_counter()
             engine.sample(noise)
             times[name].append(time.perf_counter() - start)
@@ -78,7 +81,8 @@ def rows(variants: Mapping[str, Path], args: argparse.Namespace) -> list[dict[st
             times = interleaved(opened, noise, args.rounds)
             whole = times.pop(ALL)
             for name, seen in times.items():
-                ratio = statistics.median(without / all_ for without, all_ in zip(seen, whole, strict=True))
+                ratios = [without / all_ for without, all_ in zip(seen, whole, strict=True)]
+                quartiles = statistics.quantiles(ratios, n=4)
                 found.append(
                     {
                         "engine": engine,
@@ -86,8 +90,8 @@ def rows(variants: Mapping[str, Path], args: argparse.Namespace) -> list[dict[st
                         "rewrite": name,
                         "all_ms": statistics.median(whole) * 1e3,
                         "without_ms": statistics.median(seen) * 1e3,
-                        "ratio": ratio,
-                        "ratio_of_minima": min(seen) / min(whole),
+                        "ratio": quartiles[1],
+                        "quartiles": [quartiles[0], quartiles[2]],
                     }
                 )
         for one in opened.values():
@@ -105,12 +109,12 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = rows(export_variants(Path(folder)), args)
-    print("| engine | batch | rewrite | with all ms | without it ms | times slower | of the best rounds |")
+    print("| engine | batch | rewrite | with all ms | without it ms | times slower | quartiles |")
     print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
     for row in found:
         print(
             f"| {row['engine']} | {row['batch']} | {row['rewrite']} | {row['all_ms']:.0f} | {row['without_ms']:.0f} "
-            f"| {row['ratio']:.3f} | {row['ratio_of_minima']:.3f} |"
+            f"| {row['ratio']:.3f} | {row['quartiles'][0]:.3f}, {row['quartiles'][1]:.3f} |"
         )
     if args.json:
         args.json.write_text(json.dumps({"rows": found, "threads": args.threads}, indent=2) + "\n")
