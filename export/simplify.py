@@ -9,13 +9,10 @@ import onnx_ir as ir
 
 from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.errors import GateError
-from ddgan_deploy.export.rewrites.residual_scale import fold_residual_scales
 from ddgan_deploy.export.rewrites.shortcut_upsampling import hoist_shortcuts
 from ddgan_deploy.export.rewrites.time_bias import fold_time_biases
 from ddgan_deploy.export.trace import Traced
 from ddgan_deploy.export.unroll import unroll
-from ddgan_deploy.models.blocks import Attention, ResBlock
-from ddgan_deploy.models.layers import PyramidConv
 from ddgan_deploy.models.ncsnpp import Generator
 
 
@@ -34,12 +31,6 @@ class Rewrite:
     matches: Callable[[Generator], int]
 
 
-def _residual_sums(generator: Generator) -> int:
-    """But for one, which stays."""
-    sums = sum(isinstance(module, (ResBlock, Attention, PyramidConv)) for module in generator.all_modules)
-    return sums - 1 if generator.config.skip_rescale else 0
-
-
 def _up_blocks(generator: Generator) -> int:
     return generator.config.levels - 1
 
@@ -48,10 +39,7 @@ def _time_biases(generator: Generator) -> int:
     return len(generator.blocks) if generator.config.conditional else 0
 
 
-ONE_STEP = (
-    Rewrite("residual_scale", fold_residual_scales, _residual_sums),
-    Rewrite("shortcut_upsampling", hoist_shortcuts, _up_blocks),
-)
+ONE_STEP = (Rewrite("shortcut_upsampling", hoist_shortcuts, _up_blocks),)
 """On the graph of one step, before it is copied, so that rewritten weights are stored once."""
 ALL_STEPS = (Rewrite("time_bias", fold_time_biases, _time_biases),)
 """On the unrolled graph, where the time is constant."""

@@ -9,16 +9,13 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from ddgan_deploy.export.graph import attach_functions
 from ddgan_deploy.export.rewrites.filters import is_filter
-from ddgan_deploy.export.rewrites.residual_scale import fold_residual_scales
 from ddgan_deploy.export.rewrites.shared_constants import share_constants
 from ddgan_deploy.export.rewrites.shortcut_upsampling import hoist_shortcuts
 from ddgan_deploy.export.rewrites.static_reshape import make_reshapes_static
 from ddgan_deploy.export.rewrites.time_bias import fold_time_biases
 from ddgan_deploy.export.rewrites.zero_bias import drop_zero_biases
 from ddgan_deploy.export.trace import trace
-from ddgan_deploy.kernels import op as ops
 
 HEADER = '<ir_version: 10, opset_import: ["" : 20]>\n'
 RNG = np.random.default_rng(0)
@@ -224,78 +221,3 @@ def test_a_pointwise_convolution_runs_before_the_upsampling(up):
 def test_what_does_not_commute_with_upsampling_stays(up, changes):
     model = _upsampled(up, **changes)
     assert hoist_shortcuts(model.graph) == 0
-
-
-def _network(end: str, *, shared: bool = False) -> ir.Model:
-    """Two residual blocks, without a convolution on the shortcut and with one; an epsilon that can be seen."""
-    norm = 'ddgan.AdaGN:silu <groups = 2, epsilon = 0.5, activation = "silu", plugin_namespace = "ddgan">'
-    names = ["w0", "w1", "w2", "w3", "w4"]
-    sizes = [(4, 3), (4, 4), (4, 4), (4, 4), (3, 8)]
-    biases = [f"b{name[1]}" for name in names]
-    weights = {name: RNG.normal(size=(*size, 3, 3)).astype(np.float32) for name, size in zip(names, sizes, strict=True)}
-    weights |= {name: RNG.normal(size=size[0]).astype(np.float32) for name, size in zip(biases, sizes, strict=True)}
-    weights |= {"c": np.float32(0.6), "p": RNG.normal(size=(1, 8)).astype(np.float32)}
-    weights["q"] = weights["p"][:, :4]
-    inputs = ", ".join(f"float[{','.join(map(str, np.shape(w)))}] {name}" for name, w in weights.items())
-    conv = "Conv <pads = [1,1,1,1]>"
-    model = _graph(
-        f"""g (float[n,3,6,6] x, {inputs}) => (float[n,3,6,6] y) {{
-            a = {conv} (x, w0, b0)
-            n1 = {norm} (a, q, q)
-            h1 = {conv} (n1, w1, b1)
-            s1 = Add (a, h1)
-            r1 = Mul (s1, c)
-            n2 = {norm} (r1, q, q)
-            h2 = {conv} (n2, {"w1, b1" if shared else "w2, b2"})
-            k2 = {conv} (r1, w3, b3)
-            s2 = Add (k2, h2)
-            r2 = Mul (s2, c)
-            {end}
-            n3 = {norm} (j, p, p)
-            y = {conv} (n3, w4, b4)
-        }}""",
-        **weights,
-    )
-    model.graph.opset_imports[ops.DOMAIN] = ops.VERSION
-    attach_functions(model)
-    return model
-
-
-@pytest.mark.parametrize(
-    ("end", "shared", "stay"),
-    [
-        pytest.param("j = Concat <axis = 1> (r2, r1)", False, 0, id="all"),
-        pytest.param("j = Concat <axis = 1> (r1, a)", False, 1, id="a cycle without convolutions"),
-        pytest.param(
-            "s3 = Add (r1, h2) r3 = Mul (s3, c) j = Concat <axis = 1> (r3, a)", False, 1, id="a cycle of two products"
-        ),
-        pytest.param("j = Concat <axis = 1> (r2, a)", True, 1, id="one weight of two convolutions"),
-        pytest.param("t = Tanh (r1) j = Concat <axis = 1> (r2, t)", False, 0, id="read by another op"),
-    ],
-)
-def test_residual_scales_join_the_weights(end, shared, stay):
-    model = _network(end, shared=shared)
-    x = RNG.normal(size=(2, 3, 6, 6)).astype(np.float32)
-    before = _run(model, x=x)
-    products = sum(node.op_type == "Mul" for node in model.graph)
-    assert fold_residual_scales(model.graph) == products - stay
-    assert sum(node.op_type == "Mul" for node in model.graph) == stay
-    np.testing.assert_allclose(_run(model, x=x), before, atol=2e-6 * np.abs(before).max())
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param("g (float[n,3] x, float c) => (float[n,3] y) { s = Add (x, x) y = Mul (s, c) }", id="all is kept"),
-        pytest.param("g (float[n,3] x, float c) => (float[n,3] y) { y = Mul (x, c) }", id="no sum"),
-        pytest.param(
-            "g (float[n,3] x, float[3] c) => (float[n,3] y) { s = Add (x, x) y = Mul (s, c) }", id="no scalar"
-        ),
-    ],
-)
-def test_other_products_stay(text):
-    model = _graph(text, c=np.full(3, 0.5, np.float32) if "[3] c" in text else np.float32(0.5))
-    x = RNG.normal(size=(2, 3)).astype(np.float32)
-    before = _run(model, x=x)
-    assert fold_residual_scales(model.graph) == 0
-    np.testing.assert_array_equal(_run(model, x=x), before)

@@ -15,7 +15,6 @@ from ddgan_deploy.export.trace import trace
 
 
 def test_all_rewrites_together_compute_the_same(biggan):
-    """And no value inside becomes larger, which fp16 could not hold."""
     checkpoint = biggan.load()
     generator, schedule = checkpoint.generator(), checkpoint.schedule(biggan.steps)
     traced = trace(generator)
@@ -26,10 +25,8 @@ def test_all_rewrites_together_compute_the_same(biggan):
         outputs.append(new_session(ir.to_proto(model).SerializeToString()).run(None, feeds(biggan.noise))[0])
         weights.append({name for name in model.graph.initializers if name.startswith("all_modules")})
     np.testing.assert_allclose(outputs[1], outputs[0], atol=1e-5)
-    # Rewritten weights are shared by the steps as well: the constant of the one product that stays is all that is new.
-    assert len(weights[1] - weights[0]) == 1
-    scales = [node.attributes["epsilon"].as_float() / 1e-6 for node in model.graph if node.op_type == "AdaGN"]
-    assert max(scales) == pytest.approx(1) and min(scales) == pytest.approx(1 / 8)
+    # Rewritten weights are shared by the steps as well.
+    assert weights[1] == weights[0]
 
 
 def test_a_rewrite_that_matches_less_often_is_an_error():
