@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ddgan_deploy.export.options import ExportOptions
-    from ddgan_deploy.export.pipeline import ExportResult, FailedGate, export
+    from ddgan_deploy.export.pipeline import export
+    from ddgan_deploy.export.proof import ExportResult, FailedGate
 
 __all__ = ["ExportOptions", "ExportResult", "FailedGate", "export"]
 
@@ -14,7 +15,7 @@ __all__ = ["ExportOptions", "ExportResult", "FailedGate", "export"]
 def __getattr__(name: str) -> object:
     # Imported at first use, so that the command line answers --help without PyTorch.
     if name in __all__:
-        from ddgan_deploy.export import options, pipeline
+        from ddgan_deploy.export import options, pipeline, proof
 
-        return getattr(options if hasattr(options, name) else pipeline, name)
+        return next(getattr(module, name) for module in (options, proof, pipeline) if hasattr(module, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

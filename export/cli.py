@@ -16,7 +16,7 @@ from ddgan_deploy.export.serving_arguments import add_serving_options, serving_o
 from ddgan_deploy.serving_terms import DEFAULT_SERVING
 
 if TYPE_CHECKING:
-    from ddgan_deploy.export.pipeline import ExportResult
+    from ddgan_deploy.export.proof import ExportResult
 
 _ONLY_EXPORT = ("out", "overwrite")
 """Options that mean nothing where an existing artifact is changed."""
@@ -32,7 +32,7 @@ def _main(argv: Sequence[str] | None) -> None:
     args = _parser().parse_args(argv)
     work = _rebuild(args) if args.rebuild else _refit(args) if args.refit else _export(args)
     # Here PyTorch is imported, which takes seconds.
-    from ddgan_deploy.export.pipeline import FailedGate
+    from ddgan_deploy.export.proof import FailedGate
 
     try:
         result = work(StepList())
@@ -45,7 +45,7 @@ def _main(argv: Sequence[str] | None) -> None:
 def _print(result: ExportResult) -> None:
     from ddgan_deploy.cli.tables import print_export
 
-    print_export(result.artifact, result.engines, str(result.choice))
+    print_export(result.artifact, result.proven, result.engines, str(result.choice))
 
 
 def _export(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:

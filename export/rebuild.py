@@ -17,8 +17,8 @@ from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
 from ddgan_deploy.export.engine_report import replace_engines
 from ddgan_deploy.export.engines import build_engines, is_engine_file, prove_engines
 from ddgan_deploy.export.model_repository import REPOSITORY, check_serving
-from ddgan_deploy.export.pipeline import ExportResult, checked, finish, with_engine_files
 from ddgan_deploy.export.progress import Clock, Progress, no_progress
+from ddgan_deploy.export.proof import ExportResult, checked, finish, with_engine_files
 from ddgan_deploy.export.report import REPORT
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity import default_seeds
@@ -66,15 +66,17 @@ def rebuild(
     with staged(folder, overwrite=True) as staging:
         copy_others(folder, staging.path, lambda name: name == REPOSITORY or _is_built(name, choice.runtime))
         infos: Sequence[PlanInfo] = ()
+        proven = None
         copy = Artifact(staging.path, manifest)
         if manifest.serving.cpu_engine != artifact.manifest.serving.cpu_engine:
             seeds = default_seeds(manifest.generator)
-            manifest = dataclasses.replace(manifest, cpu_parity=prove_cpu_engine(copy, clock, seeds))
+            proven = prove_cpu_engine(copy, clock, seeds)
+            manifest = dataclasses.replace(manifest, cpu_parity=proven)
         if choice.runtime is not None:
             infos = _prove(copy, build_engines(copy, choice.runtime, options, clock), clock)
             manifest = with_engine_files(staging.path, manifest)
             replace_engines(staging.path / REPORT, manifest, [*infos, *others])
-        result = finish(staging, manifest, clock, choice, infos)
+        result = finish(staging, manifest, clock, choice, infos, [proven])
     return checked(result)
 
 

@@ -21,8 +21,9 @@ from ddgan_deploy.export.engine_options import EngineOptions
 from ddgan_deploy.export.engines import build_engines, is_engine_file
 from ddgan_deploy.export.model_repository import REPOSITORY
 from ddgan_deploy.export.options import ExportOptions
-from ddgan_deploy.export.pipeline import ExportResult, build_graphs, checked, prove
+from ddgan_deploy.export.pipeline import build_graphs
 from ddgan_deploy.export.progress import Clock, Progress, no_progress
+from ddgan_deploy.export.proof import ExportResult, checked, prove
 from ddgan_deploy.export.quantization.symmetry import is_symmetric
 from ddgan_deploy.export.rebuild import plan_infos
 from ddgan_deploy.export.report import REPORT, SAMPLES
@@ -146,10 +147,11 @@ def _graphs(folder: Path, artifact: Artifact, checkpoint: Checkpoint, options: R
         weights=options.weights or old.checkpoint.weights,
         serving=old.serving,
         int8=old.precision == "int8",
-        # What the scales of int8 depend on; engines are not built here.
-        engine="tensorrt-rtx" if old.precision == "int8" and is_symmetric(artifact.path / SAMPLER) else "none",
     )
-    manifest = build_graphs(folder, checkpoint, old.schedule, as_export, clock, old.kept_fp32)
+    symmetric = as_export.int8 and is_symmetric(artifact.path / SAMPLER)
+    manifest = build_graphs(
+        folder, checkpoint, old.schedule, as_export, clock, kept_too=old.kept_fp32, symmetric=symmetric
+    )
     for name in (SAMPLER, SERVED):
         difference = structural_difference(artifact.path / name, folder / name)
         if difference:

@@ -19,16 +19,17 @@ def print_parity(parity: ParityResult) -> None:
     print_table(_parity_table(parity))
 
 
-def print_export(artifact: Artifact, engines: Sequence[PlanInfo], choice: str) -> None:
+def print_export(artifact: Artifact, proven: Sequence[ParityResult], engines: Sequence[PlanInfo], choice: str) -> None:
     """What was exported, whether it holds, and what to run next.
 
     Args:
         artifact: as it was written.
+        proven: gates that were run now, beside those of ``engines``.
         engines: of TensorRT that were made.
         choice: which runtime made engines, and why.
     """
     manifest, path = artifact.manifest, artifact.path
-    parities = [manifest.parity, manifest.cpu_parity, *(engines[0].parity for engines in _by_runtime(engines))]
+    parities = [*proven, *(engines[0].parity for engines in _by_runtime(engines))]
     for parity in parities:
         if parity:
             print_parity(parity)

@@ -10,7 +10,7 @@ from ddgan_deploy import open_artifact
 from ddgan_deploy.artifact import read_artifact
 from ddgan_deploy.engines.openvino import OpenVino
 from ddgan_deploy.export import cli as export_command
-from ddgan_deploy.export.pipeline import FailedGate
+from ddgan_deploy.export.proof import FailedGate
 from ddgan_deploy.serving_terms import Serving
 from tests.export.conftest import export_golden
 

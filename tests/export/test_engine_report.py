@@ -156,7 +156,7 @@ def test_a_report_without_the_section_stays(tmp_path):
 
 def printed(capsys: pytest.CaptureFixture[str], tmp_path, choice: str, *infos: PlanInfo) -> str:
     manifest = with_files(make_manifest(), *infos)
-    print_export(Artifact(tmp_path / "made", manifest), infos, choice)
+    print_export(Artifact(tmp_path / "made", manifest), [], infos, choice)
     return " ".join(capsys.readouterr().out.split())
 
 

@@ -136,7 +136,7 @@ def test_it_is_a_fresh_export_of_the_new_weights(checkpoints, exported, jobs, mo
 def graphs_of_itself(monkeypatch, exported):
     """Instead of tracing: the graphs of the old weights, as if the new ones were equal."""
 
-    def copied(folder, checkpoint, schedule, options, clock, kept_too):
+    def copied(folder, checkpoint, schedule, options, clock, kept_too, symmetric):
         manifest = read_artifact(exported).manifest
         assert (schedule, options.precision) == (manifest.schedule, manifest.precision)
         for name in (SAMPLER, SERVED, "weights.bin"):

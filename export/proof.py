@@ -1,0 +1,163 @@
+"""From written graphs to a proven artifact: the gates, the engines, what people look at, the manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ddgan_deploy.artifact import (
+    SAMPLER,
+    SERVED,
+    WEIGHTS,
+    Artifact,
+    Manifest,
+    Staging,
+    file_infos,
+    write_manifest,
+)
+from ddgan_deploy.checkpoint import Checkpoint
+from ddgan_deploy.engines.onnxruntime import OnnxRuntime
+from ddgan_deploy.errors import GateError
+from ddgan_deploy.export.cpu_engine import prove_cpu_engine
+from ddgan_deploy.export.engine_choice import Choice
+from ddgan_deploy.export.engines import engine_files, is_engine_file, prove_engines
+from ddgan_deploy.export.model_repository import write_model_repository
+from ddgan_deploy.export.progress import Clock
+from ddgan_deploy.export.report import write_report
+from ddgan_deploy.parity import SMALL_IMAGE, Verification, verify
+from ddgan_deploy.plan import PlanInfo
+from ddgan_deploy.results import ParityResult
+
+_SAMPLES = 16
+_LARGE_SAMPLES = 2
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A finished export.
+
+    Attributes:
+        artifact: the folder and its manifest.
+        timings: (stop, seconds), in order.
+        choice: which runtime made engines, and why.
+        engines: what was made.
+        proven: the gates that were run now, but those of ``engines``.
+    """
+
+    artifact: Artifact
+    timings: tuple[tuple[str, float], ...]
+    choice: Choice
+    engines: tuple[PlanInfo, ...]
+    proven: tuple[ParityResult, ...]
+
+    def failure(self) -> str:
+        """The first gate that failed, on one line; "" where all held."""
+        manifest = self.artifact.manifest
+        parities = (manifest.parity, manifest.cpu_parity, *(info.parity for info in self.engines))
+        failed = [gate.failure() for parity in parities if parity is not None for gate in parity.failures]
+        return failed[0] if failed else ""
+
+
+class FailedGate(GateError):
+    """A parity gate failed; the artifact was kept under a name that says so.
+
+    Attributes:
+        result: the export, as it was kept.
+    """
+
+    def __init__(self, message: str, result: ExportResult) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def checked(result: ExportResult) -> ExportResult:
+    """The result, if no gate failed.
+
+    Raises:
+        FailedGate: one did.
+    """
+    failure = result.failure()
+    if failure:
+        raise FailedGate(f"{failure}; the artifact is kept as {result.artifact.path}", result)
+    return result
+
+
+def prove(
+    staging: Staging,
+    manifest: Manifest,
+    checkpoint: Checkpoint,
+    choice: Choice,
+    engines: Callable[[Artifact], Sequence[PlanInfo]],
+    clock: Clock,
+    verified: bool = True,
+) -> ExportResult:
+    """Runs the gates, makes the engines of graphs that hold, writes what people look at, and last the manifest.
+
+    Args:
+        staging: folder with the graphs.
+        manifest: of them.
+        checkpoint: what they should compute.
+        choice: which runtime makes engines.
+        engines: makes them in the folder of the artifact that it is given.
+        clock: told of every stop.
+        verified: whether gates are run.
+    """
+    folder = staging.path
+    engine = OnnxRuntime(Artifact(folder, manifest))
+    verification = None
+    if verified:
+        with clock.stop("Verify against PyTorch"):
+            verification = verify(checkpoint, engine)
+        manifest = dataclasses.replace(manifest, parity=verification.result)
+    manifest = dataclasses.replace(manifest, files=file_infos(folder, [SAMPLER, SERVED, WEIGHTS]))
+    infos: Sequence[PlanInfo] = ()
+    if verification is None or verification.result.passed:
+        artifact = Artifact(folder, manifest)
+        infos = engines(artifact)
+        if verification is not None:
+            seeds, reference = verification.result.seeds, verification.reference.x_prev[-1]
+            manifest = dataclasses.replace(manifest, cpu_parity=prove_cpu_engine(artifact, clock, seeds, reference))
+            infos = prove_engines(artifact, infos, seeds, reference, clock)
+        manifest = with_engine_files(folder, manifest)
+    with clock.stop("Draw samples and the report"):
+        images = _sample_images(engine, verification)
+        write_report(folder, manifest, verification, images, clock.timings, infos)
+    return finish(staging, manifest, clock, choice, infos, [manifest.parity, manifest.cpu_parity])
+
+
+def finish(
+    staging: Staging,
+    manifest: Manifest,
+    clock: Clock,
+    choice: Choice,
+    infos: Sequence[PlanInfo],
+    proven: Sequence[ParityResult | None],
+) -> ExportResult:
+    """Writes the manifest and the model repository; an artifact of which a gate failed gets a name that says so."""
+    write_manifest(staging.path, manifest)
+    ran = tuple(parity for parity in proven if parity is not None)
+    result = ExportResult(Artifact(staging.target, manifest), tuple(clock.timings), choice, tuple(infos), ran)
+    if not result.failure():
+        write_model_repository(Artifact(staging.path, manifest), manifest.serving)
+        return result
+    staging.keep_as(staging.target.with_name(f"{staging.target.name}-FAILED"))
+    return dataclasses.replace(result, artifact=Artifact(staging.target, manifest))
+
+
+def with_engine_files(folder: Path, manifest: Manifest) -> Manifest:
+    """The manifest with the engine files that are in the folder now."""
+    graphs = {name: info for name, info in manifest.files.items() if not is_engine_file(name)}
+    return dataclasses.replace(manifest, files={**graphs, **file_infos(folder, engine_files(folder))})
+
+
+def _sample_images(engine: OnnxRuntime, verification: Verification | None) -> npt.NDArray[np.uint8]:
+    """Images of the first seeds; the gates have drawn some already."""
+    count = _SAMPLES if engine.artifact.manifest.generator.image_size <= SMALL_IMAGE else _LARGE_SAMPLES
+    drawn = [verification.images] if verification else []
+    first = len(drawn[0]) if drawn else 0
+    return np.concatenate([*drawn, *([engine.generate(range(first, count))] if count > first else [])])
