@@ -1,9 +1,9 @@
 """Every engine on the published sizes, from random weights: the README's table of speed.
 
-    python benchmarks/speed.py [--celeba] [--fp16] [--int8] [--batch 1,8] [--engines a,b] [--threads N] [--json FILE]
+    python benchmarks/speed.py [--sizes NAME ...] [--fp16] [--int8] [--batch 1,8] [--engines a,b] [--threads N] [--json FILE]
 
-Exports CIFAR-10 size with T = 4 (with --celeba CelebA-HQ 256 size with T = 2, too) into a temporary folder and
-measures it with ddgan-bench's own API; prints one Markdown table a size.
+Exports CIFAR-10 size with T = 4, or CelebA-HQ 256 size with T = 2, into a temporary folder and measures it with
+ddgan-bench's own API; prints one Markdown table a size.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ddgan_deploy.bench import BenchOptions, BenchResult, run
+from ddgan_deploy.cli.bench_tables import skipped_lines
 from ddgan_deploy.cli.common import StepList
 from ddgan_deploy.export import ExportOptions, export
 
@@ -67,8 +68,8 @@ def print_table(size: str, result: BenchResult) -> None:
         times = f"{row.median_ms:.0f} | {row.p95_ms:.0f} | {row.images_per_s:.2f}"
         memory = f"{row.peak_mb:.0f} | {row.load_s:.1f}"
         print(f"| {row.engine} | {row.precision} | {row.batch} | {times} | {faster} | {share} | {memory} |")
-    for skipped in result.skipped:
-        print(f"\nnot measured: {skipped.engine}: {skipped.reason}")
+    for line in skipped_lines(result):
+        print(f"\n{line}")
     for device, rates in here.rates.items():
         products = ", ".join(f"{dtype} {rate / 1e9:.0f}" for dtype, rate in rates.flops.items())
         print(f"\nlimit on {device}: products {products} GFLOP/s, copies {rates.bytes / 1e9:.1f} GB/s ({rates.source})")
@@ -76,7 +77,7 @@ def print_table(size: str, result: BenchResult) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--celeba", action="store_true", help="CelebA-HQ 256, too")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["cifar10"])
     parser.add_argument("--fp16", action="store_true", help="float16 artifacts, too")
     parser.add_argument("--int8", action="store_true", help="int8 artifacts, too")
     parser.add_argument("--batch", type=lambda text: tuple(map(int, text.split(","))), default=(1, 8))
@@ -86,7 +87,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     results: dict[str, Any] = {}
-    for size in ("cifar10", "celebahq256")[: 1 + args.celeba]:
+    for size in args.sizes:
         with tempfile.TemporaryDirectory() as folder:
             result = measure(size, Path(folder), args)
         print_table(size, result)

@@ -59,11 +59,11 @@ def dtype_of(engine: str, precision: Precision) -> Dtype:
     """
     if engine == CUDA_GRAPH:
         return "float16"
-    if engine.endswith("-bf16"):
-        return "bfloat16"
     if engine in FROM_WEIGHTS:
         return "float32"
     if str(precision) == "int8":
         return "int8"
+    if engine.endswith("-bf16"):
+        return "bfloat16"
     # On a CPU ONNX Runtime and OpenVINO's f32 compute a float16 graph in float32.
     return "float16" if precision == "fp16" and device_of(engine) == "cuda" else "float32"

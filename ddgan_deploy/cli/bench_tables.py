@@ -33,7 +33,7 @@ def print_bench(result: BenchResult) -> None:
     for row in result.rows:
         table.add_row(*_cells(row))
     print_table(table)
-    for line in _skipped_lines(result):
+    for line in skipped_lines(result):
         print(line)
     for line in _environment_lines(result.environment):
         print(line)
@@ -59,7 +59,7 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def _skipped_lines(result: BenchResult) -> list[str]:
+def skipped_lines(result: BenchResult) -> list[str]:
     """One line a reason, with all that it holds for."""
     names: dict[str, list[str]] = {}
     for skipped in result.skipped:

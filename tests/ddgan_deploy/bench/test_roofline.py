@@ -79,7 +79,7 @@ def test_an_unknown_gpu_has_no_data_sheet():
 def test_what_engines_multiply_in():
     assert dtype_of("onnxruntime", "fp16") == "float32"
     assert dtype_of("onnxruntime-cuda", "fp16") == dtype_of("pytorch-cudagraph", "fp32") == "float16"
-    assert dtype_of("openvino-bf16", "fp32") == "bfloat16"
+    assert dtype_of("openvino-bf16", "fp32") == "bfloat16" and dtype_of("openvino-bf16", "int8") == "int8"
     assert dtype_of("pytorch-eager", "int8") == "float32" and dtype_of("onnxruntime", "int8") == "int8"
 
 
