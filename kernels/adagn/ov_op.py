@@ -19,8 +19,6 @@ import numpy as np
 from openvino import Node, Type
 from openvino import opset13 as op
 
-PIXELS = np.array([2, 3], np.int64)
-
 
 def convert(node: Any) -> list[Any]:
     """The outputs that stand for an AdaGN node.
@@ -29,30 +27,28 @@ def convert(node: Any) -> list[Any]:
         node: ``openvino.frontend.NodeContext``.
     """
     x, scale, shift = (op.convert(node.get_input(index), Type.f32) for index in range(3))
-    mean = op.reduce_mean(x, op.constant(PIXELS), keep_dims=True)
-    variance = op.reduce_mean(op.squared_difference(x, mean), op.constant(PIXELS), keep_dims=True)
+    # Made once a norm: every node more is time at loading.
+    pixels, last = _integers(2, 3), _integers(2)
+    by_group, by_channel = _integers(0, node.get_attribute("groups"), -1), _integers(0, -1, 1, 1)
+    mean = op.reduce_mean(x, pixels, keep_dims=True)
+    variance = op.reduce_mean(op.squared_difference(x, mean), pixels, keep_dims=True)
 
-    channels, variances, scales, shifts = (
-        _reshaped(value, [0, node.get_attribute("groups"), -1]) for value in (mean, variance, scale, shift)
+    means, variances, scales, shifts = (
+        op.reshape(value, by_group, special_zero=True) for value in (mean, variance, scale, shift)
     )
-    centred = op.subtract(channels, _mean_of_groups(channels))
-    variance = _mean_of_groups(op.add(variances, op.multiply(centred, centred)))
+    centred = op.subtract(means, op.reduce_mean(means, last, keep_dims=True))
+    variance = op.reduce_mean(op.add(variances, op.multiply(centred, centred)), last, keep_dims=True)
     epsilon = op.constant(np.float32(node.get_attribute("epsilon")))
-    factor = op.multiply(scales, op.power(op.add(variance, epsilon), op.constant(np.float32(-0.5))))
+    factor = op.divide(scales, op.sqrt(op.add(variance, epsilon)))
     summand = op.add(op.multiply(centred, factor), shifts)
 
-    y = op.multiply(op.subtract(x, mean), _reshaped(factor, [0, -1, 1, 1]))
-    y = op.add(y, _reshaped(summand, [0, -1, 1, 1]))
+    y = op.multiply(op.subtract(x, mean), op.reshape(factor, by_channel, special_zero=True))
+    y = op.add(y, op.reshape(summand, by_channel, special_zero=True))
     if node.get_attribute("activation") == "silu":
         y = op.swish(y)
     return list(op.convert_like(y, node.get_input(0)).outputs())
 
 
-def _reshaped(value: Node, shape: list[int]) -> Node:
-    """``value`` in a shape whose 0 is the dimension as it was, and -1 what is left."""
-    return op.reshape(value, op.constant(np.array(shape, np.int64)), special_zero=True)
-
-
-def _mean_of_groups(value: Node) -> Node:
-    """[N, groups, channels a group] -> [N, groups, 1]."""
-    return op.reduce_mean(value, op.constant(np.array([2], np.int64)), keep_dims=True)
+def _integers(*values: int) -> Node:
+    """Axes; or a shape, in which 0 is an extent as it was, and -1 what is left."""
+    return op.constant(np.array(values, np.int64))
