@@ -1,7 +1,7 @@
 """Every engine on the published sizes, from random weights: the README's table of speed.
 
-    python benchmarks/speed.py [--sizes NAME ...] [--fp16] [--int8] [--batch 1,8] [--engines a,b] [--threads N] [--runs N]
-                               [--json FILE]
+    python benchmarks/speed.py [--sizes NAME ...] [--fp16] [--int8] [--batch 1,8] [--engines a,b] [--threads N]
+                               [--runs N] [--json FILE]
 
 Exports CIFAR-10 size with T = 4, or CelebA-HQ 256 size with T = 2, into a temporary folder and measures it with
 ddgan-bench's own API; prints one Markdown table a size.
