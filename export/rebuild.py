@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ddgan_deploy.artifact import Artifact, read_artifact, staged
+from ddgan_deploy.artifact import SAMPLER, Artifact, read_artifact, staged
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.errors import InputError
@@ -19,6 +19,7 @@ from ddgan_deploy.export.engines import build_engines, is_engine_file, prove_eng
 from ddgan_deploy.export.model_repository import REPOSITORY, check_serving
 from ddgan_deploy.export.progress import Clock, Progress, no_progress
 from ddgan_deploy.export.proof import ExportResult, checked, finish, with_engine_files
+from ddgan_deploy.export.quantization.symmetry import check_symmetric
 from ddgan_deploy.export.report import REPORT
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity import default_seeds
@@ -48,7 +49,7 @@ def rebuild(
         serving: from the options of the artifact's model repository to those of the new one.
 
     Raises:
-        InputError: the folder is no whole artifact, or no engine can be built here.
+        InputError: the folder is no whole artifact, no engine can be built here, or TensorRT does not take its graph.
         GateError: an engine cannot be built; the artifact stays as it was.
         FailedGate: an engine does not compute what the graph does; it is kept under a name that says so.
     """
@@ -62,6 +63,8 @@ def rebuild(
         check_cpu_engine(manifest.serving, manifest.precision)
         if choice.runtime is None and choice is not _REPOSITORY_ALONE:
             raise InputError(f"no engine can be built here ({choice.reason}): give --engine tensorrt or tensorrt-rtx")
+        if choice.runtime is not None:
+            check_symmetric(folder / SAMPLER)
         others = plan_infos(artifact, but=choice.runtime)
     with staged(folder, overwrite=True) as staging:
         copy_others(folder, staging.path, lambda name: name == REPOSITORY or _is_built(name, choice.runtime))

@@ -19,10 +19,8 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.optimizer import fold_constants_ir
 
 from ddgan_deploy.artifact import Precision
-from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.engine_job import ParserModel
 from ddgan_deploy.export.graph import INLINE_BYTES, check_file
-from ddgan_deploy.export.quantization.symmetry import is_symmetric
 from ddgan_deploy.export.rewrites.static_reshape import make_reshapes_static
 from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.adagn.launches import chunk_pixels, single_launch
@@ -47,14 +45,8 @@ def parser_model(path: Path, kernels: Kernels, precision: Precision) -> ParserMo
 
     Raises:
         GateError: the file is not valid ONNX; names the node.
-        InputError: its zero points are not zero, as TensorRT wants them.
     """
     check_file(path)
-    if not is_symmetric(path):
-        raise InputError(
-            f"{path} is int8 for CPUs, with zero points that TensorRT does not take: "
-            "export anew with --int8 --engine tensorrt or tensorrt-rtx"
-        )
     proto = onnx.load(path, load_external_data=False)
     if kernels == "fused":
         model = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
