@@ -24,7 +24,6 @@ _COLUMNS = (
     "load s",
     "runs",
 )
-_TYPES = 12
 
 
 def print_bench(result: BenchResult) -> None:
@@ -85,9 +84,7 @@ def _environment_lines(here: Environment) -> list[str]:
 
 def _print_per_op(per_op: PerOp) -> None:
     print(f"\n{per_op.engine}, {per_op.precision}, batch {per_op.batch}: time by op type")
-    _print_shares(
-        per_op.by_type[:_TYPES], ("op", "nodes", "ms", "share", "of its limit"), lambda share: [share.op_type]
-    )
+    _print_shares(per_op.by_type, ("op", "nodes", "ms", "share", "of its limit"), lambda share: [share.op_type])
     print("the slowest layers, all steps together")
     _print_shares(
         per_op.top,

@@ -17,6 +17,7 @@ from ddgan_deploy.cli import bench
     [
         (["--batch", "1,x"], "'1,x' is no list of whole numbers"),
         (["--batch", "0"], "--batch 0 is out of range: give 1..65536"),
+        (["--batch", "1,10000000000"], "--batch 1,10000000000 is out of range: give 1..65536"),
         (["--batch", "4,1,4"], "--batch names a size twice"),
         (["--batch", ""], "no list of whole numbers"),
         (["--threads", "0"], "--threads 0 is out of range"),
