@@ -33,7 +33,14 @@ COMMAND = [sys.executable, "-m", "ddgan_deploy.cli.serve"]
 @contextlib.contextmanager
 def serving(*argv: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """The command, and what it printed when it was ready."""
-    with subprocess.Popen([*COMMAND, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*COMMAND, *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Under nohup it would be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    ) as process:
         # What is not read would stop it.
         errors: list[str] = []
         reader = threading.Thread(target=lambda: errors.extend(process.stderr))
