@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import get_args
 
 from ddgan_deploy.artifact import Precision, check_target
-from ddgan_deploy.checkpoint import Weights
 from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.cpu_engine import check_cpu_engine
@@ -15,6 +14,7 @@ from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
 from ddgan_deploy.export.model_repository import check_serving
 from ddgan_deploy.plan_terms import TITLES
 from ddgan_deploy.serving_terms import DEFAULT_SERVING, Serving
+from ddgan_deploy.weight_files.state_dict import Weights
 
 _DEFAULT_ENGINE_OPTIONS = EngineOptions()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from ddgan_deploy.artifact import MANIFEST, SAMPLER, SERVED, WEIGHTS, Artifact, Manifest, read_artifact, staged
-from ddgan_deploy.checkpoint import SCHEDULE_FIELDS, Checkpoint, Weights, load_checkpoint
+from ddgan_deploy.checkpoint import SCHEDULE_FIELDS, Checkpoint, load_checkpoint
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.copying import copy_others
@@ -30,6 +30,7 @@ from ddgan_deploy.export.report import REPORT, SAMPLES
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.export.tensorrt_refit import refit_engine
 from ddgan_deploy.plan import PlanInfo, plan_name, write_plan_info
+from ddgan_deploy.weight_files.state_dict import Weights
 
 _WEIGHT_TYPES = (
     onnx.TensorProto.FLOAT,

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from ddgan_deploy import checkpoint as module
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.weight_files import state_dict
 from tests.conftest import DATA, Golden
 
 NET_G = DATA / "biggan" / "netG.pth"
@@ -349,7 +350,7 @@ def test_another_network(tmp_path, network):
 def refusal_of(tmp_path: Path, tensors: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> str:
     path = tmp_path / "netG.pth"
     path.write_bytes(b"x")
-    monkeypatch.setattr(module, "_read_pickle", lambda *_: tensors)
+    monkeypatch.setattr(state_dict, "_read_pickle", lambda *_: tensors)
     return refusal(path)
 
 
@@ -538,7 +539,7 @@ def test_own_arguments_of_wrong_types(tmp_path, monkeypatch, name, values):
     path = written(tmp_path, b"x")
     for value in values:
         state = {**training_state(), "args": argparse.Namespace(**{name: value})}
-        monkeypatch.setattr(module, "_read_pickle", lambda *_, state=state: state)
+        monkeypatch.setattr(state_dict, "_read_pickle", lambda *_, state=state: state)
         assert f"(args): {name} is " in refusal(path)
 
 

@@ -1,0 +1,1 @@
+"""Files of trained weights -> inert, checked contents."""
