@@ -24,7 +24,8 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=get_args(EngineChoice),
         default="auto",
-        help="auto: TensorRT where it and a GPU are, else TensorRT-RTX where installed, else none (default: auto)",
+        help="auto: TensorRT, else TensorRT-RTX, where installed and an NVIDIA GPU is; else none. "
+        "tensorrt-rtx builds on any machine, for others (default: auto)",
     )
     group.add_argument(
         "--batch", metavar="MIN:OPT:MAX", default=str(DEFAULT_PROFILE), help="batch sizes (default: %(default)s)"

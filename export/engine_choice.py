@@ -34,21 +34,22 @@ def choose_engine(engine: EngineChoice, options: EngineOptions, precision: Preci
     Raises:
         InputError: the one that was asked for cannot build here, or lacks one of the options.
     """
-    if engine == "auto" and precision == "int8":
-        # Zero points make int8 better on CPUs, and TensorRT takes none: an artifact is for one of them.
-        return Choice(None, "int8 is for CPUs where no engine is asked for")
-    choice = _choose(engine)
+    choice = _choose(engine, precision)
     if choice.runtime is not None:
         options.check_for(choice.runtime, precision)
+    elif engine == "auto" and options.given:
+        raise InputError(f"{options.given[0]} is for engines, and --engine auto builds {choice}")
     return choice
 
 
-def _choose(engine: EngineChoice) -> Choice:
+def _choose(engine: EngineChoice, precision: Precision) -> Choice:
     if engine == "none":
         return Choice(None, "not asked for")
-    gpu = has_gpu()
+    if engine == "auto" and precision == "int8":
+        # Zero points make int8 better on CPUs, and TensorRT takes none: an artifact is for one of them.
+        return Choice(None, "int8 is for CPUs where no engine is asked for")
     if engine == "tensorrt":
-        if not gpu:
+        if not has_gpu():
             raise InputError(
                 "--engine tensorrt needs an NVIDIA GPU and its driver, and here is none: run it where the engine "
                 "shall run, or give --engine tensorrt-rtx, which builds on any machine"
@@ -58,7 +59,10 @@ def _choose(engine: EngineChoice) -> Choice:
     if engine == "tensorrt-rtx":
         import_runtime(engine)
         return Choice(engine, "asked for")
-    lacking = _lacking("tensorrt") if gpu else "TensorRT itself needs an NVIDIA GPU, and here is none"
+    if not has_gpu():
+        # It could not run here, and takes longer to build than all else.
+        return Choice(None, "no NVIDIA GPU here; --engine tensorrt-rtx builds one for other machines ahead of time")
+    lacking = _lacking("tensorrt")
     if not lacking:
         return Choice("tensorrt", "it is installed and an NVIDIA GPU is here")
     lacking_too = _lacking("tensorrt-rtx")

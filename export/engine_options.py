@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -24,6 +25,8 @@ DEFAULT_PROFILE = BatchProfile(1, 8, 32)
 MOST_WORKSPACE = 2**24
 MOST_BATCH = 65535
 """The kernels count samples along one side of a grid."""
+_FLAGS = {"profile": "batch", "targets": "target", "hardware_compatibility": "hardware_compatible"}
+"""Field -> option, where their names differ."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,12 @@ class EngineOptions:
     version_compatible: bool = False
     hardware_compatibility: Compatibility = "none"
     refittable: bool = False
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The options whose values are not the defaults, as on the command line."""
+        changed = (each.name for each in dataclasses.fields(self) if getattr(self, each.name) != each.default)
+        return tuple(f"--{_FLAGS.get(name, name).replace('_', '-')}" for name in changed)
 
     def check(self) -> None:
         """Refuses values out of range.

@@ -62,7 +62,7 @@ def rebuild(
         check_serving(manifest.serving)
         check_cpu_engine(manifest.serving, manifest.precision)
         if choice.runtime is None and choice is not _REPOSITORY_ALONE:
-            raise InputError(f"no engine can be built here ({choice.reason}): give --engine tensorrt or tensorrt-rtx")
+            raise InputError(f"--engine auto builds {choice}; --engine none makes the model repository alone")
         if choice.runtime is not None:
             check_symmetric(folder / SAMPLER)
         others = plan_infos(artifact, but=choice.runtime)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 
 import pytest
@@ -11,6 +12,7 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import engine_choice
 from ddgan_deploy.export.engine_choice import choose_engine
 from ddgan_deploy.export.engine_options import EngineOptions
+from ddgan_deploy.plan import BatchProfile
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def machine(monkeypatch):
 
 
 BOTH = ("tensorrt", "tensorrt-rtx")
-NO_GPU = "TensorRT itself needs an NVIDIA GPU, and here is none"
+NO_GPU = "none: no NVIDIA GPU here; --engine tensorrt-rtx builds one for other machines ahead of time"
 
 
 @pytest.mark.parametrize(
@@ -39,9 +41,10 @@ NO_GPU = "TensorRT itself needs an NVIDIA GPU, and here is none"
         (True, ("tensorrt",), "tensorrt", "TensorRT: it is installed and an NVIDIA GPU is here"),
         (True, ("tensorrt-rtx",), "tensorrt-rtx", "TensorRT-RTX: TensorRT is not installed"),
         (True, (), None, "none: TensorRT is not installed, and TensorRT-RTX is not installed"),
-        (False, BOTH, "tensorrt-rtx", f"TensorRT-RTX: {NO_GPU}"),
-        (False, ("tensorrt",), None, f"none: {NO_GPU}, and TensorRT-RTX is not installed"),
-        (False, (), None, f"none: {NO_GPU}, and TensorRT-RTX is not installed"),
+        (False, BOTH, None, NO_GPU),
+        (False, ("tensorrt",), None, NO_GPU),
+        (False, ("tensorrt-rtx",), None, NO_GPU),
+        (False, (), None, NO_GPU),
     ],
 )
 def test_auto(machine, gpu, runtimes, runtime, text):
@@ -55,6 +58,12 @@ def test_none_is_none_wherever(machine):
     machine(True, *BOTH)
     choice = choose_engine("none", EngineOptions(refittable=True, targets=("8.9",)), "fp16")
     assert choice.runtime is None and str(choice) == "none: not asked for"
+
+
+def test_an_engine_for_other_machines_is_one_flag(machine):
+    machine(False, "tensorrt-rtx")
+    options = EngineOptions(targets=("8.6", "8.9"))
+    assert str(choose_engine("tensorrt-rtx", options, "fp16")) == "TensorRT-RTX: asked for"
 
 
 @pytest.mark.parametrize("runtime", BOTH)
@@ -81,14 +90,37 @@ def test_what_is_not_installed(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("gpu", "options", "says"),
+    ("gpu", "runtimes", "options", "says"),
     [
-        (True, EngineOptions(targets=("8.9",)), "--target"),
-        (False, EngineOptions(kernels="fused"), "--kernels fused"),
-        (False, EngineOptions(refittable=True), "--refittable"),
+        (True, BOTH, EngineOptions(targets=("8.9",)), "--target is for TensorRT-RTX"),
+        (True, ("tensorrt-rtx",), EngineOptions(kernels="fused"), "--kernels fused is not for TensorRT-RTX"),
+        (True, ("tensorrt-rtx",), EngineOptions(refittable=True), "--refittable is not for TensorRT-RTX"),
     ],
 )
-def test_options_that_the_chosen_one_lacks(machine, gpu, options, says):
-    machine(gpu, *BOTH)
+def test_options_that_the_chosen_one_lacks(machine, runtimes, gpu, options, says):
+    machine(gpu, *runtimes)
     with pytest.raises(InputError, match=says):
         choose_engine("auto", options, "fp16")
+
+
+@pytest.mark.parametrize(
+    ("options", "precision", "says"),
+    [
+        (
+            EngineOptions(profile=BatchProfile(1, 2, 4)),
+            "fp16",
+            f"--batch is for engines, and --engine auto builds {NO_GPU}",
+        ),
+        (EngineOptions(targets=("8.9",)), "fp32", f"--target is for engines, and --engine auto builds {NO_GPU}"),
+        (EngineOptions(hardware_compatibility="ampere_plus"), "fp16", "--hardware-compatible is for engines"),
+        (
+            EngineOptions(opt_level=3),
+            "int8",
+            "--opt-level is for engines, and --engine auto builds none: int8 is for CPUs",
+        ),
+    ],
+)
+def test_options_of_an_engine_that_nobody_builds(machine, options, precision, says):
+    machine(False, *BOTH)
+    with pytest.raises(InputError, match=f"^{re.escape(says)}"):
+        choose_engine("auto", options, precision)

@@ -230,9 +230,10 @@ def test_a_build_that_fails_leaves_the_artifact(folder, machine, capsys, error):
 
 
 def test_the_command_says_what_it_made(folder, machine, capsys):
-    assert cli.main(["--rebuild", str(folder), "--batch", "1:2:4", "--target", "8.9", "8.6"]) == 0
+    argv = ["--rebuild", str(folder), "--engine", "tensorrt-rtx", "--batch", "1:2:4", "--target", "8.9", "8.6"]
+    assert cli.main(argv) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "engines TensorRT-RTX: TensorRT itself needs an NVIDIA GPU" in printed
+    assert "engines TensorRT-RTX: asked for" in printed
     assert f"sampler.rtx.plan TensorRT-RTX {VERSION} for 8.9, 8.6, batch 1:2:4" in printed
     (job,) = machine.jobs
     assert job.options.targets == ("8.9", "8.6") and job.options.profile == BatchProfile(1, 2, 4)
@@ -275,6 +276,8 @@ def test_options_that_do_not_go_with_it(folder, machine, capsys, argv):
     [
         (("--engine", "tensorrt"), "--engine tensorrt needs an NVIDIA GPU"),
         (("--engine", "tensorrt-rtx", "--refittable"), "--refittable is not for TensorRT-RTX"),
+        ((), "--engine auto builds none: no NVIDIA GPU here; --engine tensorrt-rtx builds one for other machines"),
+        (("--target", "8.9"), "--target is for engines, and --engine auto builds none: no NVIDIA GPU here"),
         (("--target", "9.9"), "--target '9.9' is unknown"),
         (("--batch", "8:1:2"), "--batch 8:1:2 is not"),
     ],
