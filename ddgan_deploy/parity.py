@@ -1,14 +1,13 @@
 """The proof: an engine against the reference sampler, on the same noise.
 
-Tolerances: fp32 at most 1e-4 a step in absolute terms, for states of order one;
-fp16 and int8 at least 40 dB, an error of a hundredth of the range [-1, 1]. An int8 artifact's steps
-are gated one by one, each from the reference's own state, and its x_0 where it arrives on its own.
+Tolerances: fp32 at most 1e-4 a step; fp16 and int8 at least 40 dB, an error of a hundredth of the range [-1, 1].
+Both are for values of order one, and follow the scale of values that are larger or faint (`comparison`). An int8
+artifact's steps are gated one by one, each from the reference's own state, and its x_0 where it arrives on its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from ddgan_deploy.artifact import Precision
 from ddgan_deploy.checkpoint import Checkpoint
+from ddgan_deploy.comparison import RANGE, Distance, distance, max_abs, psnr, scale_of
 from ddgan_deploy.diffusion import Trajectory, sample
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
@@ -26,7 +26,7 @@ from ddgan_deploy.images import to_pixels
 from ddgan_deploy.models.config import GeneratorConfig
 from ddgan_deploy.models.ncsnpp import Generator
 from ddgan_deploy.noise import Noise, draw
-from ddgan_deploy.results import EQUAL_PSNR, Gate, ParityResult, StepParity
+from ddgan_deploy.results import Gate, ParityResult, StepParity
 
 FP32_MAX_ABS = 1e-4
 MIN_PSNR: Mapping[Precision, float] = {"fp16": 40.0, "int8": 40.0}
@@ -37,9 +37,12 @@ BATCH_TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2}
 That of int8 is of the size of its own error, whose limit serves for it too."""
 SMALL_IMAGE = 64
 """Pixels along a side up to which several images at once cost little."""
-_RANGE = 2.0
-GREY_LEVELS = 255 / _RANGE
+GREY_LEVELS = 255 / RANGE
 """Of one unit of x_0."""
+_SAME_KERNELS: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 5e-3, "int8": 5e-3}
+"""How far noise whose last bits differ moves x_0 where the kernels are the same."""
+_MOST_PIXEL_ERROR = 1.0
+"""Half the range of pixels, which are cut off at [-1, 1] whatever x_0 reaches: any two images are within more."""
 _PIXEL_GATE = "seed to pixels"
 
 
@@ -118,14 +121,15 @@ def verify_outputs(
     """
     start = time.perf_counter()
     images, x_0 = engine.generate(seeds), engine.sample(noise)
+    scale = scale_of(reference_x_0)
     # Side by side, so that an engine that splits the batch has both in one.
     twins = engine.sample(_rows(noise, [0, 0, *range(1, len(seeds))]))
     gates = (
         _finite_gate(x_0),
-        _tensor_gate("x_0 against PyTorch", _max_abs(reference_x_0, x_0), psnr(reference_x_0, x_0), precision),
+        _tensor_gate("x_0 against PyTorch", distance(reference_x_0, x_0), precision),
         _twin_gate(twins[0], twins[1]),
-        _alone_gate(engine.sample(_rows(noise, [0])), x_0, precision),
-        _engine_pixel_gate(images, x_0, precision),
+        _alone_gate(engine.sample(_rows(noise, [0])), x_0, scale, precision),
+        _engine_pixel_gate(images, x_0, scale, precision),
     )
     return _timed(ParityResult(engine.name, tuple(seeds), (), gates, 0.0), start)
 
@@ -142,16 +146,15 @@ def _verify_steps(
     doubled = engine.trajectory(_rows(noise, rows_and_first), states)
     trajectory = Trajectory(doubled.x0[:, :-1], doubled.x_prev[:, :-1])
     images, x_0 = engine.generate(seeds), engine.sample(noise)
+    at_end = distance(reference.x_prev[-1], x_0)
     rows = [_step(k, steps - 1 - k, reference, trajectory) for k in range(steps)]
     gates = [
         _finite_gate(trajectory.x_prev, trajectory.x0),
         *(gate for row in rows for gate in _step_gates(row, precision)),
-        _tensor_gate(
-            "x_0 of the file as it is", _max_abs(reference.x_prev[-1], x_0), psnr(reference.x_prev[-1], x_0), precision
-        ),
+        _tensor_gate("x_0 of the file as it is", at_end, precision),
         _twin_gate(doubled.x_prev[:, 0], doubled.x_prev[:, -1]),
-        _alone_gate(engine.sample(_rows(noise, [0])), x_0, precision),
-        _pixel_gate(images, x_0, 1),
+        _alone_gate(engine.sample(_rows(noise, [0])), x_0, at_end.scale, precision),
+        _pixel_gate(images, x_0, _SAME_KERNELS[precision], at_end.scale),
     ]
     gates = _located(gates, generator, engine, noise, reference)
     result = ParityResult(engine.name, tuple(seeds), tuple(rows), tuple(gates), 0.0)
@@ -162,35 +165,9 @@ def _timed(result: ParityResult, start: float) -> ParityResult:
     return dataclasses.replace(result, seconds=time.perf_counter() - start)
 
 
-def psnr(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
-    """Peak signal-to-noise ratio in dB for a range of 2; `EQUAL_PSNR` where equal, 0 where not finite."""
-    error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
-    return psnr_of(error)
-
-
-def psnr_of(error: float) -> float:
-    """As `psnr`, from the mean squared error."""
-    if not math.isfinite(error):
-        return 0.0
-    return EQUAL_PSNR if error == 0 else 10 * math.log10(_RANGE**2 / error)
-
-
-def _max_abs(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
-    difference = np.abs(a.astype(np.float64) - b.astype(np.float64))
-    # JSON has no infinity, so the largest float32 stands for what is not finite.
-    largest = float(np.finfo(np.float32).max)
-    return float(np.nan_to_num(difference, nan=largest, posinf=largest).max())
-
-
 def _step(k: int, t: int, reference: Trajectory, engine: Trajectory) -> StepParity:
-    return StepParity(
-        step=k,
-        t=t,
-        x0_max_abs=_max_abs(reference.x0[k], engine.x0[k]),
-        x0_psnr=psnr(reference.x0[k], engine.x0[k]),
-        x_prev_max_abs=_max_abs(reference.x_prev[k], engine.x_prev[k]),
-        x_prev_psnr=psnr(reference.x_prev[k], engine.x_prev[k]),
-    )
+    x0, x_prev = distance(reference.x0[k], engine.x0[k]), distance(reference.x_prev[k], engine.x_prev[k])
+    return StepParity(k, t, x0.max_abs, x0.psnr, x_prev.max_abs, x_prev.psnr, x0.scale, x_prev.scale)
 
 
 def _step_gates(row: StepParity, precision: Precision) -> list[Gate]:
@@ -199,17 +176,19 @@ def _step_gates(row: StepParity, precision: Precision) -> list[Gate]:
     if precision == "int8" and row.t > 0:
         x0 = _psnr_gate(f"{title} x0", row.x0_psnr, INT8_MIN_X0_PSNR)
     else:
-        x0 = _tensor_gate(f"{title} x0", row.x0_max_abs, row.x0_psnr, precision)
-    return [
-        x0,
-        _tensor_gate(f"{title} {last}", row.x_prev_max_abs, row.x_prev_psnr, precision),
-    ]
+        x0 = _tensor_gate(f"{title} x0", Distance(row.x0_max_abs, row.x0_psnr, row.x0_scale), precision)
+    x_prev = Distance(row.x_prev_max_abs, row.x_prev_psnr, row.x_prev_scale)
+    return [x0, _tensor_gate(f"{title} {last}", x_prev, precision)]
 
 
-def _tensor_gate(name: str, max_abs: float, decibel: float, precision: Precision) -> Gate:
+def _tensor_gate(name: str, apart: Distance, precision: Precision) -> Gate:
     if precision == "fp32":
-        return Gate(name, max_abs <= FP32_MAX_ABS, max_abs, FP32_MAX_ABS, "max abs")
-    return _psnr_gate(name, decibel, MIN_PSNR[precision])
+        return _max_abs_gate(name, apart.max_abs, FP32_MAX_ABS * apart.scale)
+    return _psnr_gate(name, apart.psnr, MIN_PSNR[precision])
+
+
+def _max_abs_gate(name: str, apart: float, limit: float) -> Gate:
+    return Gate(name, apart <= limit, apart, limit, "max abs")
 
 
 def _psnr_gate(name: str, decibel: float, limit: float) -> Gate:
@@ -226,34 +205,38 @@ def _twin_gate(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> 
     return Gate("identical rows stay identical", differing == 0, differing, 0, "values")
 
 
-def _alone_gate(alone: npt.NDArray[np.float32], batch: npt.NDArray[np.float32], precision: Precision) -> Gate:
+def _alone_gate(
+    alone: npt.NDArray[np.float32], batch: npt.NDArray[np.float32], scale: float, precision: Precision
+) -> Gate:
     name = "a sample alone equals it in a batch"
     if precision == "int8":
-        return _psnr_gate(name, psnr(batch[:1], alone), MIN_PSNR[precision])
-    limit = BATCH_TOLERANCE[precision]
-    apart = _max_abs(batch[:1], alone)
-    return Gate(name, apart <= limit, apart, limit, "max abs")
+        return _psnr_gate(name, psnr(batch[:1], alone, scale), MIN_PSNR[precision])
+    return _max_abs_gate(name, max_abs(batch[:1], alone), BATCH_TOLERANCE[precision] * scale)
 
 
-def _pixel_gate(images: npt.NDArray[np.uint8], x_0: npt.NDArray[np.float32], limit: int) -> Gate:
+def _pixel_gate(images: npt.NDArray[np.uint8], x_0: npt.NDArray[np.float32], tolerance: float, scale: float) -> Gate:
     """The served graph draws the same noise, and rounds to the same grey level or one close by.
 
-    ``limit`` is 1 where it runs the sampler's own kernels.
+    ``tolerance`` is how far apart the x_0 of both may be at a scale of 1.
     """
-    expected = to_pixels(x_0).astype(np.int16)
-    apart = float(np.abs(images.astype(np.int16) - expected).max())
+    # Never finer than a grey level, however faint the image is.
+    limit = 1 + int(min(tolerance * max(scale, 1.0), _MOST_PIXEL_ERROR) * GREY_LEVELS)
+    apart = float(np.abs(images.astype(np.int16) - to_pixels(x_0)).max())
     return Gate(_PIXEL_GATE, apart <= limit, apart, limit, "grey levels")
 
 
-def _engine_pixel_gate(images: npt.NDArray[np.uint8], x_0: npt.NDArray[np.float32], precision: Precision) -> Gate:
+def _engine_pixel_gate(
+    images: npt.NDArray[np.uint8], x_0: npt.NDArray[np.float32], scale: float, precision: Precision
+) -> Gate:
     """As `_pixel_gate`, for a served graph that is an engine of its own.
 
     Its kernels may be others and sum in another order, as at another batch size: so much more is allowed.
     """
     if precision != "int8":
-        return _pixel_gate(images, x_0, 1 + int(BATCH_TOLERANCE[precision] * GREY_LEVELS))
+        return _pixel_gate(images, x_0, BATCH_TOLERANCE[precision], scale)
     one, other = (pixels.astype(np.float32) / np.float32(GREY_LEVELS) for pixels in (images, to_pixels(x_0)))
-    return _psnr_gate(_PIXEL_GATE, psnr(one, other), MIN_PSNR[precision])
+    most = _MOST_PIXEL_ERROR / (RANGE * 10 ** (-MIN_PSNR[precision] / 20))
+    return _psnr_gate(_PIXEL_GATE, psnr(one, other, min(max(scale, 1.0), most)), MIN_PSNR[precision])
 
 
 def _rows(noise: Noise, rows: list[int]) -> Noise:

@@ -24,7 +24,8 @@ class StepParity:
         step: k, in running order.
         t: T-1-k.
         x0_max_abs, x_prev_max_abs: largest absolute difference, in the tensors' own units.
-        x0_psnr, x_prev_psnr: in dB for a range of 2, that of [-1, 1]; 999 where equal.
+        x0_psnr, x_prev_psnr: in dB for a range of twice the scale; 999 where equal.
+        x0_scale, x_prev_scale: of the reference's values; 1 where they are of order one.
     """
 
     step: int
@@ -33,6 +34,8 @@ class StepParity:
     x0_psnr: float
     x_prev_max_abs: float
     x_prev_psnr: float
+    x0_scale: float = 1.0
+    x_prev_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Gate:
     Attributes:
         name: what is checked, such as "step 2 (t=1) x0".
         passed: whether it held.
-        measured, limit: both in ``unit``.
+        measured, limit: both in ``unit``; the limit as it holds for these values, whose scale it follows.
         unit: of both; "dB" must be at least the limit, every other unit at most.
         where: for a failed gate, the op at which the drift begins.
     """

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from ddgan_deploy.comparison import distance, scale_of, squared_error
 from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.export.calibration import Range
 from ddgan_deploy.export.quantization.layers import Layer, find_layers, quantizes_input, weight_of
@@ -24,7 +25,7 @@ from ddgan_deploy.export.scratch_session import scratch_session
 from ddgan_deploy.export.unroll import graph_input
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
 from ddgan_deploy.noise import Noise
-from ddgan_deploy.parity import INT8_MIN_X0_PSNR, MIN_PSNR, psnr
+from ddgan_deploy.parity import INT8_MIN_X0_PSNR, MIN_PSNR
 
 _TRUE_STATES = "true_states"
 Images = npt.NDArray[np.float32]
@@ -64,14 +65,14 @@ class Switchboard:
         self._reference, self._states = self._run((), on_true_states=False)
 
     def errors(self, quantized: Collection[str]) -> npt.NDArray[np.float64]:
-        """Mean squared error of every step's x0 on true states, [T], with these layers in int8.
+        """Mean squared error of every step's x0 on true states, [T], with these layers in int8, in its scale.
 
         On half of the images: layers differ by more than images do.
         """
         half = slice(max(len(self._reference[0]) // 2, 1))
         x0, _ = self._run(quantized, on_true_states=True, rows=half)
         pairs = zip(x0, self._reference, strict=True)
-        return np.array([np.mean((got.astype(np.float64) - want[half]) ** 2) for got, want in pairs])
+        return np.array([squared_error(want[half], got, scale_of(want)) for got, want in pairs])
 
     def headroom(self, quantized: Collection[str]) -> float:
         """By how many dB the closest gate of the sampler with these layers in int8 holds; negative where it fails.
@@ -83,8 +84,8 @@ class Switchboard:
         rough = zip(x0[:-1], self._reference[:-1], strict=True)
         fine = [*zip(states, self._states, strict=True), (x0[-1], self._reference[-1]), (free[-1], self._reference[-1])]
         return min(
-            *(psnr(want, got) - INT8_MIN_X0_PSNR for got, want in rough),
-            *(psnr(want, got) - MIN_PSNR["int8"] for got, want in fine),
+            *(distance(want, got).psnr - INT8_MIN_X0_PSNR for got, want in rough),
+            *(distance(want, got).psnr - MIN_PSNR["int8"] for got, want in fine),
         )
 
     def _run(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from ddgan_deploy.comparison import scale_of
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.noise import Noise
 from ddgan_deploy.parity import verify_outputs
@@ -15,8 +16,8 @@ SEEDS = (3, 5, 8)
 SHAPE = (2, 4, 6)
 
 
-def _reference(noise: Noise) -> np.ndarray:
-    return np.tanh(noise.x_T)
+def _reference(noise: Noise, scale: float = 1.0) -> np.ndarray:
+    return np.tanh(noise.x_T) * np.float32(scale)
 
 
 @dataclass
@@ -26,16 +27,17 @@ class Engine:
     noise: Noise
     change: object = lambda x_0: x_0
     pixels: int = 0
+    scale: float = 1.0
     name: str = "stand-in"
     batches: list[int] = field(default_factory=list)
 
     def sample(self, noise: Noise) -> np.ndarray:
         self.batches.append(len(noise.x_T))
-        return self.change(_reference(noise).copy())
+        return self.change(_reference(noise, self.scale).copy())
 
     def generate(self, seeds) -> np.ndarray:
         assert tuple(seeds) == SEEDS
-        images = to_pixels(_reference(self.noise)).copy()
+        images = to_pixels(_reference(self.noise, self.scale)).copy()
         images[1, 2, 3, 0] = np.clip(128 + self.pixels, 0, 255)
         return images
 
@@ -49,7 +51,8 @@ def noise() -> Noise:
 
 
 def _failures(noise: Noise, precision="fp32", **engine) -> list[str]:
-    result = verify_outputs(_reference(noise), Engine(noise, **engine), noise, SEEDS, precision)
+    reference = _reference(noise, engine.get("scale", 1.0))
+    result = verify_outputs(reference, Engine(noise, **engine), noise, SEEDS, precision)
     assert result.engine == "stand-in" and result.seeds == SEEDS and result.steps == ()
     assert len(result.gates) == 5
     return [gate.name for gate in result.failures]
@@ -116,3 +119,41 @@ def test_pixels_may_be_as_far_apart_as_batches_may(noise, precision, limit, sign
     """2e-2 of x_0 are 2.55 grey levels, and a value between two levels is rounded to either."""
     assert not _failures(noise, precision, pixels=sign * limit)
     assert _failures(noise, precision, pixels=sign * (limit + 1)) == ["seed to pixels"]
+
+
+@pytest.mark.parametrize("scale", [300.0, 1e-5])
+@pytest.mark.parametrize(("precision", "largest"), [("fp32", 1e-4), ("fp16", 2e-2), ("int8", 2e-2)])
+def test_limits_follow_the_reference(noise, scale, precision, largest):
+    """The error is an even one, of which the largest difference and the RMSE are the same."""
+    unit = np.float32(scale_of(_reference(noise, scale)))
+
+    def off(share, alone=False):
+        return lambda x_0: x_0 + unit * np.float32(share) * (not alone or len(x_0) == 1)
+
+    for alone, gate in ((False, "x_0 against PyTorch"), (True, "a sample alone equals it in a batch")):
+        assert gate not in _failures(noise, precision, scale=scale, change=off(0.9 * largest, alone))
+        assert gate in _failures(noise, precision, scale=scale, change=off(1.2 * largest, alone))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_zeros_are_not_a_faint_image(noise, precision):
+    failed = _failures(noise, precision, scale=1e-5, change=np.zeros_like)
+    assert failed == ["x_0 against PyTorch"]
+
+
+def test_pixels_of_a_large_range_may_differ_by_its_rounding(noise):
+    """1e-4 of a scale of 240 are 3 grey levels."""
+    scale = 240 / scale_of(_reference(noise, 100.0)) * 100
+    assert not _failures(noise, pixels=-4, scale=scale)
+    assert _failures(noise, pixels=-5, scale=scale) == ["seed to pixels"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_other_pixels_fail_however_large_the_range_is(noise, precision):
+    class Negative(Engine):
+        def generate(self, seeds) -> np.ndarray:
+            return 255 - super().generate(seeds)
+
+    reference = _reference(noise, 1e4)
+    result = verify_outputs(reference, Negative(noise, scale=1e4), noise, SEEDS, precision)
+    assert [gate.name for gate in result.failures] == ["seed to pixels"]

@@ -28,6 +28,7 @@ from ddgan_deploy.export.quantization import Calibration
 from ddgan_deploy.export.quantization import quantize as quantize_module
 from ddgan_deploy.export.quantization.qdq import scale_and_zero
 from ddgan_deploy.export.quantization.quantize import choose_kept
+from ddgan_deploy.export.quantization.switchboard import Switchboard
 from ddgan_deploy.export.quantization.symmetry import is_symmetric
 from ddgan_deploy.export.refit import RefitOptions, refit
 from ddgan_deploy.export.tensorrt_graph import parser_model
@@ -209,6 +210,16 @@ def test_the_fewest_are_left_out_that_err_most_for_their_work():
 
 
 # The gates
+
+
+def test_layers_are_judged_in_the_scale_of_what_the_sampler_makes():
+    """An error of a hundredth of values of 200: 46 dB, whose gates are at 30 and 40."""
+    signs = np.where(np.random.default_rng(0).random((2, 3, 8, 8)) < 0.5, -200, 200).astype(np.float32)
+    board = Switchboard.__new__(Switchboard)
+    board._reference, board._states = [signs, signs], [signs]
+    board._run = lambda quantized, on_true_states, rows=slice(None): ([signs[rows] + 2] * 2, [signs[rows] + 2])
+    assert board.errors(["a"]) == pytest.approx([1e-4, 1e-4])
+    assert board.headroom(["a"]) == pytest.approx(6.02, abs=0.01)
 
 
 def test_the_gates_hold_for_what_was_chosen(exported):

@@ -17,7 +17,10 @@ from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.export import cli as export_command
 from ddgan_deploy.export import pipeline
 from ddgan_deploy.images import to_pixels
-from ddgan_deploy.parity import psnr, verify
+from ddgan_deploy.noise import draw
+from ddgan_deploy.parity import verify
+from tests.conftest import Golden, golden_case
+from tests.export.conftest import export_golden
 
 
 def _changed(checkpoint, key, factor):
@@ -79,6 +82,48 @@ def test_a_change_in_a_later_step_alone_names_that_step(biggan, biggan_fp32):
     result = verify(checkpoint, open_artifact(biggan_fp32.artifact.path), seeds=[0]).result
     assert result.failures[0].name == "step 2 (t=1) x0"
     assert result.failures[0].where.startswith("step2/all_modules.10.GroupNorm_1")
+
+
+LAST = "all_modules.17.weight"
+
+
+@pytest.fixture(scope="module")
+def unbounded(tmp_path_factory) -> Golden:
+    """A network without tanh, whose outputs reach some hundreds."""
+    folder, golden = tmp_path_factory.mktemp("unbounded"), golden_case("no_fir_t2")
+    weights = torch.load(golden.path, weights_only=True)
+    weights[f"module.{LAST}"] *= 200
+    torch.save(weights, folder / "netG.pth")
+    arguments = json.loads(golden.config.read_text()) | {"not_use_tanh": True}
+    (folder / "args.json").write_text(json.dumps(arguments))
+    return dataclasses.replace(golden, path=folder / "netG.pth", config=folder / "args.json")
+
+
+@pytest.fixture(scope="module")
+def unbounded_fp32(unbounded, tmp_path_factory):
+    return export_golden(unbounded, tmp_path_factory.mktemp("export"))
+
+
+def test_large_values_are_held_to_their_own_range(unbounded_fp32):
+    manifest, parity = unbounded_fp32.artifact.manifest, unbounded_fp32.artifact.manifest.parity
+    noise = draw(parity.seeds, manifest.generator.image_shape, manifest.generator.nz, manifest.steps)
+    x_0 = open_artifact(unbounded_fp32.artifact.path).sample(noise)
+    rms = np.sqrt(np.mean(x_0.astype(np.float64) ** 2))
+    assert parity.passed and rms > 50 and np.abs(x_0).max() > 200
+    limits = {gate.name: gate.limit for gate in parity.gates}
+    for name in ("step 1 (t=0) x_0", "x_0 of the file as it is", "a sample alone equals it in a batch"):
+        assert limits[name] == pytest.approx(1e-4 * rms)
+    # A state that is mostly noise is smaller, and its limit with it.
+    assert 1e-4 < limits["step 0 (t=1) x_prev"] < limits["step 1 (t=0) x_0"] / 2
+    assert parity.steps[1].x_prev_scale == pytest.approx(rms)
+
+
+def test_one_weight_that_is_off_by_a_hundredth_fails_in_a_large_range_too(unbounded, unbounded_fp32):
+    factor = torch.ones(3, 1, 1, 1).repeat(1, 16, 3, 3)
+    factor[1, 5, 1, 1] = 1.01
+    result = verify(_changed(unbounded.load(), LAST, factor), open_artifact(unbounded_fp32.artifact.path)).result
+    assert [gate.name for gate in result.failures][:2] == ["step 0 (t=1) x0", "step 0 (t=1) x_prev"]
+    assert "x_0 of the file as it is" in [gate.name for gate in result.failures]
 
 
 def test_values_that_are_not_finite_fail(biggan, biggan_fp32, monkeypatch):
@@ -163,13 +208,6 @@ def test_no_verify_is_said_so(biggan, tmp_path, capsys):
     assert "not verified" in capsys.readouterr().out
 
 
-def test_psnr_is_for_a_range_of_two():
-    a, b = np.zeros((4, 4), np.float32), np.full((4, 4), 0.02, np.float32)
-    assert psnr(a, b) == pytest.approx(40)
-    assert psnr(a, a) == 999
-    assert psnr(a, np.full((4, 4), np.inf, np.float32)) == 0
-
-
 def test_pixels_round_half_up_and_are_clipped():
     x = np.array([-2, -1, -1 + 1 / 255, 0, 1, 7], np.float32).reshape(1, 1, 1, 6)
     assert to_pixels(x).reshape(-1).tolist() == [0, 0, 1, 128, 255, 255]
@@ -178,9 +216,6 @@ def test_pixels_round_half_up_and_are_clipped():
 
 def test_verify_command_needs_no_config(tmp_path):
     """What the weights do not tell, such as fir, is as it was at the export."""
-    from tests.conftest import golden_case
-    from tests.export.conftest import export_golden
-
     golden = golden_case("no_fir_t2")
     artifact = export_golden(golden, tmp_path, verify=False).artifact.path
     assert verify_command.main([str(artifact), "--ckpt", str(golden.path), "--seeds", "0"]) == 0
