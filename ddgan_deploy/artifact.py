@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ddgan_deploy.assumptions import Assumed
 from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.files import replace_folder, sha256, temporary_folder
 from ddgan_deploy.models.config import GeneratorConfig
 from ddgan_deploy.results import KeptLayer, ParityResult
 from ddgan_deploy.serving_terms import DEFAULT_SERVING, Serving
-from ddgan_deploy.weight_files.state_dict import Weights
+from ddgan_deploy.weight_files.kinds import Kind
 
 if TYPE_CHECKING:
     import onnx
@@ -64,7 +65,7 @@ class CheckpointInfo:
 
     file: str
     sha256: str
-    weights: Weights
+    weights: Kind
     parameters: int
 
 
@@ -74,6 +75,7 @@ class Manifest:
 
     ``parity``, of stock ONNX Runtime, is None where the export ran with ``--no-verify``; ``serving`` is what was asked
     of the model repository, and ``cpu_parity`` the gates of the CPU engine that it names, None where it names none.
+    ``assumed`` is what neither the checkpoint nor a config told, so that no gate has seen it.
     """
 
     format_version: int
@@ -90,6 +92,7 @@ class Manifest:
     files: Mapping[str, FileInfo] = field(default_factory=dict)
     serving: Serving = DEFAULT_SERVING
     cpu_parity: ParityResult | None = None
+    assumed: tuple[Assumed, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,22 @@ files with the same keys. Nothing in a file is ever executed.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ddgan_deploy.architecture import Shapes, infer_config
+from ddgan_deploy.assumptions import Assumed, assumptions
 from ddgan_deploy.diffusion import MAX_STEPS, MIN_STEPS, Schedule
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.files import sha256
 from ddgan_deploy.models.config import FIELDS, GeneratorConfig
-from ddgan_deploy.training_args import read_config, training_args
-from ddgan_deploy.weight_files.state_dict import Weights, as_float32, checked_tensors, generator_weights, read
+from ddgan_deploy.training_args import own_arguments, read_config
+from ddgan_deploy.weight_files.kinds import Kind, Weights
+from ddgan_deploy.weight_files.reading import read
+from ddgan_deploy.weight_files.state_dict import generator
+from ddgan_deploy.weight_files.tensors import as_float32
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +42,8 @@ class Checkpoint:
         config: the architecture.
         weights: parameter name -> float32 tensor, named as in `Generator`.
         training_args: of the training arguments, those that concern sampling.
+        kind: of weights, as far as the file tells.
+        stated: names of the training arguments that the file or the config states.
     """
 
     path: Path
@@ -46,14 +51,29 @@ class Checkpoint:
     config: GeneratorConfig
     weights: Mapping[str, torch.Tensor]
     training_args: Mapping[str, Any]
+    kind: Kind = "as stored"
+    stated: Collection[str] = ()
 
-    def schedule(self, steps: int) -> Schedule:
-        """The diffusion schedule for T steps.
+    @property
+    def trained_steps(self) -> int | None:
+        """T, where the training arguments tell it."""
+        return self.training_args.get("num_timesteps")
+
+    def assumed(self, steps: int) -> tuple[Assumed, ...]:
+        """What is assumed of a network that is sampled in T steps."""
+        return assumptions(self.config, self.schedule(steps), self.stated)
+
+    def schedule(self, steps: int | None = None) -> Schedule:
+        """The diffusion schedule for T steps; None: as many as the training arguments tell.
 
         Raises:
-            InputError: the network was trained for another number of steps, or steps is out of range.
+            InputError: the network was trained for another number of steps, steps is out of range, or nothing tells it.
         """
-        trained = self.training_args.get("num_timesteps")
+        trained = self.trained_steps
+        if steps is None:
+            if trained is None:
+                raise InputError(f"{self.path} does not tell how many steps it was trained for: give --steps T")
+            steps = trained
         schedule = Schedule(steps, **{k: v for k, v in self.training_args.items() if k in SCHEDULE_FIELDS})
         if trained is not None and trained != steps:
             exportable = MIN_STEPS <= trained <= MAX_STEPS
@@ -80,7 +100,8 @@ def load_checkpoint(
 
     Args:
         path: a ``netG_<epoch>.pth``, a ``content.pth``, or a ``.safetensors`` file.
-        config: a JSON file with the training script's arguments, for what the weights do not tell.
+        config: a JSON file with the training script's arguments, or a ``content.pth`` that has them, for what the
+            weights do not tell.
         weights: of a training state, the exponential moving average or the raw weights.
         known: training arguments that hold where neither the config, the file nor its weights say otherwise.
 
@@ -90,17 +111,11 @@ def load_checkpoint(
     path = Path(path)
     if weights not in get_args(Weights):
         raise InputError(f"weights {weights!r} is unknown: give {' or '.join(get_args(Weights))}")
-    content = read(path)
-    arguments: dict[str, Any] = {}
-    if "netG_dict" in content:
-        arguments = _own_arguments(content.get("args"), path)
-        content = generator_weights(content, weights, path)
-    elif weights == "raw":
-        raise InputError(f"{path} holds one set of weights, --weights raw needs a training state: give a content.pth")
+    found = generator(read(path), weights, path)
+    arguments = own_arguments({"args": found.args}, path)
     if config is not None:
         arguments = _joined(arguments, path, read_config(Path(config)), Path(config))
-    tensors = checked_tensors(content, path)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in found.tensors.items()}
     try:
         said, otherwise = ({k: v for k, v in given.items() if k in FIELDS} for given in (arguments, known or {}))
         architecture = infer_config(shapes, said, otherwise)
@@ -109,13 +124,8 @@ def load_checkpoint(
         source = str(path) if config is None else f"{path} with {config}"
         raise InputError(f"{source}: {error}") from None
     sampling = {k: v for k, v in {**(known or {}), **arguments}.items() if k in (*SCHEDULE_FIELDS, "num_timesteps")}
-    finite = {name: as_float32(tensor, name, path) for name, tensor in tensors.items()}
-    return Checkpoint(path, sha256(path), architecture, finite, sampling)
-
-
-def _own_arguments(args: object, path: Path) -> dict[str, Any]:
-    content = vars(args) if isinstance(args, argparse.Namespace) else args
-    return training_args(content, f"{path} (args)") if isinstance(content, dict) else {}
+    finite = {name: as_float32(tensor, name, path) for name, tensor in found.tensors.items()}
+    return Checkpoint(path, sha256(path), architecture, finite, sampling, found.kind, frozenset(arguments))
 
 
 def _joined(own: dict[str, Any], path: Path, given: dict[str, Any], config: Path) -> dict[str, Any]:

@@ -2,32 +2,96 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import reprlib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ddgan_deploy.argument_names import refuse_other_networks, refuse_unknown, short
 from ddgan_deploy.errors import InputError
+
+_Pairs = list[tuple[str, Any]]
+_PICKLES = (b"PK", b"\x80")
+"""How PyTorch's files begin, the newer ones and the older."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The arguments in a JSON file.
+    """The arguments in a JSON file, or in a training state.
+
+    Args:
+        path: a JSON object of arguments, whose names must all be known, or a ``content.pth``.
 
     Raises:
-        InputError: the file cannot be read, is no JSON object, or an argument has a wrong type.
+        InputError: the file cannot be read or has no arguments, a name is unknown or of a network that gives no
+            pictures, or a value has a wrong type.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            is_pickle = file.read(2).startswith(_PICKLES)
+            file.seek(0)
+            content = b"" if is_pickle else file.read()
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: give --config a JSON file of training arguments") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}): give another --config") from None
+    if is_pickle:
+        return _of_training_state(path)
+    try:
+        arguments = json.loads(content.decode("utf-8"), object_pairs_hook=_each_once)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}): give --config a JSON file") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}: give --config a JSON object of training arguments")
-    return training_args(content, str(path))
+    if not isinstance(arguments, dict):
+        kind = type(arguments).__name__
+        raise InputError(f"{path} holds a {kind}: give --config a JSON object of training arguments")
+    refuse_other_networks(arguments, str(path))
+    refuse_unknown(arguments, str(path))
+    return training_args(arguments, str(path))
+
+
+def own_arguments(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The arguments that a training state holds; none where it holds none.
+
+    Names that are unknown pass, since a script has written them.
+
+    Args:
+        content: of the file.
+        path: of it.
+
+    Raises:
+        InputError: an argument is of a network that gives no pictures, or has a wrong type.
+    """
+    args = content.get("args")
+    arguments = vars(args) if isinstance(args, argparse.Namespace) else args
+    if not isinstance(arguments, dict):
+        return {}
+    named = {name: value for name, value in arguments.items() if isinstance(name, str)}
+    refuse_other_networks(named, f"{path} (args)")
+    return training_args(named, f"{path} (args)")
+
+
+def _of_training_state(path: Path) -> dict[str, Any]:
+    # Here PyTorch is imported.
+    from ddgan_deploy.weight_files.reading import read
+
+    arguments = own_arguments(read(path), path)
+    if not arguments:
+        raise InputError(f"{path} holds no training arguments: give --config the run's content.pth, or a JSON file")
+    return arguments
+
+
+def _each_once(pairs: _Pairs) -> dict[str, Any]:
+    """A JSON object whose names must differ."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{short(twice)} stands there more than once: keep one")
+    return content
 
 
 def training_args(content: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -81,9 +145,10 @@ def _each(convert: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...
 
 
 def _shown(value: object) -> str:
+    """A value that may be of any size and depth, in a few words."""
     try:
-        text = repr(value)
-    except ValueError:  # an integer of thousands of digits
+        text = reprlib.repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits
         text = f"a huge {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddgan_deploy.cli.common import Parser, StepList, run, steps_argument
+from ddgan_deploy.cli.common import Parser, run, steps_argument
+from ddgan_deploy.cli.screen import StepList
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.engine_arguments import add_engine_options, engine_options
 from ddgan_deploy.export.engine_options import EngineOptions
@@ -49,14 +50,14 @@ def _print(result: ExportResult) -> None:
 
 
 def _export(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
-    checkpoint, steps = _source(args.demo, args.ckpt, args.steps)
+    checkpoint, steps, config = _source(args)
     from ddgan_deploy.export.options import ExportOptions
 
     options = ExportOptions(
         checkpoint=checkpoint,
         steps=steps,
         fp16=args.fp16,
-        config=args.config,
+        config=config,
         out=args.out,
         weights=args.weights or "ema",
         overwrite=args.overwrite,
@@ -97,13 +98,13 @@ def _refit(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         )
     if serving_options(args, DEFAULT_SERVING) != DEFAULT_SERVING:
         raise InputError("--refit keeps the model repository's options as they are: change them with --rebuild DIR")
-    checkpoint, _ = _source(args.demo, args.ckpt, args.steps or 1)
+    checkpoint, _, config = _source(args)
 
     def work(progress: StepList) -> ExportResult:
         from ddgan_deploy.export.refit import RefitOptions, refit
 
         options = RefitOptions(
-            args.refit, checkpoint, args.config, args.weights, args.steps, args.fp16, not args.no_verify, args.int8
+            args.refit, checkpoint, config, args.weights, args.steps, args.fp16, not args.no_verify, args.int8
         )
         return refit(options, progress)
 
@@ -123,23 +124,21 @@ def _refuse(args: argparse.Namespace, mode: str, names: Sequence[str]) -> None:
             )
 
 
-def _source(demo: bool, checkpoint: Path | None, steps: int | None) -> tuple[Path, int]:
-    """Checkpoint and steps from the command line, or the bundled ones.
+def _source(args: argparse.Namespace) -> tuple[Path, int | None, Path | None]:
+    """Checkpoint, steps and config from the command line, or the bundled ones.
 
     Raises:
         InputError: neither or both are given.
     """
-    if demo:
-        if checkpoint is not None:
+    if args.demo:
+        if args.ckpt is not None:
             raise InputError("--demo brings its own checkpoint: leave out --ckpt")
-        from ddgan_deploy.data import DIGITS_STEPS, digits_checkpoint
+        from ddgan_deploy.data import digits_checkpoint, digits_config
 
-        return digits_checkpoint(), steps if steps is not None else DIGITS_STEPS
-    for flag, value in (("--ckpt FILE", checkpoint), ("--steps T", steps)):
-        if value is None:
-            raise InputError(f"{flag} is missing; give --demo for the bundled checkpoint, or see ddgan-export --help")
-    assert checkpoint is not None and steps is not None
-    return checkpoint, steps
+        return digits_checkpoint(), args.steps, args.config or digits_config()
+    if args.ckpt is None:
+        raise InputError("--ckpt FILE is missing; give --demo for the bundled checkpoint, or see ddgan-export --help")
+    return args.ckpt, args.steps, args.config
 
 
 def _parser() -> Parser:
@@ -149,7 +148,11 @@ def _parser() -> Parser:
     )
     parser.add_argument("--ckpt", type=Path, metavar="FILE", help="netG_<epoch>.pth, content.pth or .safetensors")
     parser.add_argument(
-        "--steps", type=steps_argument, metavar="T", help="denoising steps the network was trained for, 1..64"
+        "--steps",
+        type=steps_argument,
+        metavar="T",
+        help="denoising steps the network was trained for, 1..64; may be left out where a content.pth or --config "
+        "tells it",
     )
     parser.add_argument("--demo", action="store_true", help="the bundled checkpoint of handwritten digits")
     parser.add_argument("--fp16", action="store_true", help="half precision where it holds")
@@ -157,8 +160,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--config",
         type=Path,
-        metavar="FILE.json",
-        help="the training script's arguments, for what the weights do not tell",
+        metavar="FILE",
+        help="the training script's arguments, for what the weights do not tell: JSON, or the run's content.pth",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="artifact folder (default: <ckpt stem>-T<T>[-fp16|-int8])"

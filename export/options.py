@@ -14,7 +14,7 @@ from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
 from ddgan_deploy.export.model_repository import check_serving
 from ddgan_deploy.plan_terms import TITLES
 from ddgan_deploy.serving_terms import DEFAULT_SERVING, Serving
-from ddgan_deploy.weight_files.state_dict import Weights
+from ddgan_deploy.weight_files.kinds import Weights
 
 _DEFAULT_ENGINE_OPTIONS = EngineOptions()
 
@@ -25,9 +25,9 @@ class ExportOptions:
 
     Attributes:
         checkpoint: a netG_<epoch>.pth, content.pth or .safetensors file.
-        steps: T, 1..64.
+        steps: T, 1..64; None: as many as the checkpoint or the config tells.
         fp16: half precision where it holds.
-        config: JSON of the training script's arguments.
+        config: JSON of the training script's arguments, or a ``content.pth`` that has them.
         out: the artifact's folder; None: ``<checkpoint stem>-T<steps>[-fp16|-int8]`` in the current one.
         weights: of a training state, "ema" or "raw".
         overwrite: replace an existing artifact.
@@ -39,7 +39,7 @@ class ExportOptions:
     """
 
     checkpoint: Path
-    steps: int
+    steps: int | None = None
     fp16: bool = False
     config: Path | None = None
     out: Path | None = None
@@ -53,7 +53,8 @@ class ExportOptions:
 
     @property
     def target(self) -> Path:
-        """The artifact's folder."""
+        """The artifact's folder; ``steps`` or ``out`` must be known."""
+        assert self.steps is not None or self.out is not None
         suffix = "" if self.precision == "fp32" else f"-{self.precision}"
         return self.out or Path(f"{self.checkpoint.stem}-T{self.steps}{suffix}")
 
@@ -91,8 +92,10 @@ class ExportOptions:
             raise InputError(
                 "--refittable needs the gates, since it can change what TensorRT computes: leave --no-verify out"
             )
-        Schedule(self.steps)
+        if self.steps is not None:
+            Schedule(self.steps)
         for path in (self.checkpoint, self.config):
             if path is not None and not path.exists():
                 raise InputError(f"{path} does not exist: give the path of an existing file")
-        check_target(self.target, self.overwrite)
+        if self.steps is not None or self.out is not None:
+            check_target(self.target, self.overwrite)

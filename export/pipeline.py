@@ -67,6 +67,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     with clock.stop("Read the checkpoint"):
         checkpoint = load_checkpoint(options.checkpoint, options.config, options.weights)
         schedule = checkpoint.schedule(options.steps)
+    options = dataclasses.replace(options, steps=schedule.steps)
     with staged(options.target, options.overwrite) as staging:
         manifest = build_graphs(staging.path, checkpoint, schedule, options, clock)
 
@@ -120,7 +121,7 @@ def build_graphs(
         checkpoint=CheckpointInfo(
             checkpoint.path.name,
             checkpoint.sha256,
-            options.weights,
+            checkpoint.kind,
             sum(weight.numel() for weight in checkpoint.weights.values()),
         ),
         generator=checkpoint.config,
@@ -132,6 +133,7 @@ def build_graphs(
         versions=_versions(),
         parity=None,
         serving=options.serving,
+        assumed=checkpoint.assumed(schedule.steps),
     )
 
 
@@ -170,4 +172,5 @@ def _metadata(checkpoint: Checkpoint, schedule: Schedule, options: ExportOptions
         "schedule": json.dumps(dataclasses.asdict(schedule)),
         "precision": options.precision,
         "generator": json.dumps(dataclasses.asdict(checkpoint.config)),
+        "assumed": json.dumps({assumed.name: assumed.value for assumed in checkpoint.assumed(schedule.steps)}),
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 
 from ddgan_deploy.artifact import MANIFEST, SAMPLER, SERVED, WEIGHTS, Artifact, Manifest, read_artifact, staged
-from ddgan_deploy.checkpoint import SCHEDULE_FIELDS, Checkpoint, load_checkpoint
+from ddgan_deploy.checkpoint import Checkpoint
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.copying import copy_others
@@ -30,7 +30,8 @@ from ddgan_deploy.export.report import REPORT, SAMPLES
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.export.tensorrt_refit import refit_engine
 from ddgan_deploy.plan import PlanInfo, plan_name, write_plan_info
-from ddgan_deploy.weight_files.state_dict import Weights
+from ddgan_deploy.same_network import load_same
+from ddgan_deploy.weight_files.kinds import Weights
 
 _WEIGHT_TYPES = (
     onnx.TensorProto.FLOAT,
@@ -48,7 +49,7 @@ class RefitOptions:
     Attributes:
         folder: the artifact.
         checkpoint: a file as for an export.
-        config: JSON of the training script's arguments; None: what the weights do not tell is as it was.
+        config: the training script's arguments, as for an export; None: what the weights do not tell is as it was.
         weights: of a training state, "ema" or "raw"; None: as at the export.
         steps, fp16, int8: as in `ExportOptions`, where the user states them: they must be the artifact's.
         verify: run the parity gates.
@@ -82,7 +83,7 @@ def refit(options: RefitOptions, progress: Progress = no_progress) -> ExportResu
         _check_stated(artifact.manifest, options)
         _check_refittable(artifact, infos)
     with clock.stop("Read the checkpoint"):
-        checkpoint = _load(artifact.manifest, options)
+        checkpoint = load_same(artifact, options.checkpoint, options.config, options.weights, "export it anew")
     with staged(options.folder, overwrite=True) as staging:
         manifest = _graphs(staging.path, artifact, checkpoint, options, clock)
         copy_others(options.folder, staging.path, lambda name: name in _MADE or is_engine_file(name))
@@ -116,24 +117,6 @@ def _check_refittable(artifact: Artifact, infos: Sequence[PlanInfo]) -> None:
                 raise InputError(f"{plan} can be refitted on its GPU alone, and here is none: run it there")
 
 
-def _load(manifest: Manifest, options: RefitOptions) -> Checkpoint:
-    """The checkpoint, of the artifact's architecture and schedule."""
-    path, architecture = options.checkpoint, dataclasses.asdict(manifest.generator)
-    known = architecture | {name: getattr(manifest.schedule, name) for name in SCHEDULE_FIELDS}
-    checkpoint = load_checkpoint(path, options.config, options.weights or manifest.checkpoint.weights, known)
-    old, new = manifest.generator, checkpoint.config
-    for name in architecture:
-        if getattr(old, name) != getattr(new, name):
-            raise InputError(
-                f"{path} has another architecture than {options.folder} "
-                f"({name} {getattr(new, name)}, not {getattr(old, name)}): export it anew"
-            )
-    schedule = checkpoint.schedule(manifest.steps)
-    if schedule != manifest.schedule:
-        raise InputError(f"{path} has another schedule than {options.folder} ({schedule}): export it anew")
-    return checkpoint
-
-
 def _graphs(folder: Path, artifact: Artifact, checkpoint: Checkpoint, options: RefitOptions, clock: Clock) -> Manifest:
     """The graphs of the new weights.
 
@@ -145,7 +128,6 @@ def _graphs(folder: Path, artifact: Artifact, checkpoint: Checkpoint, options: R
         checkpoint=options.checkpoint,
         steps=old.steps,
         fp16=old.precision == "fp16",
-        weights=options.weights or old.checkpoint.weights,
         serving=old.serving,
         int8=old.precision == "int8",
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddgan_deploy.cli.common import Parser, StepList, add_engine_arguments, run
+from ddgan_deploy.cli.common import Parser, add_engine_arguments, run
+from ddgan_deploy.cli.screen import StepList, say
 from ddgan_deploy.errors import GateError, InputError
 
 
@@ -21,12 +21,12 @@ def _main(argv: Sequence[str] | None) -> None:
     if args.threads is not None and args.threads < 1:
         raise InputError("--threads must be 1 or more")
     from ddgan_deploy.artifact import read_damaged
-    from ddgan_deploy.checkpoint import load_checkpoint
-    from ddgan_deploy.cli.tables import print_parity
-    from ddgan_deploy.data import digits_checkpoint
+    from ddgan_deploy.cli.tables import assumed_facts, print_parity
+    from ddgan_deploy.data import digits_checkpoint, digits_config
     from ddgan_deploy.engines import open_engine
     from ddgan_deploy.noise import parse_seeds
     from ddgan_deploy.parity import verify
+    from ddgan_deploy.same_network import load_same
 
     seeds = parse_seeds(args.seeds) if args.seeds else None
     progress = StepList()
@@ -34,27 +34,22 @@ def _main(argv: Sequence[str] | None) -> None:
         artifact, damaged = read_damaged(args.artifact)
         engine = open_engine(artifact, args.engine, args.threads)
     with progress("Read the checkpoint"):
-        weights = args.weights or artifact.manifest.checkpoint.weights
-        path = digits_checkpoint() if args.demo else args.ckpt
-        # What the weights do not tell is as it was at the export, unless --config says otherwise.
-        known = dataclasses.asdict(artifact.manifest.generator)
-        checkpoint = load_checkpoint(path, args.config, weights, known)
-        if checkpoint.config != artifact.manifest.generator:
-            raise InputError(
-                f"{path} has another architecture than {args.artifact}: give the checkpoint it was exported from"
-            )
+        path, config = (digits_checkpoint(), args.config or digits_config()) if args.demo else (args.ckpt, args.config)
+        checkpoint = load_same(artifact, path, config, args.weights, "give the checkpoint it was exported from")
     with engine, progress(f"Verify {engine.name} against PyTorch"):
         result = verify(checkpoint, engine, seeds).result
     print_parity(result)
     for name in damaged:
-        print(f"{artifact.path / name} is not as it was exported", file=sys.stderr)
+        say(f"{artifact.path / name} is not as it was exported", sys.stderr)
     if checkpoint.sha256 != artifact.manifest.checkpoint.sha256:
-        print(f"note: {path} is not the file that was exported (another SHA-256)", file=sys.stderr)
+        say(f"note: {path} is not the file that was exported (another SHA-256)", sys.stderr)
+    for name, text in assumed_facts(artifact.manifest):
+        say(f"note: {name}: {text}", sys.stderr)
     if result.failures:
         raise GateError(result.failures[0].failure())
     if damaged:
         raise GateError(f"{artifact.path / damaged[0]} is missing or changed since the export: export again")
-    print(f"all {len(result.gates)} gates passed on {engine.name}")
+    say(f"all {len(result.gates)} gates passed on {engine.name}")
 
 
 def _parser() -> Parser:
@@ -63,9 +58,7 @@ def _parser() -> Parser:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--ckpt", type=Path, metavar="FILE", help="the checkpoint it was exported from")
     source.add_argument("--demo", action="store_true", help="the bundled checkpoint, as in ddgan-export --demo")
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE.json", help="the training script's arguments, as at the export"
-    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the training script's arguments, as at the export")
     parser.add_argument(
         "--weights", choices=("ema", "raw"), help="which weights of a content.pth (default: as at the export)"
     )

@@ -32,6 +32,11 @@ def digits_checkpoint() -> Path:
     return FOLDER / "digits.pth"
 
 
+def digits_config() -> Path:
+    """The training arguments of that generator, as ``--config`` takes them."""
+    return FOLDER / "digits_args.json"
+
+
 def digits_classifier() -> Path:
     """Weights of `ddgan_deploy.quality.Classifier`."""
     return FOLDER / "digits_classifier.safetensors"

@@ -1,129 +1,228 @@
-"""A weight file -> the inert mapping that it holds -> the generator's weights, checked.
+"""The contents of a weight file -> the generator's weights in it, wherever they are.
 
-PyTorch's pickles and safetensors files are read. Nothing in a file is ever executed.
+A generator is known by its names: parameters of ``all_modules`` and of ``z_transform`` side by side. They may be in
+dicts within dicts (``state_dict``, ``netG``, ``ema``), and beside other networks under a prefix of their own.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-import warnings
-from collections.abc import Mapping
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ddgan_deploy.argument_names import short
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.weight_files.averages import averages, has_averages
+from ddgan_deploy.weight_files.kinds import Kind, Weights
+from ddgan_deploy.weight_files.names import plain_name, root_of, says_ema
+from ddgan_deploy.weight_files.reading import as_state_dict
+from ddgan_deploy.weight_files.tensors import checked_tensors
 
 if TYPE_CHECKING:
     import torch
 
-Weights = Literal["ema", "raw"]
-"""Of a training state: the exponential moving average, or the weights it averages."""
-_PREFIX = "module."
-_MIN_BYTES = 2
+_MAX_DEPTH = 6
+_TRAINING_STATE = "netG_dict"
+_ARGUMENTS = ("args", "hyper_parameters")
+_COUNT = "n_averaged"
+"""Of PyTorch's own AveragedModel, beside the averages."""
+_SEEMS = re.compile("all_modules|z_transform")
+_SHOWN = 4
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The mapping that a file holds."""
-    try:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder: give the checkpoint file itself")
-        if path.stat().st_size == 0:
-            raise InputError(f"{path} is empty: give a trained checkpoint")
-        with path.open("rb") as file:
-            content = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_pickle(file, path)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: give the path of a trained checkpoint") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}): give another file") from None
-    return _state_dict(content, str(path))
+@dataclass(frozen=True)
+class Found:
+    """A generator in a file.
+
+    Attributes:
+        tensors: parameter name as in `Generator` -> dense tensor in main memory, as it is stored.
+        kind: of weights, as far as the file tells.
+        place: where in the file, such as ``state_dict.netG``; empty where the file is nothing else.
+        args: the training arguments beside it, unchecked; None where there are none.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    kind: Kind
+    place: str
+    args: Mapping[str, Any] | None
 
 
-def _state_dict(content: object, name: str) -> dict[str, Any]:
-    if isinstance(content, dict) and all(isinstance(key, str) for key in content):
-        return content
-    kind = "dict whose keys are no texts" if isinstance(content, dict) else type(content).__name__
-    raise InputError(f"{name} holds a {kind}, not a state dict: give a netG_<epoch>.pth or content.pth")
+@dataclass(frozen=True)
+class _Place:
+    """Where something is in a file, and the dicts around it, outermost first."""
+
+    place: str
+    around: tuple[dict[Any, Any], ...]
 
 
-def _read_pickle(file: BinaryIO, path: Path) -> object:
-    import torch
+@dataclass(frozen=True)
+class _Node(_Place):
+    """A dict or a list."""
 
-    try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
-            warnings.simplefilter("ignore")
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file ends in an error of almost any type
-        code = re.search(r"\bGLOBAL (\S+)", str(error))
-        if code:
-            raise InputError(
-                f"{path} holds pickled code ({code[1]}), which is never run: "
-                "save the state dict alone (torch.save(netG.state_dict(), ...))"
-            ) from None
-        raise InputError(
-            f"{path} is damaged or not a PyTorch checkpoint: copy it again, or give a netG_<epoch>.pth or content.pth"
-        ) from None
+    content: dict[Any, Any] | list[Any] | tuple[Any, ...]
 
 
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    import safetensors
-    from safetensors.torch import load_file
+@dataclass(frozen=True)
+class _Candidate(_Place):
+    """What seems to be a generator: its weights by their plain names."""
 
-    try:
-        return load_file(path)
-    except safetensors.SafetensorError as error:
-        raise InputError(f"{path} is not a safetensors file or is damaged: {error}") from None
+    weights: dict[str, Any]
+    is_ema: bool = False
 
 
-def generator_weights(content: Mapping[str, Any], weights: Weights, path: Path) -> dict[str, Any]:
-    """The generator's weights from a training state; its optimizer holds the EMA by parameter number."""
-    raw = _state_dict(content["netG_dict"], f"{path} (netG_dict)")
-    if weights == "raw":
-        return raw
-    optimizer = content.get("optimizerG")
-    state = optimizer.get("state") if isinstance(optimizer, dict) else None
-    averages = {}
-    for number, key in enumerate(raw):
-        entry = state.get(number) if isinstance(state, dict) else None
-        if not isinstance(entry, dict) or "ema" not in entry:
-            raise InputError(
-                f"{path} has no EMA weights for {key} (optimizerG.state[{number}].ema): give --weights raw"
-            )
-        averages[key] = entry["ema"]
-    return averages
+_P = TypeVar("_P", bound=_Place)
 
 
-def checked_tensors(content: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]:
-    """The weights as they are stored, without the prefix of DistributedDataParallel."""
-    import torch
+def generator(contents: dict[str, Any], weights: Weights, path: Path) -> Found:
+    """The generator in a file's contents.
 
-    if not content:
-        raise InputError(f"{path} holds no weights: give a trained checkpoint")
+    Args:
+        contents: as `read` returns them.
+        weights: which to take where the file has both.
+        path: of the file, for the error.
+
+    Raises:
+        InputError: there is none, or more than one; the file does not have the weights that are asked for, or
+            they are no dense tensors.
+    """
+    nodes = list(_nodes(contents))
+    candidates = [candidate for node in nodes for candidate in _candidates(node, path)]
+    candidates = candidates or [_only_one(contents, nodes, path)]
+    averaged = [candidate for candidate in candidates if candidate.is_ema]
+    plain = [candidate for candidate in candidates if not candidate.is_ema]
+    held = [node for node in nodes if plain and has_averages(node.content)]
+    unread = "" if averaged or held else _unread_averages(nodes, plain)
+    if weights == "raw" and not plain:
+        raise InputError(f"{path} holds EMA weights alone, at {_listed(averaged)}: give --weights ema")
+    if weights == "raw" and not (averaged or held or unread):
+        raise InputError(f"{path} holds one set of weights, --weights raw needs a training state: give a content.pth")
+    if weights == "ema" and unread:
+        raise InputError(f"{path} has no EMA weights that can be read, {unread}: give --weights raw")
+    if weights == "raw" or not (averaged or held):
+        chosen = _single(plain, path)
+    elif held and not averaged:
+        holder, raw = _single(held, path), _single(plain, path)
+        chosen = replace(raw, place=holder.place, weights=_averages(holder, raw, path))
+    else:
+        chosen = _single(averaged, path, held)
+    kind: Kind = weights if averaged or held or unread else "as stored"
+    return Found(checked_tensors(chosen.weights, path), kind, chosen.place, _arguments(chosen))
+
+
+def _nodes(contents: dict[str, Any]) -> Iterator[_Node]:
+    """All dicts and lists, the outer ones first; each once, though a pickle may hold one within itself."""
+    queue = deque([_Node("", (), contents)])
+    seen = set()
+    while queue:
+        node = queue.popleft()
+        if id(node.content) in seen:
+            continue
+        seen.add(id(node.content))
+        yield node
+        if len(node.around) < _MAX_DEPTH:
+            queue.extend(_within(node))
+
+
+def _within(node: _Node) -> Iterator[_Node]:
+    around = (*node.around, node.content if isinstance(node.content, dict) else {})
+    items = node.content.items() if isinstance(node.content, dict) else enumerate(node.content)
+    for key, value in items:
+        if isinstance(value, (dict, list, tuple)) and isinstance(key, (str, int)):
+            place = f"{node.place}[{key}]" if isinstance(key, int) else f"{node.place}.{key}".lstrip(".")
+            yield _Node(place, around, value)
+
+
+def _candidates(node: _Node, path: Path) -> Iterator[_Candidate]:
+    """The generators whose parameters a dict itself holds, each under a prefix of its own."""
+    if not isinstance(node.content, dict):
+        return
+    parts = defaultdict(set)
+    for key in node.content:
+        if isinstance(key, str) and (found := root_of(plain_name(key))):
+            parts[found[0]].add(found[1])
+    roots = sorted((root for root, both in parts.items() if len(both) > 1), key=len, reverse=True)
+    if not roots:
+        return
+    content = as_state_dict(node.content, f"{path} ({node.place})" if node.place else str(path))
+    for root in roots:
+        own = {key: value for key, value in content.items() if plain_name(key).startswith(root)}
+        content = {key: value for key, value in content.items() if key not in own}
+        weights = _plain(own, path, root)
+        place = f"{node.place}.{root}".strip(".")
+        yield _Candidate(place, node.around, weights, weights.pop(_COUNT, None) is not None or says_ema(place))
+
+
+def _plain(content: Mapping[str, Any], path: Path, root: str = "") -> dict[str, Any]:
+    """Under the names that the parameters have in the network."""
+    found: dict[str, Any] = {}
     for key, value in content.items():
-        if not isinstance(value, torch.Tensor):
-            raise InputError(
-                f"{path}: {key} is a {type(value).__name__}, not a tensor: give the generator's state dict alone"
-            )
-        if value.layout != torch.strided or value.is_nested or value.device.type != "cpu":
-            raise InputError(
-                f"{path}: {key} is {value.layout} on {value.device.type}, not a dense tensor: save it dense"
-            )
-    tensors = {key.removeprefix(_PREFIX): value for key, value in content.items()}
-    if len(tensors) < len(content):
-        raise InputError(f"{path} holds weights with and without the prefix {_PREFIX!r}: keep one of each")
-    return tensors
+        name = plain_name(key).removeprefix(root)
+        if name in found:
+            raise InputError(f"{path} holds {short(name)} with and without a wrapper's prefix: keep one of each")
+        found[name] = value
+    return found
 
 
-def as_float32(tensor: torch.Tensor, name: str, path: Path) -> torch.Tensor:
-    """The weight in float32."""
+def _only_one(contents: dict[str, Any], nodes: list[_Node], path: Path) -> _Candidate:
+    """Where no generator was seen: what is checked in its place, so that the error says what differs."""
     import torch
 
-    if not tensor.is_floating_point() or tensor.dtype.itemsize < _MIN_BYTES:
-        kind = str(tensor.dtype).removeprefix("torch.")
-        raise InputError(f"{path}: {name} is {kind}: give weights in floating point of 16 bits or more")
-    weight = tensor.detach().to(torch.float32).contiguous()
-    if not torch.isfinite(weight).all():
-        raise InputError(
-            f"{path}: {name} holds NaN or infinite values: training has diverged, give an earlier checkpoint"
-        )
-    return weight
+    if _TRAINING_STATE in contents:
+        inner = as_state_dict(contents[_TRAINING_STATE], f"{path} ({_TRAINING_STATE})")
+        return _Candidate(_TRAINING_STATE, (contents,), _plain(inner, path))
+    if not contents or any(isinstance(value, torch.Tensor) for value in contents.values()):
+        return _Candidate("", (), _plain(contents, path))
+    seems = next((f"{node.place}.{key}" for node in nodes for key in _names(node) if _SEEMS.search(key)), None)
+    if seems is not None:
+        raise InputError(f"{path}: a generator seems to be at {short(seems)}, but not the whole of it: save it alone")
+    has = ", ".join(f"{short(key)} is a {type(value).__name__}" for key, value in list(contents.items())[:_SHOWN])
+    raise InputError(f"{path} holds no generator ({has}): give a netG_<epoch>.pth or content.pth")
+
+
+def _unread_averages(nodes: list[_Node], plain: list[_Candidate]) -> str:
+    """Why there should be averages that were not found; empty where nothing says so."""
+    for place in (f"{node.place}.{key}" for node in nodes for key in _names(node) if _SEEMS.search(key)):
+        if says_ema(place):
+            return f"those at {short(place)} are in no form that is known"
+    if any(_TRAINING_STATE in candidate.place.split(".") for candidate in plain):
+        return "which a training state has from optimizerG.state[0].ema on"
+    return ""
+
+
+def _names(node: _Node) -> list[str]:
+    return [key for key in node.content if isinstance(key, str)] if isinstance(node.content, dict) else []
+
+
+def _averages(holder: _Node, raw: _Candidate, path: Path) -> dict[str, Any]:
+    assert isinstance(holder.content, dict)
+    try:
+        return averages(holder.content, raw.weights, holder.place)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _single(found: Sequence[_P], path: Path, others: Sequence[_Place] = ()) -> _P:
+    if len(found) + len(others) > 1:
+        places = _listed([*found, *others])
+        raise InputError(f"{path} holds more than one generator, at {places}: save alone the one that is meant")
+    return found[0]
+
+
+def _listed(found: Sequence[_Place]) -> str:
+    return ", ".join(short(place.place) for place in found[:_SHOWN])
+
+
+def _arguments(candidate: _Candidate) -> Mapping[str, Any] | None:
+    """The nearest training arguments around it."""
+    for content in reversed(candidate.around):
+        for name in _ARGUMENTS:
+            value = content.get(name)
+            if isinstance(value, argparse.Namespace):
+                return vars(value)
+            if isinstance(value, dict):
+                return value
+    return None

@@ -51,7 +51,6 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: object, main=cli.main) ->
     ("argv", "says"),
     [
         ((), "--ckpt"),
-        (("--ckpt", NET_G), "--steps"),
         (("--steps", 4), "--ckpt"),
         (("--ckpt", NET_G, "--steps", 4, "--fp8"), "unrecognized arguments: --fp8"),
         (("--ckpt", NET_G, "--steps", 4, "more"), "unrecognized arguments: more"),
@@ -64,6 +63,12 @@ def test_flags(capsys, argv, says):
     message = refused(capsys, *argv)
     assert says in message
     assert "ddgan-export --help" in message
+
+
+def test_steps_that_nothing_tells(capsys):
+    assert f"{NET_G} does not tell how many steps it was trained for: give --steps T" in refused(
+        capsys, "--ckpt", NET_G
+    )
 
 
 @pytest.mark.parametrize("steps", ["x", "", " ", "4.5", "4x", "1e1", "nan", "9" * 5000])
