@@ -21,6 +21,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 DEFAULTS = {field.name: field.default for field in fields(GeneratorConfig)}
 NOT_OURS = "it is not the generator of a Denoising Diffusion GAN (NCSN++ with AdaGN)"
 RESIDUAL = "progressive 'residual'"
+FROM_NOISE = "only generators that draw an image from noise alone are supported"
+_CONDITION = re.compile(r"(?!all_modules\.|z_transform\.)[^.]*(?:class|label|text|caption|cond)[^.]*", re.IGNORECASE)
+"""A part of a network, beside the two that ours have, through which it is told what to draw."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,8 @@ class _Reader:
             raise InputError(f"{NOT_OURS}: {has}; give a published netG_<epoch>.pth or content.pth")
         if "W" in self.suffixes.get(0, {}):
             raise InputError(_unsupported("embedding_type 'fourier'"))
+        if condition := next(filter(None, map(_CONDITION.match, shapes)), None):
+            raise InputError(f"the network has {condition[0][:60]!r} and seems to be conditional: {FROM_NOISE}")
 
     def read(self) -> dict[str, Any]:
         # With time two Linears come first, without it a convolution and then a ResBlock.
@@ -147,7 +152,21 @@ class _Reader:
         }
         if levels > 1:
             found["progressive"] = self._progressive(modules, levels)
+        self._check_image(modules, first, last)
         return found
+
+    def _check_image(self, modules: list[_Module], first: int, last: str) -> None:
+        """Refuses a network that takes other channels than it gives, where all that it takes and gives says so."""
+        pyramid = [m for m in modules if m.kind in ("fir_pyramid", "plain_pyramid", "combine")][:1]
+        into = [f"{m.path}.{'Conv2d_0' if m.kind == 'fir_pyramid' else 'Conv_0'}.weight" for m in pyramid]
+        takes = set(self._sizes((key, 1, 1) for key in (f"all_modules.{first}.weight", *into)))
+        gives = set(self._sizes([(f"{last}.weight", 0, 1), (f"{last}.bias", 0, 1)]))
+        if len(takes) != 1 or len(gives) != 1 or takes == gives:
+            return
+        what = "is conditional on an image" if max(takes) > max(gives) else "gives more than an image"
+        raise InputError(
+            f"the network takes {max(takes)} channels in and gives {max(gives)} out, so that it {what}: {FROM_NOISE}"
+        )
 
     def _kind(self, index: int) -> str:
         suffixes = self.suffixes[index]

@@ -276,6 +276,37 @@ def test_our_names_with_other_shapes(shape):
         infer_config(shapes, {})
 
 
+def with_channels(shapes: dict[str, tuple[int, ...]], takes: int, gives: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of a network of 3 channels -> those of one that takes and gives others."""
+    changed = dict(shapes)
+    pyramids = [key for key in shapes if key.endswith(("Conv2d_0.weight", ".Conv_0.weight")) and shapes[key][1] == 3]
+    for key in ("all_modules.2.weight", *pyramids):
+        changed[key] = (shapes[key][0], takes, *shapes[key][2:])
+    for key in (key for key in shapes if shapes[key][0] == 3):
+        changed[key] = (gives, *shapes[key][1:])
+    return changed
+
+
+@pytest.mark.parametrize(("takes", "gives", "says"), [(6, 3, "conditional on an image"), (3, 6, "more than an image")])
+@pytest.mark.parametrize("pyramid", pyramids(), ids=lambda pyramid: "-".join(map(str, pyramid.values())))
+def test_a_network_that_takes_other_channels_than_it_gives(pyramid, takes, gives, says):
+    shapes = with_channels(shapes_of(GeneratorConfig(**BASE, attn_resolutions=(16,), **pyramid)), takes, gives)
+    with pytest.raises(InputError, match=rf"takes {takes} channels in and gives {gives} out, .*{says}"):
+        infer_config(shapes, {})
+
+
+def test_one_damaged_convolution_makes_no_conditional_network():
+    shapes = shapes_of(GeneratorConfig(**BASE, attn_resolutions=(16,), progressive_input="residual"))
+    assert infer_config({**shapes, "all_modules.2.weight": (8, 6, 3, 3)}, {}).num_channels == 3
+
+
+@pytest.mark.parametrize("key", ["label_emb.weight", "class_embed.0.weight", "text_encoder.proj.weight", "cond.bias"])
+def test_a_part_that_tells_what_to_draw_is_named(key):
+    shapes = shapes_of(GeneratorConfig(**BASE, attn_resolutions=(16,)))
+    with pytest.raises(InputError, match=f"has '{key.split('.')[0]}' and seems to be conditional"):
+        infer_config({**shapes, key: (10, 6)}, {})
+
+
 def test_no_weights_at_all():
     with pytest.raises(InputError, match="it holds no weights"):
         infer_config({}, {})
