@@ -1,0 +1,75 @@
+"""PyTorch's own files, the archives of today and the older form -> what they hold. Nothing in them is executed."""
+
+from __future__ import annotations
+
+import pickletools
+import re
+import warnings
+from collections.abc import Iterable
+from encodings import normalize_encoding
+from pathlib import Path
+from typing import BinaryIO
+
+from ddgan_deploy.argument_names import short
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.weight_files.archive import is_archive, pickles_of_archive
+from ddgan_deploy.weight_files.stand_ins import UnreadError, safe_globals
+
+_PICKLES_OF_THE_OLDER_FORM = 5
+_GLOBAL = re.compile(r"\bGLOBAL (\S+)")
+_TO_BYTES = "_codecs encode"
+_FROM_BYTES_TO_BYTES = frozenset(
+    {"base64", "base_64", "bz2", "hex", "quopri", "quoted_printable", "quotedprintable", "rot13", "uu", "zip", "zlib"}
+)
+"""Codecs that, one after the other, make gigabytes of a few bytes."""
+
+
+def read_torch_file(file: BinaryIO, path: Path) -> object:
+    """What `torch.save` has put into a file: dicts, lists, numbers, texts, namespaces, and tensors in main memory.
+
+    Args:
+        file: at its start.
+        path: of it, for the error.
+
+    Raises:
+        InputError: the file is damaged, of another format, or holds objects that only code could build.
+    """
+    import torch
+
+    texts: set[str] = set()
+    try:
+        texts.update(_texts(pickles_of_archive(file) if is_archive(file) else [file] * _PICKLES_OF_THE_OLDER_FORM))
+        file.seek(0)
+        with warnings.catch_warnings(), torch.serialization.safe_globals(safe_globals()):
+            warnings.simplefilter("ignore")
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file ends in an error of almost any type
+        raise InputError(f"{path} {_reason(error, texts)}") from None
+
+
+def _texts(pickles: Iterable[BinaryIO]) -> set[str]:
+    """The texts in pickles, the names of globals among them."""
+    texts = {arg for file in pickles for _, arg, _ in pickletools.genops(file) if isinstance(arg, str)}
+    if _TO_BYTES in texts:
+        for text in texts:
+            name = normalize_encoding(text).lower() if text.isascii() else ""
+            if name.removesuffix("_codec") in _FROM_BYTES_TO_BYTES:
+                raise UnreadError(f"_codecs.encode to {name}")
+    return texts
+
+
+def _reason(error: Exception, texts: set[str]) -> str:
+    if isinstance(error, InputError):
+        return str(error)
+    named = _GLOBAL.search(str(error))
+    code = str(error) if isinstance(error, UnreadError) else named and named[1]
+    if not code:
+        return "is damaged or not a PyTorch checkpoint: copy it again, or give a netG_<epoch>.pth or content.pth"
+    name = short(code).strip("'")
+    fix = "save the state dict alone (torch.save(netG.state_dict(), ...))"
+    if "netG_dict" in texts:
+        fix = (
+            "where you trust it, save a copy that keeps netG_dict, optimizerG (which has the EMA weights) "
+            "and, of vars(args), the numbers and texts"
+        )
+    return f"holds pickled code ({name}), which is never run: {fix}"
