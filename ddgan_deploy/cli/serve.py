@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -40,16 +41,19 @@ def _log(line: str) -> None:
 def _print_addresses(options: ServerOptions) -> None:
     print(f"ready: {options.repository}")
     print(f"  HTTP     http://{options.http}")
-    print(f"  gRPC     grpc://{options.grpc}")
-    print(f"  metrics  http://{options.metrics}/metrics")
-    print(f"try: ddgan-sample --url http://{options.http} --seeds 0-15 --out grid.png")
+    if options.allows("grpc"):
+        print(f"  gRPC     grpc://{options.grpc}")
+    if options.allows("metrics"):
+        print(f"  metrics  http://{options.metrics}/metrics")
+    print(f"try: ddgan-sample --url {shlex.quote(f'http://{options.http}')} --seeds 0-15 --out grid.png")
     print(f"     {curl_line(options)}", flush=True)
 
 
 def curl_line(options: ServerOptions) -> str:
     """A command that shows the pixels of seed 3 as JSON."""
     request = '{"inputs":[{"name":"seed","shape":[1,1],"datatype":"INT64","data":[3]}],"outputs":[{"name":"image"}]}'
-    return f"curl -s http://{options.http}/v2/models/{MODEL}/infer -d '{request}'"
+    url = shlex.quote(f"http://{options.http}/v2/models/{MODEL}/infer")
+    return f"curl -s {url} -d '{request}'"
 
 
 def _options(argv: Sequence[str] | None) -> ServerOptions:

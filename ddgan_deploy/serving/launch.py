@@ -5,40 +5,34 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import secrets
 import signal
 import subprocess
-import tempfile
 import threading
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.processes import ended_with_parent
+from ddgan_deploy.serving.command_line import EXIT_TIMEOUT, command_line
 from ddgan_deploy.serving.installed import FETCH
 from ddgan_deploy.serving.options import ServerOptions, checked, model_folders
-from ddgan_deploy.serving.tritonserver import TritonServer, found_server
+from ddgan_deploy.serving.server_log import PREINITIALIZE, TERMINATE, cause, is_noise, last_word
+from ddgan_deploy.serving.tritonserver import found_server, temporary_links
 
-EXIT_TIMEOUT = 30
-"""Seconds that requests in flight have to end when the server is told to."""
 _KILL_AFTER = EXIT_TIMEOUT + 10
 _POLL_SECONDS = 0.1
 _KEPT_LINES = 1000
-_HANGS = ("Failed to preinitialize Python stub", "terminate called after throwing")
+_HANGS = (PREINITIALIZE, TERMINATE)
 """After these the server waits for the python backend for ever (seen with 2.51)."""
 _NOT_LOADED = 127
 """With it the dynamic linker ends a program that lacks a library."""
-_BOXES = ("+", "|")
-"""How the lines of tables in the server's log begin."""
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-_CLOSED_APIS = "model-repository,shared-memory,trace,logging"
-"""What is for operators (NVIDIA's Secure Deployment Considerations); a key that nobody knows closes it."""
 
 
 class RunningServer:
@@ -84,9 +78,10 @@ class RunningServer:
             hangs = any(sign in line for line in list(self._held) for sign in _HANGS)
             if self.poll(_POLL_SECONDS) is not None or hangs:
                 raise InputError(self._failure())
+        gpu = has_gpu()
         with self._lock:
             for line in self._held:
-                if not line.startswith(_BOXES):
+                if not is_noise(line, gpu):
                     self._say(line)
             self.ready = True
 
@@ -127,20 +122,28 @@ class RunningServer:
             with _DIRECT.open(f"http://{self.options.http}/v2/health/ready", timeout=5) as answer:
                 ready = answer.status == 200
             with _DIRECT.open(f"http://{self.options.http}/v2", timeout=5) as answer:
-                return bool(ready and json.load(answer).get("name") == self._name)
+                ours = bool(json.load(answer).get("name") == self._name)
+            # The last port that it opens, and where it cannot it ends.
+            if ready and ours and self.options.allows("metrics"):
+                with _DIRECT.open(f"http://{self.options.metrics}/metrics", timeout=5) as answer:
+                    return bool(answer.status == 200)
+            return ready and ours
         except (urllib.error.URLError, OSError, ValueError):
             return False
 
     def _failure(self) -> str:
-        code = self.process.returncode
-        if code is not None and code < 0:
-            return f"the server was ended by signal {-code} before it was ready"
-        reason = failure_reason(list(self._held))
+        """Why the server ended, or hangs."""
+        code, log = self.process.returncode, list(self._held)
         if code == _NOT_LOADED:
             assert isinstance(self.process.args, list)
-            return _broken(self.process.args[0], reason)
-        fix = "make it anew with ddgan-export --rebuild ARTIFACT --engine none, or " if "model" in reason else ""
-        return f"{self.options.repository} cannot be served: {reason}; {fix}mend what that says"
+            program = self.process.args[0]
+            return _broken(program, last_word(log).removeprefix(f"{program}: "))
+        if known := cause(log, self.options):
+            return known
+        if code is not None and code < 0:
+            hint = ": memory may have run out, which the system's log tells" if -code == signal.SIGKILL else ""
+            return f"the server was ended by signal {-code} before it was ready{hint}"
+        return f"{self.options.repository} cannot be served: {last_word(log)}; mend what that says"
 
 
 @contextlib.contextmanager
@@ -155,8 +158,7 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
     with found_server() as server, contextlib.ExitStack() as end:
         end.callback(_free_shared_memory, name)
         # The python backend splits a path at blanks, and knows ASCII alone.
-        plain = Path(end.enter_context(tempfile.TemporaryDirectory(prefix="ddgan-models-"))) / "models"
-        plain.symlink_to(options.repository)
+        plain = end.enter_context(temporary_links("ddgan-models-", {"models": options.repository})) / "models"
         process = _start(
             command_line(server, replace(options, repository=plain), name),
             server.whole_environment(*model_folders(options.repository)),
@@ -200,67 +202,3 @@ def _free_shared_memory(name: str) -> None:
     """Removes what the python backend leaves in shared memory where it was ended by force."""
     for region in Path("/dev/shm").glob(f"{name}_*"):
         region.unlink(missing_ok=True)
-
-
-def command_line(server: TritonServer, options: ServerOptions, name: str) -> list[str]:
-    """How the server is called; what the user says takes the place of ours.
-
-    Args:
-        server: the program.
-        options: with every port known.
-        name: of this one server: what it tells to who asks, and how the python backend's regions of memory begin.
-    """
-    key = f"ddgan-admin={secrets.token_hex(16)}"
-    ours = [
-        *(f"--{way}-address={options.host}" for way in ("http", "grpc", "metrics")),
-        "--model-control-mode=none",
-        "--disable-auto-complete-config",
-        "--strict-readiness=true",
-        f"--exit-timeout-secs={EXIT_TIMEOUT}",
-        f"--backend-config=python,shm-region-prefix-name={name}_",
-        f"--http-restricted-api={_CLOSED_APIS}:{key}",
-        f"--grpc-restricted-protocol={_CLOSED_APIS}:{key}",
-        *([f"--cache-config=local,size={options.cache_mib << 20}"] if options.cache_mib else []),
-        *([] if has_gpu() else ["--allow-gpu-metrics=false"]),
-    ]
-    said = {_setting(option) for option in options.extra}
-    return [
-        str(server.command),
-        *server.options,
-        f"--model-repository={options.repository}",
-        f"--http-port={options.http_port}",
-        f"--grpc-port={options.grpc_port}",
-        f"--metrics-port={options.metrics_port}",
-        f"--id={name}",
-        *(option for option in ours if _setting(option) not in said),
-        *options.extra,
-    ]
-
-
-def _setting(option: str) -> str:
-    """What an option sets; --backend-config=BACKEND,NAME=VALUE sets one thing of many."""
-    name, _, value = option.partition("=")
-    return f"{name}={value.partition('=')[0]}" if name == "--backend-config" else name
-
-
-def failure_reason(log: Iterable[str]) -> str:
-    """Why a server did not start, from what it said: what a model said first, else its own last word."""
-    lines = [line.strip() for line in log if line.strip()]
-    patterns = (
-        r"failed to load '(?P<model>[^']+)' version \d+: (?P<reason>.+)",
-        r"Poll failed for model directory '(?P<model>[^']+)': (?P<reason>.+)",
-        rf"{_HANGS[0]}: (?P<reason>.+)",
-        r"model_repository_manager.*\] \"Invalid argument: (?P<reason>.+)",
-        r"^error: (?P<reason>.+)",
-        r"^\S*tritonserver: (?P<reason>.+)",
-        r"^E\d+ .*?\] (?P<reason>.+)",
-    )
-    for pattern in patterns:
-        for line in lines:
-            if found := re.search(pattern, line):
-                model = found.groupdict().get("model")
-                # An exception in the python backend comes with where it was raised.
-                reason = found["reason"].strip().strip('"').split(r"\n\nAt:")[0]
-                reason = reason.removeprefix("Internal: ").removeprefix("TritonModelException: ")
-                return f"model {model}: {reason}" if model else reason
-    return lines[-1] if lines else "it said nothing"

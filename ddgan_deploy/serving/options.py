@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import ipaddress
 import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.serving.address import Address
 
 LOCALHOST = "127.0.0.1"
+_IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _OWN = (
     *("--model-repository", "--model-store", "--http-port", "--grpc-port", "--metrics-port"),
     *("--http-address", "--allow-http", "--exit-on-error", "--id", "--help", "--version"),
@@ -28,7 +29,7 @@ class ServerOptions:
 
     Attributes:
         repository: a model repository, or an artifact that has one.
-        host: address to bind to.
+        host: address to bind to, or a name of this machine; `checked` options have an address.
         http_port, grpc_port, metrics_port: 1..65535; 0: any that is free.
         cache_mib: size of the response cache in MiB; 0: none.
         extra: further options of tritonserver.
@@ -57,16 +58,21 @@ class ServerOptions:
         """HOST:PORT of Prometheus metrics."""
         return self._netloc(self.metrics_port)
 
+    def allows(self, way: str) -> bool:
+        """Whether it serves ``grpc`` or ``metrics``, which a further option may turn off."""
+        said = [option for option in self.extra if option.startswith(f"--allow-{way}=")]
+        return not said or said[-1].partition("=")[2].lower() not in ("false", "0")
+
     def _netloc(self, port: int) -> str:
         host = {"0.0.0.0": LOCALHOST, "::": "::1"}.get(self.host, self.host)
         return Address("http", host, port).netloc
 
 
 def checked(options: ServerOptions) -> ServerOptions:
-    """The options with the repository itself, and with every port known and free.
+    """The options with the repository itself, the host's address, and every port known and free.
 
     Raises:
-        InputError: there is no repository, a port cannot be used, or an option is ours to give.
+        InputError: there is no repository, a host or port cannot be used, or an option is ours to give.
     """
     for option in options.extra:
         if option.split("=")[0] in _OWN:
@@ -75,7 +81,52 @@ def checked(options: ServerOptions) -> ServerOptions:
         raise InputError(f"--cache-size {options.cache_mib} is out of range: give 0..{_MOST_CACHE_MIB} MiB")
     if not options.host:
         raise InputError(f"--host is empty, which would be every address of this machine: give one such as {LOCALHOST}")
-    return _with_ports(replace(options, repository=check_repository(options.repository)))
+    repository, host = check_repository(options.repository), local_address(options.host)
+    return _with_ports(replace(options, repository=repository, host=host))
+
+
+def local_address(host: str) -> str:
+    """The address of this machine that a host stands for: of several that a name has the first, IPv4 before IPv6.
+
+    The server's HTTP takes addresses alone: given anything else it listens on one that nobody reaches, or on all.
+
+    Raises:
+        InputError: it stands for none.
+    """
+    try:
+        found = socket.getaddrinfo(host.removeprefix("[").removesuffix("]"), None, type=socket.SOCK_STREAM)
+    except (OSError, ValueError):
+        found = []
+    addresses = [ipaddress.ip_address(str(entry[4][0])) for entry in found]
+    for address in sorted((_unmapped(address) for address in addresses), key=lambda address: address.version):
+        if address.version == 6 and address.is_link_local:
+            raise InputError(
+                f"--host {host} is good on one interface alone, which the server cannot be told: give another"
+            )
+        if _is_local(address):
+            return str(address)
+    raise InputError(f"--host {host} is no address of this machine: give one such as {LOCALHOST}")
+
+
+def _unmapped(address: _IpAddress) -> _IpAddress:
+    """The IPv4 address that an IPv6 address has in it, else itself."""
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_local(address: _IpAddress) -> bool:
+    # Bound to these two, a server starts and is never reached.
+    if address.is_multicast or address == ipaddress.IPv4Address("255.255.255.255"):
+        return False
+    try:
+        with socket.socket(_family(str(address))) as probe:
+            probe.bind((str(address), 0))
+    except OSError:
+        return False
+    return True
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def check_repository(folder: Path) -> Path:
@@ -114,19 +165,14 @@ def _free_port(options: ServerOptions, name: str, held: contextlib.ExitStack) ->
     port, flag = getattr(options, name), f"--{name.replace('_', '-')}"
     if not 0 <= port <= 65535:
         raise InputError(f"{flag} {port} is no port: give 1..65535, or 0 for any that is free")
-    wrong_host = InputError(f"--host {options.host} is no address of this machine: give one such as {LOCALHOST}")
-    listener = held.enter_context(socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET))
+    listener = held.enter_context(socket.socket(_family(options.host)))
     # As servers do, so that connections of an earlier server that are still being closed do not count.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((options.host, port))
         # Else a second port of ours could be the same.
         listener.listen()
-    except (socket.gaierror, TypeError, UnicodeError):
-        raise wrong_host from None
     except OSError as error:
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise wrong_host from None
         raise InputError(
             f"port {port} of {options.host} cannot be used ({error.strerror}): give another {flag}, or end what uses it"
         ) from None

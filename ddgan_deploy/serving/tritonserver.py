@@ -7,9 +7,12 @@ with the python backend alone; it need not be installed, only unpacked (`ddgan_d
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +24,7 @@ from ddgan_deploy.serving.installed import FETCH, PYTHON, find_libpython, server
 
 NAME = "tritonserver"
 _STUB = "triton_python_backend_stub"
+_HELP_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,10 @@ class TritonServer:
     environment: Mapping[str, str] = field(default_factory=dict)
     search_path: tuple[Path, ...] = ()
 
+    def knows(self, option: str) -> bool:
+        """Whether its help names an option such as ``--http-port``; False where it does not run."""
+        return option in _known_options(self.command, self.search_path)
+
     def whole_environment(self, *libraries: Path) -> dict[str, str]:
         """Ours with the server's, and further folders of libraries."""
         inherited = os.environ.get("LD_LIBRARY_PATH", "")
@@ -52,6 +60,26 @@ class TritonServer:
         }
 
 
+@functools.cache
+def _known_options(command: Path, search_path: tuple[Path, ...]) -> frozenset[str]:
+    """The options in the help of a server."""
+    environment = TritonServer(command, search_path=search_path).whole_environment()
+    try:
+        # The exit code says nothing: 2.51 ends with 1.
+        done = subprocess.run(
+            [command, "--help"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_HELP_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return frozenset()
+    return frozenset(re.findall(r"^\s*(--[a-z0-9-]+)", done.stdout.decode(errors="replace"), re.MULTILINE))
+
+
 @contextlib.contextmanager
 def found_server() -> Iterator[TritonServer]:
     """The server of this machine, for as long as the block runs.
@@ -63,8 +91,31 @@ def found_server() -> Iterator[TritonServer]:
     if on_path:
         yield TritonServer(Path(on_path))
         return
-    with tempfile.TemporaryDirectory(prefix="ddgan-backends-") as backends:
-        yield _from_package(_package(), Path(backends))
+    package = _package()
+    parts, library = _python_backend(package)
+    with temporary_links("ddgan-backends-", {f"python/{part.name}": part for part in parts}) as backends:
+        yield _from_package(package, backends, library)
+
+
+@contextlib.contextmanager
+def temporary_links(prefix: str, links: Mapping[str, Path]) -> Iterator[Path]:
+    """A temporary folder for as long as the block runs, with symbolic links at these places in it.
+
+    Raises:
+        InputError: no temporary folder can be written.
+    """
+    with contextlib.ExitStack() as end:
+        try:
+            folder = Path(end.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
+            for place, target in links.items():
+                (folder / place).parent.mkdir(exist_ok=True)
+                (folder / place).symlink_to(target)
+        except OSError as error:
+            raise InputError(
+                f"temporary files cannot be written ({error.strerror}): make /tmp writable, "
+                "or set TMPDIR to a folder that is"
+            ) from None
+        yield folder
 
 
 def _package() -> Path:
@@ -80,8 +131,8 @@ def _package() -> Path:
     raise InputError(f"there is no {NAME} on PATH: run in NVIDIA's container image, or get one with {FETCH}")
 
 
-def _from_package(package: Path, backends: Path) -> TritonServer:
-    """The package's server, with a python backend for this Python put together in the folder ``backends``."""
+def _python_backend(package: Path) -> tuple[list[Path], Path]:
+    """The files of the python backend for this Python, and the shared library of this Python."""
     root = package / "pytriton" / NAME
     stub = root / "python_backend_stubs" / PYTHON / _STUB
     if not stub.is_file():
@@ -92,9 +143,12 @@ def _from_package(package: Path, backends: Path) -> TritonServer:
     library = find_libpython(package)
     if library is None:
         raise InputError(f"the server's python backend needs libpython{PYTHON}.so.1.0: get it with {FETCH}")
-    (backends / "python").mkdir()
-    for part in (*(root / "backends" / "python").iterdir(), stub):
-        (backends / "python" / part.name).symlink_to(part)
+    return [*(root / "backends" / "python").iterdir(), stub], library
+
+
+def _from_package(package: Path, backends: Path, library: Path) -> TritonServer:
+    """The package's server, with the python backend that was put together in the folder ``backends``."""
+    root = package / "pytriton" / NAME
     return TritonServer(
         command=root / "bin" / NAME,
         options=(f"--backend-directory={backends}", f"--cache-directory={root / 'caches'}"),

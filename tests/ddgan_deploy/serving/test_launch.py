@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +17,14 @@ from pathlib import Path
 import pytest
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.serving import launch
-from ddgan_deploy.serving.launch import command_line, failure_reason, started
-from ddgan_deploy.serving.options import ServerOptions, check_repository
+from ddgan_deploy.serving import ENGINE_MODEL, launch
+from ddgan_deploy.serving import command_line as calling
+from ddgan_deploy.serving.command_line import command_line
+from ddgan_deploy.serving.launch import started
+from ddgan_deploy.serving.options import ServerOptions, check_repository, local_address
 from ddgan_deploy.serving.tritonserver import TritonServer
+
+PORTS = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
 
 
 @pytest.fixture
@@ -70,10 +76,49 @@ class TestPorts:
     def test_no_port(self, repository, port):
         assert _refused(ServerOptions(repository, http_port=port)).startswith(f"--http-port {port} is no port")
 
-    @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "2001:db8::1"])
+
+class TestHost:
+    @pytest.mark.parametrize(
+        "host",
+        # Bound to one of the last two, the server would start, and nobody could reach it.
+        ["no.such.host.invalid", "x" * 300, "192.0.2.1", "2001:db8::1", "224.0.0.1", "255.255.255.255"],
+    )
     def test_no_address_of_this_machine(self, repository, host):
         says = _refused(ServerOptions(repository, host=host, http_port=0, grpc_port=0, metrics_port=0))
         assert says == f"--host {host} is no address of this machine: give one such as 127.0.0.1"
+
+    @pytest.mark.parametrize("host", ["fe80::1", "fe80::1%lo"])
+    def test_an_address_that_is_good_on_one_interface(self, host):
+        # Of one with an interface the server's HTTP would understand nothing, and listen on all addresses.
+        with pytest.raises(InputError, match=f"^--host {host} is good on one interface alone"):
+            local_address(host)
+
+    @pytest.mark.parametrize(
+        ("host", "address"),
+        [
+            ("127.0.0.1", "127.0.0.1"),
+            ("localhost", "127.0.0.1"),
+            ("::1", "::1"),
+            ("[::1]", "::1"),
+            ("::", "::"),
+            ("::ffff:127.0.0.1", "127.0.0.1"),
+            ("127.1", "127.0.0.1"),
+        ],
+    )
+    def test_what_a_host_stands_for(self, host, address):
+        assert local_address(host) == address
+
+    def test_a_name_stands_for_the_address_that_is_of_this_machine(self, monkeypatch):
+        answers = [(socket.AF_INET6, 1, 6, "", ("2001:db8::1", 0, 0, 0)), (socket.AF_INET6, 1, 6, "", ("::1", 0, 0, 0))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers)
+        assert local_address("a.name") == "::1"
+
+    @pytest.mark.parametrize(
+        ("host", "http", "grpc"), [("127.0.0.1", "127.0.0.1", "127.0.0.1"), ("::1", "ipv6:::1", "[::1]")]
+    )
+    def test_how_the_server_is_told(self, repository, host, http, grpc):
+        line = command_line(TritonServer(Path("tritonserver")), ServerOptions(repository, host), "")
+        assert {f"--http-address={http}", f"--grpc-address={grpc}", f"--metrics-address={http}"} < set(line)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +138,7 @@ def test_how_this_machine_reaches_it(host, local):
 
 
 def test_the_server_is_told_all(monkeypatch, repository):
-    monkeypatch.setattr(launch, "has_gpu", lambda: False)
+    monkeypatch.setattr(calling, "has_gpu", lambda: False)
     options = ServerOptions(repository, "127.0.0.1", 1, 2, 3, cache_mib=2, extra=("--log-verbose=1",))
     line = command_line(TritonServer(Path("tritonserver"), ("--backend-directory=b",)), options, "ours")
     assert line[:3] == ["tritonserver", "--backend-directory=b", f"--model-repository={repository}"]
@@ -137,35 +182,37 @@ def test_what_is_said_of_backends_stands_beside_ours(repository, said, ours):
     assert line.count(extra[0]) == 1
 
 
-def test_no_cache_and_a_gpu(monkeypatch, repository):
-    monkeypatch.setattr(launch, "has_gpu", lambda: True)
-    line = command_line(TritonServer(Path("tritonserver")), ServerOptions(repository, cache_mib=0), "")
-    assert not any(option.startswith(("--cache-config", "--allow-gpu")) for option in line)
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_limit_of_requests_where_the_server_has_one(repository, tmp_path, knows):
+    program = tmp_path / "tritonserver"
+    program.write_text(f"#!/bin/sh\necho '  --{'http-max-input-size' if knows else 'http-port'} <integer>'; exit 1")
+    program.chmod(0o755)
+    line = command_line(TritonServer(program), ServerOptions(repository), "")
+    assert ("--http-max-input-size=65536" in line) is knows
+    said = ServerOptions(repository, extra=("--http-max-input-size=9",))
+    assert [option for option in command_line(TritonServer(program), said, "") if "input-size" in option] == [
+        "--http-max-input-size=9"
+    ]
 
 
 @pytest.mark.parametrize(
-    ("log", "reason"),
+    ("extra", "metrics", "grpc"),
     [
-        (
-            [
-                'I1122 08:00:00.000001 9 a.cc:1] "loading: ddgan_engine:1"\n',
-                "E1122 08:00:00.000002 9 model_lifecycle.cc:641] \"failed to load 'ddgan_engine' version 1: "
-                r'Internal: TritonModelException: it is broken\n\nAt:\n  model.py(7)"'
-                "\n",
-                "error: creating server: Internal - failed to load all models\n",
-            ],
-            "model ddgan_engine: it is broken",
-        ),
-        (["W1 x\n", "error: creating server: no such thing\n"], "creating server: no such thing"),
-        (['E1122 08:00:00.0 9 main.cc:5] "something else"\n'], "something else"),
-        (["bin/tritonserver: error while loading shared libraries: libx.so\n", "\n"], "error while loading"),
-        (["tritonserver: unrecognized option '--x'\n", "Usage: tritonserver\n"], "unrecognized option '--x'"),
-        (["nothing known\n", "\n"], "nothing known"),
-        ([], "it said nothing"),
+        ((), True, True),
+        (("--allow-metrics=false",), False, True),
+        (("--allow-grpc=0", "--allow-metrics=true"), True, False),
+        (("--allow-grpc=false", "--allow-grpc=true"), True, True),
     ],
 )
-def test_the_reason_is_what_a_model_said_first(log, reason):
-    assert failure_reason(log).startswith(reason)
+def test_what_is_served(extra, metrics, grpc):
+    options = ServerOptions(Path("models"), extra=extra)
+    assert (options.allows("metrics"), options.allows("grpc")) == (metrics, grpc)
+
+
+def test_no_cache_and_a_gpu(monkeypatch, repository):
+    monkeypatch.setattr(calling, "has_gpu", lambda: True)
+    line = command_line(TritonServer(Path("tritonserver")), ServerOptions(repository, cache_mib=0), "")
+    assert not any(option.startswith(("--cache-config", "--allow-gpu")) for option in line)
 
 
 @pytest.mark.parametrize(
@@ -214,30 +261,71 @@ class TestRealServer:
         page = urllib.request.urlopen(f"http://{server.metrics}/metrics").read().decode()
         # Warm-up draws too.
         assert re.search(r'^ddgan_images_total\{engine="onnxruntime[^"]*"\} [1-9]', page, re.MULTILINE)
-        assert re.search(r'^nv_inference_queue_duration_us\{model="ddgan_engine"', page, re.MULTILINE)
+        assert re.search(r'^nv_inference_queue_duration_us\{model="ddgan"', page, re.MULTILINE)
 
     @pytest.mark.parametrize(
         ("change", "says"),
         [
-            (lambda engine: (engine / "config.pbtxt").write_text("nonsense {"), "ddgan_engine"),
+            (
+                lambda engine: (engine / "config.pbtxt").write_text("nonsense {"),
+                'model {name}: its config.pbtxt at 1:10: Message type "inference.ModelConfig" has no field named',
+            ),
             (lambda engine: (engine / "1" / "model.py").unlink(), "{engine}/1/model.py"),
             (lambda engine: shutil.rmtree(engine / "1" / "artifact"), "{engine}/1/artifact does not exist"),
         ],
     )
     def test_a_broken_repository(self, tritonserver, digits, tmp_path, change, says):
         folder = shutil.copytree(digits / "model_repository", tmp_path / "models")
-        change(folder / "ddgan_engine")
+        change(folder / ENGINE_MODEL)
         options = ServerOptions(folder, http_port=0, grpc_port=0, metrics_port=0)
         with pytest.raises(InputError) as error, started(options, print) as running:
             running.wait_ready()
         message = str(error.value)
-        assert message.startswith(f"{folder} cannot be served: ") and "ddgan_engine" in message
-        assert (
-            says.format(engine=folder / "ddgan_engine") in message
-            and "\n" not in message
-            and "ddgan-export --rebuild" in message
-        )
+        assert message.startswith(f"{folder} cannot be served: ") and "\n" not in message
+        assert says.format(engine=folder / ENGINE_MODEL, name=ENGINE_MODEL) in message
+        assert "ddgan-export --rebuild" in message
         assert running.process.poll() is not None
+
+    @pytest.mark.parametrize("way", ["http", "grpc", "metrics"])
+    def test_a_port_that_is_taken_while_it_starts(self, tritonserver, digits, monkeypatch, way):
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            free = launch.checked
+            monkeypatch.setattr(launch, "checked", lambda options: replace(free(options), **{f"{way}_port": port}))
+            options = ServerOptions(digits, http_port=0, grpc_port=0, metrics_port=0)
+            with pytest.raises(InputError) as error, started(options, print) as running:
+                running.wait_ready()
+        assert str(error.value) == (
+            f"port {port} of 127.0.0.1 cannot be used (something else took it while the server started): "
+            f"give another --{way}-port, or end what uses it"
+        )
+
+    @pytest.mark.parametrize(
+        ("mount", "says"),
+        [
+            (
+                "mount -t tmpfs -o size=64k tmpfs /dev/shm",
+                "/dev/shm does not have what the server's python backend needs (No space left on device): ",
+            ),
+            (
+                "mount -t tmpfs -o ro tmpfs /dev/shm",
+                "/dev/shm does not have what the server's python backend needs (Read-only file system): ",
+            ),
+            (
+                "mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp",
+                "the server's python backend cannot write into /tmp: ",
+            ),
+        ],
+    )
+    def test_no_room_for_the_python_backend(self, tritonserver, digits, mount, says):
+        # A view of the files for one process alone, if this user may have one.
+        apart = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-c"]
+        if subprocess.run([*apart, mount], capture_output=True).returncode:
+            pytest.skip("nothing can be mounted here; what the server says then is in test_server_log.py")
+        serve = shlex.join([sys.executable, "-m", "ddgan_deploy.cli.serve", "--repository", str(digits), *PORTS])
+        done = subprocess.run([*apart, f"{mount} && exec {serve}"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2 and done.stderr.startswith(f"error: {says}"), done.stderr
+        assert done.stderr.count("\n") == 1
 
     def test_any_path_will_do_and_no_proxy_is_asked(self, serve, digits, tmp_path, monkeypatch):
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")

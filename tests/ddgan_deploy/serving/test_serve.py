@@ -23,6 +23,7 @@ from ddgan_deploy import open_artifact
 from ddgan_deploy.cli import serve
 from ddgan_deploy.serving import ENGINE_MODEL
 from ddgan_deploy.serving.client import Client
+from ddgan_deploy.serving.options import ServerOptions
 from ddgan_deploy.serving.supervise import python_processes
 from tests.ddgan_deploy.serving.traffic import children, stub, wait_for
 
@@ -141,6 +142,29 @@ class TestReal:
         argv = ["--repository", str(digits), *PORTS, "--", "--no-such-option"]
         done = subprocess.run([*COMMAND, *argv], capture_output=True, text=True)
         assert done.returncode == 2 and "no-such-option" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        (
+            ServerOptions(Path("m"), "::"),
+            ["  HTTP     http://[::1]:8000", "  gRPC     grpc://[::1]:8001", "  metrics  http://[::1]:8002/metrics"],
+        ),
+        (
+            ServerOptions(Path("m"), "0.0.0.0", extra=("--allow-grpc=false", "--allow-metrics=false")),
+            ["  HTTP     http://127.0.0.1:8000"],
+        ),
+    ],
+)
+def test_it_says_what_this_machine_reaches(capsys, options, lines):
+    serve._print_addresses(options)
+    ready, *addresses, sample, curl = capsys.readouterr().out.splitlines()
+    assert (ready, addresses) == ("ready: m", lines)
+    # Brackets would be patterns of files' names to a shell.
+    url = lines[0].split()[1]
+    assert shlex.split(sample)[2:4] == ["--url", url] and ("'" in sample) is ("[" in url)
+    assert shlex.split(curl)[2] == f"{url}/v2/models/ddgan/infer"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.serving import tritonserver
-from ddgan_deploy.serving.tritonserver import TritonServer, found_server
+from ddgan_deploy.serving.tritonserver import TritonServer, found_server, temporary_links
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -108,3 +109,22 @@ def test_no_backend_for_this_python(tmp_path):
     _package(tmp_path / "unpacked", "3.8", "3.9")
     with pytest.raises(InputError, match=rf"no python backend for Python {PYTHON}: use a Python of 3\.8, 3\.9"):
         found_server().__enter__()
+
+
+def test_no_folder_for_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    says = r"^temporary files cannot be written \(No such file or directory\): make /tmp writable, or set TMPDIR to"
+    with pytest.raises(InputError, match=says), temporary_links("ddgan-", {}):
+        pytest.fail("it was made")
+
+
+def test_the_options_of_a_server_are_those_of_its_help(tmp_path):
+    program = tmp_path / "tritonserver"
+    program.write_text(
+        "#!/bin/sh\n[ \"$*\" = --help ] && printf 'Usage\\n  --one <integer>\\n\\tas --two\\n  --three\\n'\nexit 1"
+    )
+    program.chmod(0o755)
+    server = TritonServer(program)
+    assert server.knows("--one") and server.knows("--three")
+    assert not server.knows("--two") and not server.knows("--on")
+    assert not TritonServer(tmp_path / "none").knows("--one")
