@@ -28,6 +28,8 @@ _TOO_LATE = "StatusCode.DEADLINE_EXCEEDED"
 _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
+    # As over HTTP: none of our clients asks the proxies of the environment, which gRPC would, even for this machine.
+    ("grpc.enable_http_proxy", 0),
     # A channel that failed to connect refuses calls unsent until it tries again, by default after a second or more,
     # so that quick retries would all fail with the first one.
     ("grpc.initial_reconnect_backoff_ms", 100),
