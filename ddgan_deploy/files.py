@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.scratch import remove_dead, scratch_folder, set_aside
+
+_NAME_LENGTH = 40
+"""Characters of a temporary name that tell whose it is: at most four bytes each, of the 255 that a name may have."""
 
 
 @contextlib.contextmanager
@@ -22,16 +25,13 @@ def written_whole(target: Path) -> Iterator[Path]:
     """
     try:
         with created_parents(target):
-            prefix = f".{target.name[:100]}-"
-            handle, name = tempfile.mkstemp(prefix=prefix, suffix=target.suffix[:100], dir=target.parent)
-            os.close(handle)
-            temporary = Path(name)
-            try:
+            _remove_dead_once(target.parent.absolute())
+            with scratch_folder(_prefix(target), target.parent, clean=False) as folder:
+                temporary = folder / f"file{target.suffix[:_NAME_LENGTH]}"
+                temporary.touch()
                 yield temporary
                 temporary.chmod(0o666 & ~current_umask())
                 temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{target} cannot be written ({error.strerror or error}): choose another place") from None
 
@@ -62,31 +62,26 @@ def temporary_folder(target: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be made.
     """
-    with created_parents(target):
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}-", dir=target.parent))
-        try:
-            yield temporary
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with created_parents(target), scratch_folder(_prefix(target), target.parent) as temporary:
+        yield temporary
 
 
 def replace_folder(folder: Path, target: Path) -> None:
-    """Renames a temporary folder to ``target``, which may exist and is then always either the old or the new one."""
+    """Renames a `temporary_folder` to ``target``, which may exist and is then always either the old or the new one."""
     folder.chmod(0o777 & ~current_umask())
-    if not (target.exists() or target.is_symlink()):
-        folder.rename(target)
-        return
-    old = folder.with_name(f"{folder.name}-old")
-    target.rename(old)
-    try:
-        folder.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    if old.is_symlink():
-        old.unlink()
-    else:
-        shutil.rmtree(old, ignore_errors=True)
+    if target.exists() or target.is_symlink():
+        set_aside(folder, target)
+    folder.rename(target)
+
+
+@functools.cache
+def _remove_dead_once(parent: Path) -> None:
+    """For single files, of which there may be thousands in a folder."""
+    remove_dead(parent)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:_NAME_LENGTH]}-"
 
 
 @contextlib.contextmanager

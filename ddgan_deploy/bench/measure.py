@@ -7,7 +7,6 @@ import datetime
 import json
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +32,7 @@ from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.files import written_whole
 from ddgan_deploy.graph_cost import graph_cost
+from ddgan_deploy.scratch import scratch_folder
 
 LEAST_RUNS = 3
 """Of a row, however long they take."""
@@ -65,7 +65,7 @@ def run(options: BenchOptions, progress: Progress = no_progress) -> BenchResult:
         check_checkpoint(options.checkpoint, artifacts[0])
     graphs = {artifact.path: read_sampler(artifact) for artifact in artifacts}
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ddgan-bench-")))
+        folder = stack.enter_context(scratch_folder("ddgan-bench-"))
         bench = _Bench(options, folder, stack, progress)
         bench.open(all_series(options, artifacts))
         for batch in sorted(options.batches):
