@@ -1,18 +1,18 @@
 """The moving averages of weights that a training state keeps by number: in an optimizer, or as a list.
 
-An optimizer numbers its parameters over all its groups. Which parameter has which number is told by the names
-that newer optimizers keep, else by the order of the network's parameters where the shapes agree with it, else by
-their order within each group (weights in one and biases in the other, say) where shapes tell the groups apart.
+An optimizer numbers its parameters over all its groups. Which parameter has which number is told by the names that
+newer optimizers keep, else by the order of the network's parameters: of all, or, in two groups, of those that people
+set apart (biases, all vectors, the mapping network). The shapes must leave one of these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ddgan_deploy.argument_names import short
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.weight_files.names import plain_name
+from ddgan_deploy.weight_files.names import own_name
 
 
 def has_averages(content: object) -> bool:
@@ -41,61 +41,68 @@ def averages(content: Mapping[str, Any], raw: Mapping[str, Any], place: str) -> 
     else:
         entries = {number: entry for number, entry in content["state"].items() if isinstance(entry, dict)}
         label, found = "state[{}].ema", {number: entry["ema"] for number, entry in entries.items() if "ema" in entry}
-    numbers = _numbers(content.get("param_groups"), found, raw)
+    groups, names = _groups(content.get("param_groups")) or ([list(range(len(raw)))], [])
+    flat = [number for group in groups for number in group]
+    if not names and (len(flat) != len(raw) or not found.keys() <= set(flat)):
+        raise InputError(
+            f"{place} has EMA weights for {len(found)} of {len(flat)} parameters, the network has {len(raw)}, and no "
+            "names tell which is whose: give --weights raw"
+        )
+    numbers = dict(zip(names, flat, strict=False)) if names else _numbers(groups, found, raw)
     if numbers is None:
-        raise InputError(f"{place} has EMA weights, but nothing tells which is whose: give --weights raw")
-    missing = [name for name, number in numbers.items() if number not in found]
+        raise InputError(
+            f"{place} has EMA weights in {len(groups)} groups, and nothing tells which is whose: give --weights raw"
+        )
+    missing = [name for name in raw if numbers.get(name) not in found]
     if missing:
-        first = f"{short(missing[0])} ({place}.{label.format(numbers[missing[0]])})"
+        number = numbers.get(missing[0])
+        first = short(missing[0]) + ("" if number is None else f" ({place}.{label.format(number)})")
         others = f" and {len(missing) - 1} more of {len(raw)} parameters" if len(missing) > 1 else ""
         raise InputError(f"no EMA weights for {first}{others}: give --weights raw, or a file that has them all")
-    return {name: found[number] for name, number in numbers.items()}
-
-
-def _numbers(param_groups: object, found: Mapping[int, Any], raw: Mapping[str, Any]) -> dict[str, int] | None:
-    """Of every parameter; None where nothing tells it."""
-    groups, names = _groups(param_groups) or ([list(range(len(raw)))], [])
-    flat = [number for group in groups for number in group]
-    if names:
-        named = dict(zip(names, flat, strict=False))
-        return {name: named[name] for name in raw} if named.keys() >= raw.keys() else None
-    if len(flat) != len(raw):
-        return None
-    in_order = dict(zip(raw, flat, strict=True))
-    if len(groups) == 1:
-        return in_order
-    return next((numbers for numbers in (in_order, _by_shape(groups, found, raw)) if _fits(numbers, found, raw)), None)
+    return {name: found[numbers[name]] for name in raw}
 
 
 def _groups(param_groups: object) -> tuple[list[list[int]], list[str]] | None:
     """The numbers in each group, and the names of all, where they were kept; None if there are no groups."""
     groups, names = [], []
     for group in param_groups if isinstance(param_groups, list) else []:
-        if not isinstance(group, dict) or not isinstance(numbers := group.get("params"), list):
-            return None
-        if not all(isinstance(number, int) for number in numbers):
+        numbers = group.get("params") if isinstance(group, dict) else None
+        if not isinstance(numbers, list) or not all(isinstance(number, int) for number in numbers):
             return None
         groups.append(numbers)
-        names += [plain_name(name) for name in group.get("param_names", ()) if isinstance(name, str)]
+        kept = group.get("param_names")
+        names += [own_name(name) for name in kept if isinstance(name, str)] if isinstance(kept, list) else []
     return (groups, names) if groups else None
 
 
-def _by_shape(groups: list[list[int]], found: Mapping[int, Any], raw: Mapping[str, Any]) -> dict[str, int]:
-    """By the order within each group; what no group has is left out."""
-    of_shape: dict[tuple[int, ...] | None, Iterator[int]] = {}
-    for group in groups:
-        rest = iter(group)
-        for number in group:
-            if of_shape.setdefault(_shape(found.get(number)), rest) is not rest:
-                return {}
-    numbers = {name: next(of_shape.get(_shape(weight), iter(())), None) for name, weight in raw.items()}
-    return {name: number for name, number in numbers.items() if number is not None}
+def _numbers(groups: list[list[int]], found: Mapping[int, Any], raw: Mapping[str, Any]) -> dict[str, int] | None:
+    """Of every parameter, where the shapes of the averages leave one way to number them."""
+    orders = [list(raw)]
+    if len(groups) == 1:
+        return dict(zip(raw, groups[0], strict=True))
+    if len(groups) == 2:
+        for is_apart in (_is_vector, _is_bias, _is_of_mapping):
+            parts = [[name for name in raw if is_apart(name, raw[name]) is wanted] for wanted in (False, True)]
+            orders += [[*one, *other] for one, other in (parts, parts[::-1]) if len(one) == len(groups[0])]
+    flat = [number for group in groups for number in group]
+    fitting = {
+        tuple(order)
+        for order in orders
+        if all(_shape(found.get(n)) in (None, _shape(raw[name])) for name, n in zip(order, flat, strict=True))
+    }
+    return dict(zip(fitting.pop(), flat, strict=True)) if len(fitting) == 1 else None
 
 
-def _fits(numbers: Mapping[str, int], found: Mapping[int, Any], raw: Mapping[str, Any]) -> bool:
-    return numbers.keys() == raw.keys() and all(
-        _shape(found.get(number)) in (None, _shape(raw[name])) for name, number in numbers.items()
-    )
+def _is_vector(_: str, weight: object) -> bool:
+    return len(_shape(weight) or ()) < 2
+
+
+def _is_bias(name: str, _: object) -> bool:
+    return name.endswith((".bias", ".b"))
+
+
+def _is_of_mapping(name: str, _: object) -> bool:
+    return name.startswith("z_transform.")
 
 
 def _shape(weight: object) -> tuple[int, ...] | None:

@@ -26,6 +26,13 @@ def root_of(name: str) -> tuple[str, str] | None:
     return (name[: match.start()], match[1]) if match else None
 
 
+def own_name(name: str) -> str:
+    """A parameter's name in its generator, without what is in front of it."""
+    plain = plain_name(name)
+    root = root_of(plain)
+    return plain.removeprefix(root[0]) if root else plain
+
+
 def says_ema(place: str) -> bool:
     """Whether the name of a place says that what is there is a moving average."""
     return _EMA.search(place) is not None

@@ -71,9 +71,18 @@ def _windows_path(*parts: str) -> str:
     return str(PureWindowsPath(*parts))
 
 
+def _no_bytes() -> bytes:
+    return b""
+
+
 def safe_globals() -> list[_Global]:
     """For `torch.serialization.safe_globals`: what is called for which name in a pickle."""
-    found: list[_Global] = [argparse.Namespace, (NumpyDtype, "numpy.dtype"), (NumpyArray, "numpy.ndarray")]
+    found: list[_Global] = [
+        argparse.Namespace,
+        (_no_bytes, "builtins.bytes"),
+        (NumpyDtype, "numpy.dtype"),
+        (NumpyArray, "numpy.ndarray"),
+    ]
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         found += [(_scalar, f"{module}.scalar"), (NumpyArray, f"{module}._reconstruct")]
     for module in ("pathlib", "pathlib._local"):

@@ -213,7 +213,7 @@ def _single(found: Sequence[_P], path: Path, others: Sequence[_Place] = ()) -> _
 
 
 def _listed(found: Sequence[_Place]) -> str:
-    return ", ".join(short(place.place) for place in found[:_SHOWN])
+    return ", ".join(short(place.place) if place.place else "the top" for place in found[:_SHOWN])
 
 
 def _arguments(candidate: _Candidate) -> Mapping[str, Any] | None:
