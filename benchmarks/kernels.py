@@ -24,8 +24,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
+
+import ddgan_deploy  # noqa: F401
+
+# isort: split
+# After our package, which keeps it from reporting to its maker.
+import onnxruntime
 
 from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
 from ddgan_deploy.kernels.native_library import ort_library

@@ -58,7 +58,9 @@ class Built:
 
 def served_with(built: Built) -> ServerOptions:
     """What ddgan-serve understands from its container's arguments, with the variables in them."""
-    variables = {item["name"]: item["valueFrom"]["fieldRef"]["fieldPath"] for item in built.server["env"]}
+    variables = {
+        item["name"]: item.get("value") or item["valueFrom"]["fieldRef"]["fieldPath"] for item in built.server["env"]
+    }
     for source in built.server["envFrom"]:
         variables |= built.one("ConfigMap", source["configMapRef"]["name"])["data"]
     command, *arguments = [

@@ -38,6 +38,11 @@ def test_the_image_does_not_run_as_root():
     assert users == ["USER 1000:1000"]
 
 
+def test_no_program_of_the_image_reports_to_anybody():
+    (environment,) = [line.split() for line in _statements() if line.startswith("ENV ") and "HOME=" in line]
+    assert "ORT_DISABLE_TELEMETRY=1" in environment
+
+
 def test_what_the_image_needs_is_in_its_context():
     """Docker leaves out what the ignore file names, and here that is everything but the exceptions."""
     first, *rest = [

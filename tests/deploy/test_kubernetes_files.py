@@ -53,6 +53,12 @@ def test_every_patch_has_a_target():
         assert _identity(patch) in base, patch
 
 
+def test_the_server_of_any_image_reports_to_nobody():
+    deployment = yaml.safe_load((KUBERNETES / "base" / "deployment.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert {"name": "ORT_DISABLE_TELEMETRY", "value": "1"} in container["env"]
+
+
 def _identity(path: Path) -> tuple[str, str, str]:
     content = yaml.safe_load(path.read_text())
     return content["apiVersion"], content["kind"], content.get("metadata", {}).get("name", "")
