@@ -154,7 +154,7 @@ def _verify_steps(
         _tensor_gate("x_0 of the file as it is", at_end, precision),
         _twin_gate(doubled.x_prev[:, 0], doubled.x_prev[:, -1]),
         _alone_gate(engine.sample(_rows(noise, [0])), x_0, at_end.scale, precision),
-        _pixel_gate(images, x_0, _SAME_KERNELS[precision], at_end.scale),
+        _served_pixel_gate(images, x_0, at_end.scale, precision),
     ]
     gates = _located(gates, generator, engine, noise, reference)
     result = ParityResult(engine.name, tuple(seeds), tuple(rows), tuple(gates), 0.0)
@@ -217,12 +217,22 @@ def _alone_gate(
 def _pixel_gate(images: npt.NDArray[np.uint8], x_0: npt.NDArray[np.float32], tolerance: float, scale: float) -> Gate:
     """The served graph draws the same noise, and rounds to the same grey level or one close by.
 
-    ``tolerance`` is how far apart the x_0 of both may be at a scale of 1.
+    ``tolerance`` is how far apart the x_0 of both may be at a scale of 1. The one level is for values between two.
     """
     # Never finer than a grey level, however faint the image is.
     limit = 1 + int(min(tolerance * max(scale, 1.0), _MOST_PIXEL_ERROR) * GREY_LEVELS)
     apart = float(np.abs(images.astype(np.int16) - to_pixels(x_0)).max())
     return Gate(_PIXEL_GATE, apart <= limit, apart, limit, "grey levels")
+
+
+def _served_pixel_gate(
+    images: npt.NDArray[np.uint8], x_0: npt.NDArray[np.float32], scale: float, precision: Precision
+) -> Gate:
+    """As `_pixel_gate`, for a served graph that runs the sampler's own kernels."""
+    if precision == "int8" and scale > 1:
+        # Noise whose last bits differ is rounded to another integer here and there, which moves larger values by more.
+        return _engine_pixel_gate(images, x_0, scale, precision)
+    return _pixel_gate(images, x_0, _SAME_KERNELS[precision], scale)
 
 
 def _engine_pixel_gate(

@@ -10,7 +10,7 @@ import pytest
 from ddgan_deploy.comparison import scale_of
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.noise import Noise
-from ddgan_deploy.parity import verify_outputs
+from ddgan_deploy.parity import _served_pixel_gate, verify_outputs
 
 SEEDS = (3, 5, 8)
 SHAPE = (2, 4, 6)
@@ -157,3 +157,13 @@ def test_other_pixels_fail_however_large_the_range_is(noise, precision):
     reference = _reference(noise, 1e4)
     result = verify_outputs(reference, Negative(noise, scale=1e4), noise, SEEDS, precision)
     assert [gate.name for gate in result.failures] == ["seed to pixels"]
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(1.0, "grey levels"), (130.0, "dB")])
+def test_an_int8_integer_that_is_rounded_otherwise_may_flip_a_pixel_of_a_large_range(scale, unit):
+    x_0 = np.where(np.random.default_rng(0).random((2, 3, 16, 16)) < 0.5, -scale, scale).astype(np.float32)
+    images = to_pixels(x_0)
+    images[0, 0, 0, 0] = 255 - images[0, 0, 0, 0]
+    gate = _served_pixel_gate(images, x_0, scale, "int8")
+    assert (gate.unit, gate.passed) == (unit, scale > 1)
+    assert not _served_pixel_gate(255 - images, x_0, scale, "int8").passed
