@@ -14,12 +14,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.scratch import scratch_folder
 from ddgan_deploy.serving.installed import FETCH, PYTHON, find_libpython, server_folder
 
 NAME = "tritonserver"
@@ -106,7 +106,7 @@ def temporary_links(prefix: str, links: Mapping[str, Path]) -> Iterator[Path]:
     """
     with contextlib.ExitStack() as end:
         try:
-            folder = Path(end.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
+            folder = end.enter_context(scratch_folder(prefix))
             for place, target in links.items():
                 (folder / place).parent.mkdir(exist_ok=True)
                 (folder / place).symlink_to(target)
