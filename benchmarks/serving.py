@@ -28,7 +28,7 @@ from ddgan_deploy import open_artifact
 from ddgan_deploy.data import DIGITS_STEPS, digits_checkpoint
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.export import ExportOptions, export
-from ddgan_deploy.serving import ENGINE_MODEL, MODEL
+from ddgan_deploy.serving import MODEL
 from ddgan_deploy.serving.address import Address
 from ddgan_deploy.serving.launch import started
 from ddgan_deploy.serving.options import ServerOptions
@@ -55,7 +55,7 @@ def single_images(engine: Engine, url: str, seconds: float) -> tuple[float, floa
     """
     tensor, wanted = grpc.InferInput("seed", [1, 1], "INT64"), [grpc.InferRequestedOutput("image")]
     bare, served = [], []
-    # New ones, which the response cache does not know.
+    # New ones, which nobody has asked for.
     seeds = itertools.count(2**40)
     with grpc.InferenceServerClient(url) as client, ServerStatistics(Address("grpc", *_split(url))) as server:
 
@@ -63,11 +63,11 @@ def single_images(engine: Engine, url: str, seconds: float) -> tuple[float, floa
             tensor.set_data_from_numpy(np.array([[next(seeds)]]))
             client.infer(MODEL, [tensor], outputs=wanted)
 
-        before, end = server.read(ENGINE_MODEL), time.perf_counter() + seconds
+        before, end = server.read(MODEL), time.perf_counter() + seconds
         while time.perf_counter() < end:
             bare += _times(lambda: engine.generate([next(seeds)]))
             served += _times(ask)
-        counted = server.read(ENGINE_MODEL) - before
+        counted = server.read(MODEL) - before
     beside = (counted.total_ns - counted.compute_ns) / counted.requests / 1e6
     return statistics.median(bare), statistics.median(served), beside
 

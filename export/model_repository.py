@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ddgan_deploy.artifact import Artifact
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.serving_backends import engine_model
-from ddgan_deploy.serving import ENGINE_MODEL, MODEL, PNG_MODEL
+from ddgan_deploy.serving import ENCODER_MODEL, MODEL, PNG_MODEL
 from ddgan_deploy.serving_terms import MOST_BATCH, Accelerator, Backend, Serving
 
 REPOSITORY = "model_repository"
@@ -76,17 +76,19 @@ def write_model_repository(artifact: Artifact, serving: Serving) -> Path:
         "queue_timeout_us": _QUEUE_TIMEOUT_US,
         "queue_size": _QUEUED_BATCHES * engine.max_batch,
         "warmup": sorted({1, engine.max_batch}),
+        # The others run in the server's own process, and ddgan.onnx gives images alone.
+        "echoes": engine.backend == "python",
         **{field.name: getattr(engine, field.name) for field in dataclasses.fields(engine)},
     }
-    for name in (MODEL, ENGINE_MODEL, PNG_MODEL):
+    for name in (MODEL, ENCODER_MODEL, PNG_MODEL):
         _write_config(folder, name, values)
-    (folder / MODEL / VERSION / "README").write_text(_KEPT_FOLDER, encoding="utf-8")
-    for name in (*([ENGINE_MODEL] if engine.backend == "python" else []), PNG_MODEL):
+    (folder / PNG_MODEL / VERSION / "README").write_text(_KEPT_FOLDER, encoding="utf-8")
+    for name in (*([MODEL] if engine.backend == "python" else []), ENCODER_MODEL):
         shutil.copyfile(TEMPLATES / name / VERSION / _SCRIPT, folder / name / VERSION / _SCRIPT)
-    _copy_all(engine.files, folder / ENGINE_MODEL / VERSION)
-    _copy_all(engine.beside, folder / ENGINE_MODEL)
-    (folder / ENGINE_MODEL / _WARM_UP).mkdir()
-    (folder / ENGINE_MODEL / _WARM_UP / "seed").write_bytes(struct.pack("<q", 0))
+    _copy_all(engine.files, folder / MODEL / VERSION)
+    _copy_all(engine.beside, folder / MODEL)
+    (folder / MODEL / _WARM_UP).mkdir()
+    (folder / MODEL / _WARM_UP / "seed").write_bytes(struct.pack("<q", 0))
     return folder
 
 

@@ -1,4 +1,4 @@
-"""What differs between the backends that can run `ddgan_engine`."""
+"""What differs between the backends that can run the model `ddgan`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ARTIFACT = "artifact"
 
 @dataclass(frozen=True)
 class EngineModel:
-    """How `ddgan_engine` runs on one backend.
+    """How the model `ddgan` runs on one backend.
 
     Attributes:
         backend: of Triton Inference Server.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import random
 import threading
@@ -16,9 +17,11 @@ import numpy.typing as npt
 
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.noise import seed_array
-from ddgan_deploy.serving import MODEL
+from ddgan_deploy.serving import MODEL, PNG_MODEL
 from ddgan_deploy.serving.address import Address, parse_url
+from ddgan_deploy.serving.echo import WrongAnswerError
 from ddgan_deploy.serving.transports import RequestError, open_transport
+from ddgan_deploy.serving.way import PNG, SEED, Way
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,7 +48,7 @@ class AsyncClient:
     Attributes:
         address: where the server listens.
         model: the model that is asked.
-        timeout: seconds for a whole call, all its requests and retries.
+        timeout: seconds for a whole call, all its requests and retries; in `generate_each` from answer to answer.
         retries: how often one request is sent again.
         batch: seeds in one request at most.
     """
@@ -83,8 +86,9 @@ class AsyncClient:
         self.timeout = timeout
         self.retries = retries
         self.batch = batch
-        self._transport = open_transport(self.address, timeout)
-        self._config: dict[str, Any] | None = None
+        # A request may wait for all the others that are under way.
+        self._transport = open_transport(self.address, IN_FLIGHT * timeout)
+        self._ways: dict[str, Way] = {}
 
     async def generate(self, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
         """Images uint8 [N, H, W, C] of the seeds, in their order.
@@ -93,8 +97,21 @@ class AsyncClient:
             InputError: there are no seeds, one is no 64-bit integer, or the server has no such model.
             ServerError: the server cannot be reached, refuses, fails, or takes longer than the time-out.
         """
-        images: npt.NDArray[np.uint8] = np.concatenate(await self._ask(seeds, "image"))
+        images: npt.NDArray[np.uint8] = np.concatenate(await self._ask(seeds, "image", lambda start, part: part))
         return images
+
+    async def generate_each(self, seeds: Sequence[int], arrived: Callable[[int, npt.NDArray[np.uint8]], None]) -> None:
+        """Hands over the images as they arrive, in any order, for who wants to keep those that came before an error.
+
+        Args:
+            seeds: any number of them.
+            arrived: called with a start and images uint8 [n, H, W, C] of ``seeds[start : start + n]``; an error that it
+                raises ends the call.
+
+        Raises:
+            InputError, ServerError: as `generate`, but that the time-out begins anew with every answer.
+        """
+        await self._ask(seeds, "image", arrived, renewed=True)
 
     async def png(self, seeds: Sequence[int]) -> list[bytes]:
         """The images as contents of PNG files, in the order of the seeds.
@@ -102,7 +119,9 @@ class AsyncClient:
         Raises:
             InputError, ServerError: as `generate`.
         """
-        return [bytes(file) for part in await self._ask(seeds, "png") for file in part.ravel()]
+        return [
+            bytes(file) for part in await self._ask(seeds, "png", lambda start, part: part) for file in part.ravel()
+        ]
 
     async def ready(self) -> bool:
         """Whether the model can be asked now; False too where nobody answers within the time-out."""
@@ -124,15 +143,23 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _ask(self, seeds: Sequence[int], output: str) -> list[npt.NDArray[Any]]:
-        """The output of all seeds, in parts."""
+    async def _ask(
+        self, seeds: Sequence[int], output: str, take: Callable[[int, npt.NDArray[Any]], R], renewed: bool = False
+    ) -> list[R]:
+        """What ``take`` makes of the output of all seeds, in parts; ``renewed``: the time-out begins anew with each."""
         words = _words(seeds)
-        deadline = asyncio.get_running_loop().time() + self.timeout
         try:
-            async with asyncio.timeout_at(deadline):
-                size = await self._request_size(output, deadline)
-                parts = [words[start : start + size] for start in range(0, len(words), size)]
-                return await _each(parts, lambda part: self._part(part, output, deadline))
+            async with asyncio.timeout(self.timeout) as limit:
+                largest = (await self._way(output, limit)).batch
+                size = min(largest, self.batch or largest)
+
+                async def ask(start: int) -> R:
+                    taken = take(start, await self._part(words[start : start + size], output, limit))
+                    if renewed and not limit.expired():
+                        limit.reschedule(asyncio.get_running_loop().time() + self.timeout)
+                    return taken
+
+                return await _each(range(0, len(words), size), ask)
         except TimeoutError:
             message = f"{self._who()} did not answer within {self.timeout:g} s: give it more time, or fewer seeds"
             raise ServerError(message) from None
@@ -144,27 +171,46 @@ class AsyncClient:
                 raise ServerError(message) from error
             raise ServerError(f"{self._who()} gave no {output}: {error}") from error
 
-    async def _part(self, seeds: npt.NDArray[np.int64], output: str, deadline: float) -> npt.NDArray[Any]:
-        answer = await self._retried(lambda: self._transport.infer(self.model, seeds, output), deadline)
-        if len(answer) != len(seeds):
-            raise RequestError(f"its answer to {len(seeds)} seeds has shape {list(answer.shape)}")
-        return answer
+    async def _part(self, seeds: npt.NDArray[np.int64], output: str, limit: asyncio.Timeout) -> npt.NDArray[Any]:
+        way = await self._way(output, limit)
+        return await self._retried(lambda: self._answer(way, seeds), limit)
 
-    async def _request_size(self, output: str, deadline: float) -> int:
-        """Seeds that go into one request.
+    async def _answer(self, way: Way, seeds: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """The output of the seeds, in one request, seen to be of these seeds where the answer tells.
+
+        Raises:
+            RequestError: there is none, or it is another request's.
+        """
+        answer = await self._transport.infer(way.model, {SEED: seeds}, [way.output, *way.echoes])
+        shape = answer[way.output].shape
+        if shape[0] != len(seeds):
+            raise RequestError(f"its answer to {len(seeds)} seeds has shape {list(shape)}")
+        try:
+            return way.checked(seeds, answer)
+        except WrongAnswerError as error:
+            raise RequestError(error, again=True) from error
+
+    async def _way(self, output: str, limit: asyncio.Timeout) -> Way:
+        """How the output is asked for.
 
         Raises:
             InputError: the model does not turn seeds into such an output.
         """
-        if self._config is None:
-            self._config = await self._retried(lambda: self._transport.config(self.model), deadline)
-        inputs, outputs = ([tensor["name"] for tensor in self._config.get(way, [])] for way in ("input", "output"))
-        largest = int(self._config.get("max_batch_size", 0))
-        if inputs != ["seed"] or output not in outputs or largest < 1:
-            raise InputError(f"{self._who()} does not turn seed into {output}: ask the model {MODEL} of ddgan-export")
-        return min(largest, self.batch or largest)
+        if output not in self._ways:
+            # In repositories of before, the one model gives PNG files, too.
+            models = [self.model, *([PNG_MODEL] if self.model == MODEL and output == PNG else [])]
+            for model in models:
+                config = await self._retried(functools.partial(self._transport.config, model), limit)
+                if way := Way.through(model, config, output):
+                    self._ways[output] = way
+                    break
+            else:
+                raise InputError(
+                    f"{self._who()} does not turn seed into {output}: ask the model {MODEL} of ddgan-export"
+                )
+        return self._ways[output]
 
-    async def _retried(self, send: Callable[[], Awaitable[T]], deadline: float) -> T:
+    async def _retried(self, send: Callable[[], Awaitable[T]], limit: asyncio.Timeout) -> T:
         """Sends a request until it is answered, refused for good, or out of retries or time."""
         clock = asyncio.get_running_loop().time
         for attempt in range(self.retries):
@@ -173,7 +219,7 @@ class AsyncClient:
             except RequestError as error:
                 # Uneven pauses, so that clients who were refused together do not come back together.
                 pause = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.8, 1)
-                if not error.again or clock() + pause >= deadline:
+                if not error.again or clock() + pause >= (limit.when() or math.inf):
                     raise
             await asyncio.sleep(pause)
         return await send()
@@ -211,6 +257,14 @@ class Client:
             InputError, ServerError: as `AsyncClient.generate`.
         """
         return self._wait_for(self._client.generate(seeds))
+
+    def generate_each(self, seeds: Sequence[int], arrived: Callable[[int, npt.NDArray[np.uint8]], None]) -> None:
+        """As `AsyncClient.generate_each`; ``arrived`` is called on the client's thread.
+
+        Raises:
+            InputError, ServerError: as `AsyncClient.generate_each`.
+        """
+        self._wait_for(self._client.generate_each(seeds, arrived))
 
     def png(self, seeds: Sequence[int]) -> list[bytes]:
         """The images as contents of PNG files, in the order of the seeds.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.files import folder_written_whole
-from ddgan_deploy.serving import ENGINE_MODEL, MODEL
+from ddgan_deploy.serving import MODEL
 from ddgan_deploy.serving.address import Address
 from ddgan_deploy.serving.installed import find_perf_analyzer
 from ddgan_deploy.serving.perf_analyzer import Load, LoadError, measure, warm_up, write_seeds
@@ -47,9 +47,9 @@ class PerfOptions:
         concurrency: levels, in their order: so many requests are in flight at all times.
         model: that is asked.
         seconds: of measurement a level.
-        seeds: distinct seeds a level; more requests than that begin again, and hit the response cache.
-        first_seed: seeds count up from here over all levels; None: from anywhere, so that a second run is not answered
-            by the response cache of the first.
+        seeds: distinct seeds a level; more requests than that begin again, and the server may have kept their images.
+        first_seed: seeds count up from here over all levels; None: from anywhere, so that a second run does not find
+            what the server keeps of the first.
         warm_up: requests before the first level of an address, which are not measured.
         overwrite: replace the results of an earlier run.
     """
@@ -57,7 +57,7 @@ class PerfOptions:
     addresses: tuple[Address, ...]
     out: Path
     concurrency: tuple[int, ...] = (1, 2, 4, 8, 16)
-    model: str = ENGINE_MODEL
+    model: str = MODEL
     seconds: float = 5.0
     seeds: int = 65_536
     first_seed: int | None = None
@@ -90,7 +90,7 @@ def run(options: PerfOptions, progress: Progress = no_progress) -> PerfResult:
                 server=names[0],
                 urls={address.protocol: address.netloc for address in options.addresses},
                 model=options.model,
-                statistics_of=_statistics_of(options.model),
+                statistics_of=next(iter(servers.values())).drawn_by(options.model)[0],
                 seconds=options.seconds,
                 seeds=options.seeds,
                 first_seed=first_seed,
@@ -125,7 +125,7 @@ def _levels(
 
 def _level(program: tuple[str, ...], load: Load, seconds: float, server: ServerStatistics, folder: Path) -> Level:
     stem = f"{load.address.protocol}-{load.concurrency}"
-    model = _statistics_of(load.model)
+    model, places = server.drawn_by(load.model)
     before = server.read(model)
     try:
         client = measure(program, load, seconds, folder / f"{stem}.csv", folder / f"{stem}.json")
@@ -133,14 +133,8 @@ def _level(program: tuple[str, ...], load: Load, seconds: float, server: ServerS
         # A server that has gone is no matter of one level.
         server.read(model)
         return Level(load.address.protocol, load.concurrency, None, None, max(error.errors, 1), str(error))
-    # perf_analyzer asks for all outputs, and the ensemble asks its engine once for each of its two.
-    counted = summary(server.read(model) - before, places=2 if load.model == MODEL else 1)
+    counted = summary(server.read(model) - before, places)
     return Level(load.address.protocol, load.concurrency, client, counted)
-
-
-def _statistics_of(model: str) -> str:
-    # An ensemble has no queue and no batches of its own.
-    return ENGINE_MODEL if model == MODEL else model
 
 
 def _what_failed(level: Level) -> str:

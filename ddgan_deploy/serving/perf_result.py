@@ -13,8 +13,8 @@ class Server:
     """What the server did for a level, its start and its end included.
 
     Attributes:
-        images: that were drawn.
-        cache_hits: requests that the response cache answered.
+        images: that the model gave.
+        cache_hits: requests that the server's response cache answered; the model has one of its own, which is not told.
         mean_batch: images a run of the engine; 0 without a run.
         queue_share, compute_share: of the time that requests spent in the server, 0..1.
     """
@@ -52,7 +52,7 @@ class PerfResult:
         server: its name and version.
         urls: HOST:PORT by protocol.
         first_seed: the seeds counted up from here.
-        statistics_of: the model that the server's figures are of: of an ensemble its engine.
+        statistics_of: the model that the server's figures are of: of an ensemble the one that draws.
     """
 
     server: str
@@ -65,6 +65,12 @@ class PerfResult:
     levels: tuple[Level, ...]
 
     @property
+    def repeated(self) -> int:
+        """Requests whose seed had come before, or that the server's response cache answered."""
+        beyond = sum(max(0, level.client.requests - self.seeds) for level in self.levels if level.client)
+        return max(beyond, sum(level.server.cache_hits for level in self.levels if level.server))
+
+    @property
     def failures(self) -> tuple[Level, ...]:
         """The levels in which a request failed."""
         return tuple(level for level in self.levels if level.reason)
@@ -74,7 +80,8 @@ def summary(statistics: Statistics, places: int = 1) -> Server:
     """What the counts of a level come to.
 
     Args:
-        places: that a request takes in the model's queue; each counts as an image there.
+        places: that a request takes in the model's queue, as in repositories of before, where an ensemble that is
+            asked for pixels and PNG files has the model draw for each; every place counts as an image there.
     """
     total = statistics.total_ns or 1
     images = statistics.images // places

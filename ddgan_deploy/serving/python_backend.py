@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,14 @@ import numpy.typing as npt
 from ddgan_deploy.engines import open_artifact
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.images import COMMENT_BYTES, grid, png, with_comment
+from ddgan_deploy.serving.echo import DRAWN, check, seed_comment
+from ddgan_deploy.serving.image_cache import Image, ImageCache, cache_bytes
 from ddgan_deploy.serving.tensors import from_tensor, padding, to_bytes_tensor, to_tensor
 
-Seeds = npt.NDArray[np.int64]
-Images = npt.NDArray[np.uint8]
+IMAGE = "image"
+DRAWN_SEED = DRAWN + "seed"
+Inputs = dict[str, npt.NDArray[Any]]
+"""Of one request, by their names; each has its batch first."""
 
 
 class ServerLog(logging.Handler):
@@ -46,48 +51,100 @@ class ServerLog(logging.Handler):
             self._logger.log_info(self.format(record))
 
 
+@dataclass(frozen=True)
+class Input:
+    """A tensor that a request brings, as the model's configuration has it; the batch comes before ``dims``."""
+
+    name: str
+    dims: tuple[int, ...]
+    optional: bool
+
+    def read(self, server: Any, request: Any) -> npt.NDArray[Any] | None:
+        """The tensor [n, *dims], n >= 1; None where the request may do without it and does.
+
+        Raises:
+            ValueError: it cannot be read, or has another shape. The server itself checks most of that, but not a batch
+                of 2^32, which 2.51 takes for one of 0 and passes on without a batch.
+        """
+        tensor = server.get_input_tensor_by_name(request, self.name)
+        if tensor is None and self.optional:
+            return None
+        try:
+            array = from_tensor(tensor)
+        except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"input {self.name} cannot be read: {error}") from None
+        if array.shape[1:] != self.dims or array.size == 0:
+            right = f"[batch, {', '.join(map(str, self.dims))}] with a batch of 1 or more"
+            raise ValueError(f"input {self.name} has shape {list(array.shape)}: give {right}")
+        return array
+
+
 class Model:
     """What both models do alike: one answer to each request, in order, whatever becomes of the others.
 
     Attributes:
         server: the module ``triton_python_backend_utils``.
-        input: name of the tensor that a request brings.
     """
 
     server: Any
-    input: str
 
-    def answers(self, requests: Sequence[Any], run: Callable[[list[npt.NDArray[Any]]], Sequence[Any]]) -> list[Any]:
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Reads the model's configuration."""
+        self._config = json.loads(args["model_config"])
+        self._inputs = [
+            Input(tensor["name"], tuple(map(int, tensor["dims"])), bool(tensor.get("optional")))
+            for tensor in self._config["input"]
+        ]
+        self._outputs = {tensor["name"] for tensor in self._config["output"]}
+        # 2.51's response cache keeps a refusal, as an empty answer to whoever asks the same later.
+        self._kept_by_server = bool(self._config.get("response_cache", {}).get("enable"))
+
+    def answers(self, requests: Sequence[Any], run: Callable[[list[Inputs]], Sequence[list[Any]]]) -> list[Any]:
         """Responses to requests.
 
         Args:
             requests: of one execute call.
-            run: computes the output tensors of several inputs [n, ...], n >= 1 each. Where it fails for all
+            run: computes the output tensors of several requests from the inputs of each. Where it fails for all
                 together it is called for each alone.
         """
         responses: list[Any] = [None] * len(requests)
-        inputs: dict[int, npt.NDArray[Any]] = {}
+        inputs: dict[int, Inputs] = {}
         for index, request in enumerate(requests):
-            if request.is_cancelled():
+            if request.is_cancelled() and not self._kept_by_server:
                 responses[index] = self._refusal("the request was cancelled", "CANCELLED")
                 continue
             try:
-                inputs[index] = from_tensor(self.server.get_input_tensor_by_name(request, self.input))
-            except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
-                responses[index] = self._refusal(f"input {self.input} cannot be read: {error}", "INVALID_ARG")
+                inputs[index] = self._read(request)
+            except ValueError as error:
+                responses[index] = self._refusal(str(error), "INVALID_ARG")
         for index, response in zip(inputs, self._run(list(inputs.values()), run), strict=True):
             responses[index] = response
         return responses
 
-    def _run(self, inputs: list[npt.NDArray[Any]], run: Callable[..., Sequence[Any]]) -> list[Any]:
+    def _read(self, request: Any) -> Inputs:
+        """The inputs of a request.
+
+        Raises:
+            ValueError: one is missing or wrong, or they do not go together.
+        """
+        read = {tensor.name: tensor.read(self.server, request) for tensor in self._inputs}
+        inputs = {name: array for name, array in read.items() if array is not None}
+        if len({len(array) for array in inputs.values()}) != 1:
+            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
+            raise ValueError(f"inputs {shapes} are not of one batch")
+        return inputs
+
+    def _run(self, inputs: list[Inputs], run: Callable[[list[Inputs]], Sequence[list[Any]]]) -> list[Any]:
         if not inputs:
             return []
         try:
-            return [self.server.InferenceResponse([tensor]) for tensor in run(inputs)]
+            return [self.server.InferenceResponse(tensors) for tensors in run(inputs)]
         except Exception as error:  # whatever an engine throws must not end the server's process
             if len(inputs) == 1:
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
-                self.server.Logger.log_error(f"{self.input} of {len(inputs[0])}: {reason}")
+                self.server.Logger.log_error(
+                    f"{', '.join(f'{k} {list(v.shape)}' for k, v in inputs[0].items())}: {reason}"
+                )
                 return [self._refusal(reason, "INTERNAL")]
             self.server.Logger.log_warn(f"{len(inputs)} requests failed together ({error}): now each alone")
         return [response for alone in inputs for response in self._run([alone], run)]
@@ -98,9 +155,10 @@ class Model:
 
 
 class EngineModel(Model):
-    """seed INT64 [n, 1] -> image UINT8 [n, H, W, C], on the first engine that runs here."""
+    """seed INT64 [n, 1] -> image UINT8 [n, H, W, C], drawn_seed INT64 [n, 1], on the first engine that runs here.
 
-    input = "seed"
+    ``drawn_seed`` is what the images were really drawn from: 2.51 was seen to take an answer for another request's.
+    """
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Opens the artifact in the model's version folder.
@@ -108,24 +166,28 @@ class EngineModel(Model):
         Raises:
             TritonModelException: it cannot be opened; the server then does not load the model.
         """
+        super().initialize(args)
         logging.getLogger("ddgan_deploy").addHandler(ServerLog(self.server.Logger))
-        config = json.loads(args["model_config"])
         if args.get("model_instance_kind") == "GPU":
             # An instance is a process of its own, so that it need not see the other GPUs.
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             index = args["model_instance_device_id"]
             os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[int(index)] if visible else index
         folder = Path(args["model_repository"], args["model_version"])
-        parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
+        parameters = {key: value["string_value"] for key, value in self._config["parameters"].items()}
         try:
             threads = _threads(parameters["threads"])
+            self._cache = ImageCache(cache_bytes())
             self._engine = open_artifact(folder / parameters["artifact"], parameters["engine"], threads)
         except KeyError as error:
             raise self.server.TritonModelException(f"config.pbtxt lacks parameters: {error}") from None
         except InputError as error:
             raise self.server.TritonModelException(f"the engine cannot be opened: {error}") from None
+        for size in sorted({1, int(self._config["max_batch_size"])}):
+            # The server's own warm-up asks for one seed many times, which is drawn once.
+            self._engine.generate(range(size))
         self._metrics = _Metrics(self.server, self._engine.name)
-        self.server.Logger.log_info(f"{config['name']} draws on {self._engine.name}")
+        self.server.Logger.log_info(f"{self._config['name']} draws on {self._engine.name}")
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One run for all requests."""
@@ -135,14 +197,29 @@ class EngineModel(Model):
         """Closes the engine."""
         self._engine.close()
 
-    def _draw(self, inputs: list[Seeds]) -> list[Any]:
-        seeds = np.concatenate([seed.reshape(-1) for seed in inputs])
-        # A request for both pixels and a PNG file brings its seeds twice.
-        distinct, places = np.unique(seeds, return_inverse=True)
-        images = self._engine.generate(distinct.tolist())[places]
-        self._metrics.count(len(distinct))
-        ends = np.cumsum([len(seed) for seed in inputs])[:-1]
-        return [to_tensor(self.server, "image", part) for part in np.split(images, ends)]
+    def _draw(self, inputs: list[Inputs]) -> list[list[Any]]:
+        # Copies, so that what is told as drawn is what was drawn, whatever becomes of the request's own memory.
+        seeds = [each["seed"].copy() for each in inputs]
+        images = self._images({seed for part in seeds for seed in part.ravel().tolist()})
+        return [
+            [
+                to_tensor(self.server, IMAGE, np.stack([images[seed] for seed in part.ravel().tolist()])),
+                *([to_tensor(self.server, DRAWN_SEED, part)] if DRAWN_SEED in self._outputs else []),
+            ]
+            for part in seeds
+        ]
+
+    def _images(self, seeds: Set[int]) -> Mapping[int, Image]:
+        """The image [H, W, C] of each seed."""
+        found = self._cache.find(seeds)
+        self._metrics.count_found(len(found))
+        missing = sorted(seeds - found.keys())
+        if not missing:
+            return found
+        drawn = dict(zip(missing, self._engine.generate(missing), strict=True))
+        self._metrics.count_run(len(drawn))
+        self._cache.keep(drawn)
+        return found | drawn
 
 
 def _threads(text: str) -> int | None:
@@ -153,43 +230,58 @@ def _threads(text: str) -> int | None:
 
 
 class PngModel(Model):
-    """image UINT8 [n, H, W, C] -> png BYTES [n, 1]."""
+    """image UINT8 [n, H, W, C], drawn_seed, seed INT64 [n, 1] -> png BYTES [n, 1].
 
-    input = "image"
+    An image that was drawn from another seed than the one that was asked for is refused, and a file's comment tells its
+    seed. Without ``drawn_seed`` the images are taken for right; old repositories have no ``seed`` either.
+    """
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """A PNG file for each image."""
         return self.answers(requests, self._encode)
 
-    def _encode(self, inputs: list[Images]) -> list[Any]:
-        return [to_bytes_tensor(self.server, "png", [padded_png(image) for image in images]) for images in inputs]
+    def _encode(self, inputs: list[Inputs]) -> list[list[Any]]:
+        return [[to_bytes_tensor(self.server, "png", self._files(each))] for each in inputs]
+
+    def _files(self, inputs: Inputs) -> list[bytes]:
+        if "seed" not in inputs:
+            return [padded_png(image) for image in inputs[IMAGE]]
+        seeds = inputs["seed"].ravel().tolist()
+        check("seed", seeds, inputs.get(DRAWN_SEED, inputs["seed"]).ravel().tolist())
+        return [padded_png(*pair) for pair in zip(inputs[IMAGE], seeds, strict=True)]
 
 
-def padded_png(pixels: Images) -> bytes:
+def padded_png(pixels: Image, seed: int | None = None) -> bytes:
     """An image [H, W, C] as a PNG file that, with its length before it, fills whole blocks; see `tensors`."""
     file = png(grid(pixels[None], scale=1, gap=0), optimize=False)
-    return with_comment(file, b" " * padding(len(file) + COMMENT_BYTES))
+    comment = b"" if seed is None else seed_comment(seed)
+    return with_comment(file, comment + b" " * padding(len(file) + COMMENT_BYTES + len(comment)))
 
 
 class _Metrics:
     """Our own rows on the server's metrics page."""
 
     def __init__(self, server: Any, engine: str) -> None:
-        counter = server.MetricFamily.COUNTER
-        self._runs_family = server.MetricFamily(
-            name="ddgan_runs_total", description="Runs of the engine, by the images drawn in one", kind=counter
-        )
-        self._images_family = server.MetricFamily(
-            name="ddgan_images_total", description="Images that the engine drew", kind=counter
-        )
+        def counter(name: str, description: str) -> Any:
+            return server.MetricFamily(name=name, description=description, kind=server.MetricFamily.COUNTER)
+
+        self._runs_family = counter("ddgan_runs_total", "Runs of the engine, by the images drawn in one")
+        self._images_family = counter("ddgan_images_total", "Images that the engine drew")
+        self._found_family = counter("ddgan_cached_images_total", "Images that had been drawn before")
         self._engine = engine
         self._runs: dict[int, Any] = {}
         self._images = self._images_family.Metric(labels={"engine": engine})
+        self._found = self._found_family.Metric(labels={"engine": engine})
 
-    def count(self, images: int) -> None:
+    def count_run(self, images: int) -> None:
         """One run."""
         if images not in self._runs:
             labels = {"engine": self._engine, "images": str(images)}
             self._runs[images] = self._runs_family.Metric(labels=labels)
         self._runs[images].increment(1)
         self._images.increment(images)
+
+    def count_found(self, images: int) -> None:
+        """Images out of the cache."""
+        if images:
+            self._found.increment(images)

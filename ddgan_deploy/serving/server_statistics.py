@@ -24,7 +24,7 @@ class Statistics:
     Attributes:
         requests: that were answered.
         cache_hits: of them, those that the response cache answered.
-        images: that were drawn, so without the cache's.
+        images: that the model gave, without the response cache's.
         runs: of the engine.
         total_ns, queue_ns, compute_ns: nanoseconds summed over all requests: in the server, of that waiting for a run,
             and of that in a run, with what goes in and comes out.
@@ -98,6 +98,20 @@ class ServerStatistics:
             raise InputError(f"the model {model} takes something else than a seed: give another --model")
         return f"{server['name']} {server['version']}"
 
+    def drawn_by(self, model: str) -> tuple[str, int]:
+        """The model that draws for this one, and how often for an image: itself, or an ensemble's first step.
+
+        Raises:
+            GateError: the server no longer answers.
+        """
+        try:
+            answer = self._ask("get_model_config", model)
+        except self._failures as error:
+            raise self._gone(error) from None
+        config = answer["config"] if self._grpc else answer
+        steps = [step["model_name"] for step in config.get("ensemble_scheduling", {}).get("step", [])] or [model]
+        return steps[0], steps.count(steps[0])
+
     def read(self, model: str) -> Statistics:
         """What the server has counted about the model, over all its versions.
 
@@ -107,8 +121,11 @@ class ServerStatistics:
         try:
             answer = self._ask("get_inference_statistics", model)
         except self._failures as error:
-            raise GateError(f"the server at {self.address} no longer answers ({_reason(error)}): see its log") from None
+            raise self._gone(error) from None
         return sum((parse_statistics(version) for version in answer["model_stats"]), Statistics())
+
+    def _gone(self, error: BaseException) -> GateError:
+        return GateError(f"the server at {self.address} no longer answers ({_reason(error)}): see its log")
 
     def _ask(self, name: str, *arguments: str) -> Mapping[str, Any]:
         options = {"as_json": True, "client_timeout": _TIMEOUT} if self._grpc else {}

@@ -7,20 +7,22 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.serving.address import Address
 from ddgan_deploy.serving.installed import needs_tritonclient
 
+Tensors = Mapping[str, npt.NDArray[Any]]
+"""By their names; each has its batch first."""
+
 _BUSY_OR_GONE = ("StatusCode.UNAVAILABLE", "503")
 """What a full queue, a server that is stopping and a broken connection are answered with."""
-_RESTARTS = re.compile("Stub process .* is not healthy|has no available versions")
-"""What 2.51 answers where a process of its python backend has died, until ddgan-serve starts it anew."""
+_RESTARTS = re.compile("Stub process .* is not healthy|has no available versions|WrongAnswerError")
+"""What 2.51 answers where a process of its python backend has died or stood still, until ddgan-serve starts it anew."""
 _UNREACHED = re.compile("Failed to connect to remote host|DNS resolution failed|errors resolving")
 """How gRPC says that there was no connection."""
 _UNKNOWN = ("StatusCode.NOT_FOUND", "404")
@@ -73,8 +75,8 @@ class Transport(Protocol):
         """
         ...
 
-    async def infer(self, model: str, seeds: npt.NDArray[np.int64], output: str) -> npt.NDArray[Any]:
-        """One output [N, ...] of the seeds int64 [N, 1], in one request.
+    async def infer(self, model: str, inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+        """The outputs [N, ...] of inputs [N, ...], in one request.
 
         Raises:
             RequestError: the server refuses it, fails or cannot be reached.
@@ -125,7 +127,7 @@ class GrpcTransport:
         with _failures():
             return bool(await asyncio.to_thread(self._client.is_model_ready, model, client_timeout=self._timeout))
 
-    async def infer(self, model: str, seeds: npt.NDArray[np.int64], output: str) -> npt.NDArray[Any]:
+    async def infer(self, model: str, inputs: Tensors, outputs: Sequence[str]) -> Tensors:
         answer: Future[Any] = Future()
 
         def deliver(result: Any, error: Exception | None) -> None:
@@ -136,13 +138,13 @@ class GrpcTransport:
             else:
                 answer.set_result(result)
 
-        wanted = [self._module.InferRequestedOutput(output)]
+        wanted = [self._module.InferRequestedOutput(output) for output in outputs]
         with _failures():
             call = self._client.async_infer(
-                model, [_seed_input(self._module, seeds)], deliver, outputs=wanted, client_timeout=self._timeout
+                model, _inputs(self._module, inputs), deliver, outputs=wanted, client_timeout=self._timeout
             )
             try:
-                return _output(await asyncio.wrap_future(answer), output)
+                return _outputs(await asyncio.wrap_future(answer), outputs)
             finally:
                 call.cancel()
 
@@ -182,11 +184,11 @@ class HttpTransport:
         with self._failures():
             return bool(await self._client.is_model_ready(model))
 
-    async def infer(self, model: str, seeds: npt.NDArray[np.int64], output: str) -> npt.NDArray[Any]:
-        wanted = [self._module.InferRequestedOutput(output, binary_data=True)]
+    async def infer(self, model: str, inputs: Tensors, outputs: Sequence[str]) -> Tensors:
+        wanted = [self._module.InferRequestedOutput(output, binary_data=True) for output in outputs]
         with self._failures():
-            answer = await self._client.infer(model, [_seed_input(self._module, seeds)], outputs=wanted)
-            return _output(answer, output)
+            answer = await self._client.infer(model, _inputs(self._module, inputs), outputs=wanted)
+            return _outputs(answer, outputs)
 
     async def close(self) -> None:
         if self._open is not None:
@@ -214,17 +216,22 @@ class HttpTransport:
                 raise RequestError(f"it does not speak HTTP ({type(error).__name__})") from error
 
 
-def _seed_input(module: Any, seeds: npt.NDArray[np.int64]) -> Any:
-    tensor = module.InferInput("seed", list(seeds.shape), "INT64")
-    return tensor.set_data_from_numpy(seeds)
+def _inputs(module: Any, inputs: Tensors) -> list[Any]:
+    from tritonclient.utils import np_to_triton_dtype
+
+    return [
+        module.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype)).set_data_from_numpy(array)
+        for name, array in inputs.items()
+    ]
 
 
-def _output(answer: Any, name: str) -> npt.NDArray[Any]:
-    tensor: npt.NDArray[Any] | None = answer.as_numpy(name)
-    if tensor is None:
-        # Seen of 2.51, without an error, when the engine's process had died.
-        raise RequestError(f"its answer holds no {name}", again=True)
-    return tensor
+def _outputs(answer: Any, names: Sequence[str]) -> Tensors:
+    tensors = {name: answer.as_numpy(name) for name in names}
+    for name, tensor in tensors.items():
+        if tensor is None:
+            # Seen of 2.51, without an error, when the engine's process had died.
+            raise RequestError(f"its answer holds no {name}", again=True)
+    return tensors
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 
-from ddgan_deploy.serving import MODEL
+from ddgan_deploy.serving import MODEL, PNG_MODEL
 from tests.deploy.conftest import DEPLOY, program
 
 ROOT = DEPLOY.parent
@@ -73,8 +73,8 @@ def probe() -> ModuleType:
 
 
 @contextmanager
-def stand_in(live: int, drawn: int | None) -> Iterator[tuple[str, list[dict[str, object]]]]:
-    """A server that answers with given codes, or hangs up over an image; its URL, and the requests for images."""
+def stand_in(live: int, drawn: int | None, model: str = PNG_MODEL) -> Iterator[tuple[str, list[dict[str, object]]]]:
+    """A server of one model: it answers with given codes, or hangs up over an image. Its URL, and what it was asked."""
     asked: list[dict[str, object]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -84,7 +84,7 @@ def stand_in(live: int, drawn: int | None) -> Iterator[tuple[str, list[dict[str,
         def do_POST(self) -> None:
             asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             if drawn is not None:
-                self._answer(drawn if self.path == f"/v2/models/{MODEL}/infer" else 404)
+                self._answer(drawn if self.path == f"/v2/models/{model}/infer" else 400)
 
         def _answer(self, code: int) -> None:
             self.send_response(code)
@@ -120,6 +120,14 @@ def stand_in(live: int, drawn: int | None) -> Iterator[tuple[str, list[dict[str,
 def test_alive(probe, live, drawn, alive):
     with stand_in(live, drawn) as (url, _):
         assert probe.alive(url, timeout=5) is alive
+
+
+@pytest.mark.parametrize(("drawn", "alive"), [(200, True), (500, False)])
+def test_alive_in_a_repository_of_before(probe, drawn, alive):
+    """There the one model gives PNG files, and the other takes no seeds."""
+    with stand_in(200, drawn, MODEL) as (url, asked):
+        assert probe.alive(url, timeout=5) is alive
+        assert len(asked) == 2
 
 
 def test_a_server_that_is_not_there_is_not_alive(probe):

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import ddgan_deploy
-from ddgan_deploy.serving import ENGINE_MODEL, MODEL
+from ddgan_deploy.serving import MODEL
 from ddgan_deploy.serving.command_line import EXIT_TIMEOUT
 from tests.deploy.conftest import KUBERNETES, Built, Manifest, kustomize, served_with
 
@@ -168,7 +168,7 @@ def test_the_autoscaler_reads_the_adapters_metric(built):
 
 def test_the_adapters_metric_is_the_engines_queue():
     (rule,) = yaml.safe_load((KUBERNETES / "prometheus-adapter" / "values.yaml").read_text())["rules"]["custom"]
-    assert rule["seriesQuery"].startswith(f'nv_inference_queue_duration_us{{model="{ENGINE_MODEL}"')
+    assert rule["seriesQuery"].startswith(f'nv_inference_queue_duration_us{{model="{MODEL}"')
     series = re.findall(r"rate\((.+?)\{<<\.LabelMatchers>>,model=\"(\w+)\"\}\[1m\]\)", rule["metricsQuery"])
     assert [name for name, _ in series] == [
         "<<.Series>>",
@@ -176,7 +176,7 @@ def test_the_adapters_metric_is_the_engines_queue():
         "nv_cache_num_hits_per_model",
         "nv_inference_request_success",
     ]
-    assert {model for _, model in series} == {ENGINE_MODEL}
+    assert {model for _, model in series} == {MODEL}
     assert rule["metricsQuery"].count("(") == rule["metricsQuery"].count(")")
 
 

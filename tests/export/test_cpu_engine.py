@@ -44,7 +44,7 @@ def test_rebuild_changes_it_and_back(artifact, capsys):
     assert _rebuild(artifact, "openvino-f32") == 0
     manifest = read_artifact(artifact).manifest
     assert manifest.serving.cpu_engine == manifest.cpu_parity.engine == "openvino-f32"
-    assert read_artifact(artifact / "model_repository/ddgan_engine/1/artifact").manifest.serving == manifest.serving
+    assert read_artifact(artifact / "model_repository/ddgan/1/artifact").manifest.serving == manifest.serving
     assert "parity of openvino-f32" in capsys.readouterr().out
     assert _rebuild(artifact, "auto") == 0
     manifest = read_artifact(artifact).manifest

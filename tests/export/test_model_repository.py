@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup, ModelQueuePolicy
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup, ModelQueuePolicy
 
 from ddgan_deploy.artifact import Artifact, read_artifact, write_manifest
 from ddgan_deploy.errors import InputError
@@ -21,6 +21,7 @@ from tests.conftest import golden_case
 from tests.export.conftest import export_golden
 
 KINDS = ModelInstanceGroup.Kind
+UINT8, INT64, BYTES = DataType.TYPE_UINT8, DataType.TYPE_INT64, DataType.TYPE_STRING
 PROFILE = BatchProfile(1, 4, 16)
 
 
@@ -51,6 +52,19 @@ def _configs(repository: Path) -> dict[str, ModelConfig]:
     return {name: text_format.Parse(text, ModelConfig()) for name, text in texts.items()}
 
 
+def _inputs(config: ModelConfig) -> list[tuple[str, int, list[int]]]:
+    return [(tensor.name, tensor.data_type, list(tensor.dims)) for tensor in config.input]
+
+
+def _outputs(config: ModelConfig) -> list[tuple[str, int, list[int]]]:
+    return [(tensor.name, tensor.data_type, list(tensor.dims)) for tensor in config.output]
+
+
+def _dims(artifact: Artifact) -> list[int]:
+    channels, height, width = artifact.manifest.generator.image_shape
+    return [height, width, channels]
+
+
 def _files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
@@ -60,50 +74,62 @@ class TestPython:
         folder = write_model_repository(artifact, Serving())
         assert _files(folder) == {
             "ddgan/config.pbtxt",
-            "ddgan/1/README",
-            "ddgan_engine/config.pbtxt",
-            "ddgan_engine/1/model.py",
-            *(f"ddgan_engine/1/artifact/{name}" for name in ("manifest.json", *artifact.manifest.files)),
-            "ddgan_engine/warmup/seed",
+            "ddgan/1/model.py",
+            *(f"ddgan/1/artifact/{name}" for name in ("manifest.json", *artifact.manifest.files)),
+            "ddgan/warmup/seed",
             "ddgan_png/config.pbtxt",
-            "ddgan_png/1/model.py",
+            "ddgan_png/1/README",
+            "ddgan_encoder/config.pbtxt",
+            "ddgan_encoder/1/model.py",
         }
-        weights = [path / "weights.bin" for path in (artifact.path, folder / "ddgan_engine/1/artifact")]
+        weights = [path / "weights.bin" for path in (artifact.path, folder / "ddgan/1/artifact")]
         assert weights[0].read_bytes() == weights[1].read_bytes()
         # ONNX refuses weights that have several names.
         assert weights[0].stat().st_nlink == 1
         onnx.checker.check_model(artifact.path / "ddgan.onnx")
-        assert (folder / "ddgan_engine/warmup/seed").read_bytes() == bytes(8)
+        assert (folder / "ddgan/warmup/seed").read_bytes() == bytes(8)
 
     def test_it_stands_alone(self, artifact, tmp_path):
         alone = shutil.copytree(write_model_repository(artifact, Serving()), tmp_path / "alone")
         shutil.rmtree(artifact.path)
-        assert read_artifact(alone / "ddgan_engine/1/artifact").manifest == artifact.manifest
+        assert read_artifact(alone / "ddgan/1/artifact").manifest == artifact.manifest
 
-    def test_clients_see_one_model(self, artifact):
+    def test_one_model_for_pixels(self, artifact):
         config = _configs(write_model_repository(artifact, Serving(max_batch=5)))["ddgan"]
-        channels, height, width = artifact.manifest.generator.image_shape
-        assert (config.name, config.platform, config.max_batch_size) == ("ddgan", "ensemble", 5)
-        assert [(i.name, i.data_type, list(i.dims)) for i in config.input] == [("seed", 9, [1])]
-        outputs = [(o.name, o.data_type, list(o.dims)) for o in config.output]
-        assert outputs == [("image", 2, [height, width, channels]), ("png", 13, [1])]
+        assert (config.name, config.backend, config.max_batch_size) == ("ddgan", "python", 5)
+        assert _inputs(config) == [("seed", INT64, [1])]
+        assert _outputs(config) == [("image", UINT8, _dims(artifact)), ("drawn_seed", INT64, [1])]
+        # That one would keep refusals, and does not look at the outputs that a request names.
+        assert not config.response_cache.enable
+
+    def test_one_model_for_png_files(self, artifact):
+        configs = _configs(write_model_repository(artifact, Serving(max_batch=5)))
+        config, encoder = configs["ddgan_png"], configs["ddgan_encoder"]
+        assert (config.name, config.platform, config.max_batch_size) == ("ddgan_png", "ensemble", 5)
+        assert _inputs(config) == [("seed", INT64, [1])]
+        # Of several outputs, one that a request does not name would spoil the others: see the template.
+        assert _outputs(config) == [("png", BYTES, [1])]
         steps = [(s.model_name, dict(s.input_map), dict(s.output_map)) for s in config.ensemble_scheduling.step]
-        # Each output has a way of its own: see the template.
         assert steps == [
-            ("ddgan_engine", {"seed": "seed"}, {"image": "image"}),
-            ("ddgan_engine", {"seed": "seed"}, {"image": "pixels"}),
-            ("ddgan_png", {"image": "pixels"}, {"png": "png"}),
+            ("ddgan", {"seed": "seed"}, {"image": "image", "drawn_seed": "drawn_seed"}),
+            (
+                "ddgan_encoder",
+                {"image": "image", "seed": "seed", "drawn_seed": "drawn_seed"},
+                {"png": "png"},
+            ),
         ]
+        assert (encoder.name, encoder.backend, encoder.max_batch_size) == ("ddgan_encoder", "python", 5)
+        assert _inputs(encoder) == [("image", UINT8, _dims(artifact)), ("drawn_seed", INT64, [1]), ("seed", INT64, [1])]
+        assert _outputs(encoder) == [("png", BYTES, [1])]
 
     def test_the_engine_batches_in_a_bounded_queue(self, artifact):
-        config = _configs(write_model_repository(artifact, Serving()))["ddgan_engine"]
+        config = _configs(write_model_repository(artifact, Serving()))["ddgan"]
         assert (config.backend, config.max_batch_size) == ("python", 8)
         batching = config.dynamic_batching
         policy = batching.default_queue_policy
         assert list(batching.preferred_batch_size) == [8] and batching.max_queue_delay_microseconds == 500
         assert (policy.max_queue_size, policy.default_timeout_microseconds) == (256, 30_000_000)
         assert policy.timeout_action == ModelQueuePolicy.TimeoutAction.REJECT
-        assert config.response_cache.enable
         assert [(w.name, w.batch_size, w.inputs["seed"].input_data_file) for w in config.model_warmup] == [
             ("seed_1", 1, "seed"),
             ("seed_8", 8, "seed"),
@@ -115,39 +141,50 @@ class TestPython:
         }
 
     def test_one_instance_on_a_machine_without_gpu(self, artifact):
-        (group,) = _configs(write_model_repository(artifact, Serving()))["ddgan_engine"].instance_group
+        (group,) = _configs(write_model_repository(artifact, Serving()))["ddgan"].instance_group
         assert (group.kind, group.count) == (KINDS.KIND_CPU, 1) and not group.rate_limiter.resources
 
     def test_an_engine_for_gpus_goes_where_one_is(self, artifact):
         _add_plan(artifact, RTX_PLAN)
-        (group,) = _configs(write_model_repository(artifact, Serving()))["ddgan_engine"].instance_group
+        (group,) = _configs(write_model_repository(artifact, Serving()))["ddgan"].instance_group
         assert (group.kind, group.count) == (KINDS.KIND_AUTO, 1)
         assert [(r.name, r.count) for r in group.rate_limiter.resources] == [("gpu_turn", 1)]
 
     def test_batches_of_one_warm_up_once(self, artifact):
-        config = _configs(write_model_repository(artifact, Serving(max_batch=1)))["ddgan_engine"]
+        config = _configs(write_model_repository(artifact, Serving(max_batch=1)))["ddgan"]
         assert [warmup.batch_size for warmup in config.model_warmup] == [1]
 
 
 class TestOnnxRuntime:
     def test_files(self, artifact, library):
         folder = write_model_repository(artifact, Serving("onnxruntime"))
-        assert _files(folder / "ddgan_engine") == {
+        assert _files(folder / "ddgan") == {
             "config.pbtxt",
             "1/ddgan.onnx",
             "1/weights.bin",
             library.name,
             "warmup/seed",
         }
-        config = _configs(folder)["ddgan_engine"]
+        config = _configs(folder)["ddgan"]
         assert (config.backend, config.default_model_filename) == ("onnxruntime", "ddgan.onnx")
         assert list(config.model_operations.op_library_filename) == [library.name]
         assert config.parameters["intra_op_thread_count"].string_value == "0"
 
+    def test_the_graph_s_outputs_are_what_there_is(self, artifact):
+        """It runs in the server's own process, with the server's cache."""
+        configs = _configs(write_model_repository(artifact, Serving("onnxruntime")))
+        config = configs["ddgan"]
+        assert (_inputs(config), _outputs(config)) == ([("seed", INT64, [1])], [("image", UINT8, _dims(artifact))])
+        assert config.response_cache.enable
+        draw, encode = configs["ddgan_png"].ensemble_scheduling.step
+        assert (dict(draw.input_map), dict(draw.output_map)) == ({"seed": "seed"}, {"image": "image"})
+        assert (dict(encode.input_map), dict(encode.output_map)) == ({"image": "image", "seed": "seed"}, {"png": "png"})
+        assert _inputs(configs["ddgan_encoder"]) == [("image", UINT8, _dims(artifact)), ("seed", INT64, [1])]
+
     def test_without_the_native_library(self, artifact, monkeypatch):
         monkeypatch.setattr("ddgan_deploy.export.serving_backends.ort_library", lambda: None)
         folder = write_model_repository(artifact, Serving("onnxruntime"))
-        assert not _configs(folder)["ddgan_engine"].HasField("model_operations")
+        assert not _configs(folder)["ddgan"].HasField("model_operations")
 
     @pytest.mark.parametrize(
         ("accelerator", "kind", "providers"),
@@ -159,7 +196,7 @@ class TestOnnxRuntime:
         ],
     )
     def test_accelerators(self, artifact, accelerator, kind, providers):
-        config = _configs(write_model_repository(artifact, Serving("onnxruntime", 4, accelerator)))["ddgan_engine"]
+        config = _configs(write_model_repository(artifact, Serving("onnxruntime", 4, accelerator)))["ddgan"]
         assert [group.kind for group in config.instance_group] == [kind]
         accelerators = config.optimization.execution_accelerators.gpu_execution_accelerator
         assert [entry.name for entry in accelerators] == providers
@@ -171,15 +208,15 @@ class TestTensorRt:
     def test_is_taken_where_its_engine_was_built(self, artifact):
         _add_plan(artifact, SERVED_PLAN)
         folder = write_model_repository(artifact, Serving())
-        config = _configs(folder)["ddgan_engine"]
+        config = _configs(folder)["ddgan"]
         assert (config.backend, config.default_model_filename) == ("tensorrt", "ddgan.plan")
-        assert _files(folder / "ddgan_engine" / "1") == {"ddgan.plan"}
+        assert _files(folder / "ddgan" / "1") == {"ddgan.plan"}
         assert config.max_batch_size == 16 and list(config.dynamic_batching.preferred_batch_size) == [4, 16]
         assert [group.kind for group in config.instance_group] == [KINDS.KIND_GPU]
 
     def test_an_engine_without_single_images_is_left_to_ours(self, artifact):
         _add_plan(artifact, SERVED_PLAN, BatchProfile(2, 4, 16))
-        assert _configs(write_model_repository(artifact, Serving()))["ddgan_engine"].backend == "python"
+        assert _configs(write_model_repository(artifact, Serving()))["ddgan"].backend == "python"
 
     @pytest.mark.parametrize(
         ("profile", "serving", "says"),
@@ -224,7 +261,7 @@ class TestExistingArtifacts:
         before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
         argv = ["--rebuild", str(folder), "--engine", "none", "--backend", "onnxruntime", "--max-batch", "3"]
         assert cli.main([*argv, "--accelerator", "cpu"]) == 0
-        assert _configs(folder / REPOSITORY)["ddgan_engine"].backend == "onnxruntime"
+        assert _configs(folder / REPOSITORY)["ddgan"].backend == "onnxruntime"
         after = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
         assert {name for name in before if before[name] != after[name]} == {"manifest.json"}
         assert read_artifact(folder).manifest.serving == Serving("onnxruntime", 3, "cpu")
@@ -251,7 +288,7 @@ class TestExistingArtifacts:
         assert cli.main([*argv, "--max-batch", "4"]) == 2
         assert "--refit keeps the model repository's options" in capsys.readouterr().err
         assert cli.main(argv) == 0
-        served = folder / REPOSITORY / "ddgan_engine/1/artifact"
+        served = folder / REPOSITORY / "ddgan/1/artifact"
         assert (served / "weights.bin").read_bytes() == (folder / "weights.bin").read_bytes()
         assert _configs(folder / REPOSITORY)["ddgan"].max_batch_size == 3
 

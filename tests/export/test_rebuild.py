@@ -297,7 +297,7 @@ def test_the_model_repository_alone_is_said_to_be_made(folder, machine, capsys):
     # No table of gates, since none was run.
     assert "gates passed" in printed and "measured" not in printed
     assert hashes(folder).items() - before.items() == {(MANIFEST, hashes(folder)[MANIFEST])}
-    assert "max_batch_size: 2" in (folder / REPOSITORY / "ddgan_engine" / "config.pbtxt").read_text()
+    assert "max_batch_size: 2" in (folder / REPOSITORY / "ddgan" / "config.pbtxt").read_text()
 
 
 def test_folders_that_are_no_artifact(folder, machine, capsys, tmp_path):

@@ -48,7 +48,7 @@ class InferenceResponse:
 
 @dataclass
 class Request:
-    """A request with one input; None: without."""
+    """A request with an input for every name, or one alone for whatever is asked for; None: without."""
 
     value: object
     cancelled: bool = False
@@ -58,7 +58,8 @@ class Request:
 
 
 def get_input_tensor_by_name(request: Request, name: str) -> Tensor | None:
-    return None if request.value is None else Tensor(name, request.value)
+    value = request.value.get(name) if isinstance(request.value, dict) else request.value
+    return None if value is None else Tensor(name, value)
 
 
 class Logger:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import np_to_triton_dtype
 
 PROTOCOLS = ("grpc", "http")
 MAX_BATCH = 4
@@ -20,7 +21,8 @@ REASONS = {
     "busy": ("Exceeds maximum queue size", 503, grpc.StatusCode.UNAVAILABLE),
     "wrong": ("unexpected shape for input 'seed'", 400, grpc.StatusCode.INVALID_ARGUMENT),
     "failed": ("out of memory", 500, grpc.StatusCode.INTERNAL),
-    "dead": ("in ensemble 'ddgan', Stub process 'ddgan_engine_0_0' is not healthy.", 500, grpc.StatusCode.INTERNAL),
+    "dead": ("in ensemble 'ddgan_png', Stub process 'ddgan_0_0' is not healthy.", 500, grpc.StatusCode.INTERNAL),
+    "mixed": ("WrongAnswerError: seed 1 was answered with an image of seed 2", 500, grpc.StatusCode.INTERNAL),
     "stopping": ("Request for unknown model: 'ddgan' has no available versions", 404, grpc.StatusCode.NOT_FOUND),
     "unknown": ("Request for unknown model: 'ddgan' is not found", 404, grpc.StatusCode.NOT_FOUND),
 }
@@ -31,16 +33,18 @@ class StandIn:
     """A server whose n-th request for images is answered as ``script[n]`` says; beyond it, with images.
 
     A script's words are the keys of `REASONS`, "broken" (the connection ends without an answer), "empty" (an answer
-    without the output), "short" (an image too few), "silent" (no answer before the server ends) and "answer". An image
-    is one pixel: the seed's last byte.
+    without the output), "short" (an image too few), "silent" (no answer before the server ends), "other" (the answer to
+    another request) and "answer". An image is one pixel: the seed's last byte.
 
     Attributes:
+        tells: whether its answers tell what they were drawn from.
         url: with its protocol.
         requests: the seeds of every request, in order of arrival.
         before: what a request does before it is answered.
     """
 
     script: list[str]
+    tells: bool = True
     url: str = ""
     requests: list[list[int]] = field(default_factory=list)
     before: Callable[[], object] = lambda: None
@@ -58,16 +62,22 @@ class StandIn:
             self.ending.wait(10)
         return word
 
+    def answer(self, seeds: np.ndarray, word: str) -> dict[str, np.ndarray]:
+        """The outputs for seeds [N, 1]."""
+        drawn = seeds + 1 if word == "other" else seeds[word == "short" :]
+        images = (drawn & 255).astype(np.uint8).reshape(-1, 1, 1, 1)
+        return {"image": images, **({"drawn_seed": drawn} if self.tells else {})}
 
-def _pixels(seeds: np.ndarray, word: str) -> np.ndarray:
-    images = (seeds & 255).astype(np.uint8).reshape(-1, 1, 1, 1)
-    return images[1:] if word == "short" else images
+    @property
+    def outputs(self) -> list[str]:
+        """That its model has: of before it had PNG files, too."""
+        return ["image", "drawn_seed"] if self.tells else ["image", "png"]
 
 
 @contextlib.contextmanager
-def stand_in(protocol: str, *script: str, port: int = 0) -> Iterator[StandIn]:
+def stand_in(protocol: str, *script: str, port: int = 0, tells: bool = True) -> Iterator[StandIn]:
     """A running stand-in on a free port of 127.0.0.1, or on the one given."""
-    server = StandIn(list(script))
+    server = StandIn(list(script), tells)
     with (_grpc if protocol == "grpc" else _http)(server, port) as bound:
         server.url = f"{protocol}://127.0.0.1:{bound}"
         try:
@@ -76,18 +86,22 @@ def stand_in(protocol: str, *script: str, port: int = 0) -> Iterator[StandIn]:
             server.ending.set()
 
 
+def _type(array: np.ndarray) -> dict[str, str]:
+    return {"datatype": np_to_triton_dtype(array.dtype)}
+
+
 @contextlib.contextmanager
 def _http(stand: StandIn, port: int) -> Iterator[int]:
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            tensors = {"input": [{"name": "seed"}], "output": [{"name": "image"}, {"name": "png"}]}
+            tensors = {"input": [{"name": "seed"}], "output": [{"name": name} for name in stand.outputs]}
             self._answer(200, json.dumps({"max_batch_size": MAX_BATCH, **tensors}).encode())
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            seeds = np.frombuffer(body[int(self.headers["Inference-Header-Content-Length"]) :], np.int64)
+            seeds = np.frombuffer(body[int(self.headers["Inference-Header-Content-Length"]) :], np.int64)[:, None]
             word = stand.word(seeds)
             if word in ("broken", "silent"):
                 self.close_connection = True
@@ -97,13 +111,16 @@ def _http(stand: StandIn, port: int) -> Iterator[int]:
             elif word == "empty":
                 self._answer(200, json.dumps({"outputs": []}).encode())
             else:
-                self._images(_pixels(seeds, word))
+                self._tensors(stand.answer(seeds, word))
 
-        def _images(self, images: np.ndarray) -> None:
-            tensor = {"name": "image", "datatype": "UINT8", "shape": images.shape}
-            tensor["parameters"] = {"binary_data_size": images.size}
-            head = json.dumps({"outputs": [tensor]}).encode()
-            self._answer(200, head + images.tobytes(), **{"Inference-Header-Content-Length": len(head)})
+        def _tensors(self, arrays: dict[str, np.ndarray]) -> None:
+            tensors = [
+                {"name": name, "shape": array.shape, "parameters": {"binary_data_size": array.nbytes}, **_type(array)}
+                for name, array in arrays.items()
+            ]
+            head = json.dumps({"outputs": tensors}).encode()
+            content = b"".join([head, *(array.tobytes() for array in arrays.values())])
+            self._answer(200, content, **{"Inference-Header-Content-Length": len(head)})
 
         def _answer(self, status: int, body: bytes, **headers: object) -> None:
             self.send_response(status)
@@ -134,12 +151,12 @@ def _grpc(stand: StandIn, port: int) -> Iterator[int]:
             answer = service_pb2.ModelConfigResponse()
             answer.config.max_batch_size = MAX_BATCH
             answer.config.input.add().name = "seed"
-            for name in ("image", "png"):
+            for name in stand.outputs:
                 answer.config.output.add().name = name
             return answer
 
         def ModelInfer(self, request: service_pb2.ModelInferRequest, context: grpc.ServicerContext) -> object:
-            seeds = np.frombuffer(request.raw_input_contents[0], np.int64)
+            seeds = np.frombuffer(request.raw_input_contents[0], np.int64)[:, None]
             word = stand.word(seeds)
             if word in ("broken", "silent"):
                 # What gRPC itself reports of a connection that breaks.
@@ -149,9 +166,10 @@ def _grpc(stand: StandIn, port: int) -> Iterator[int]:
                 context.abort(status, reason)
             if word == "empty":
                 return service_pb2.ModelInferResponse()
-            images = _pixels(seeds, word)
-            answer = service_pb2.ModelInferResponse(raw_output_contents=[images.tobytes()])
-            answer.outputs.add(name="image", datatype="UINT8", shape=images.shape)
+            arrays = stand.answer(seeds, word)
+            answer = service_pb2.ModelInferResponse(raw_output_contents=[array.tobytes() for array in arrays.values()])
+            for name, array in arrays.items():
+                answer.outputs.add(name=name, shape=array.shape, **_type(array))
             return answer
 
     server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])

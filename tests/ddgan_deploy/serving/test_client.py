@@ -17,7 +17,7 @@ from PIL import Image
 
 from ddgan_deploy import open_artifact
 from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.serving import PNG_MODEL
+from ddgan_deploy.serving import ENCODER_MODEL, MODEL, PNG_MODEL
 from ddgan_deploy.serving import client as module
 from ddgan_deploy.serving.client import IN_FLIGHT, AsyncClient, Client, ServerError
 from tests.ddgan_deploy.serving.stand_in import MAX_BATCH, PROTOCOLS, REASONS, stand_in
@@ -55,8 +55,9 @@ def test_images_are_the_engine_s(url, expected):
     assert np.array_equal(images, expected)
 
 
-def test_png_files_hold_the_images(url, expected):
-    with Client(url) as client:
+@pytest.mark.parametrize("model", [MODEL, PNG_MODEL])
+def test_png_files_hold_the_images(url, expected, model):
+    with Client(url, model=model) as client:
         files = client.png(SEEDS)
     pixels = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
     assert np.array_equal(np.stack(pixels)[..., None], expected)
@@ -100,7 +101,11 @@ def test_ready_is_whether_the_model_can_be_asked(url, protocol):
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [("none", "model none at .* is unknown: Request for unknown model"), (PNG_MODEL, "does not turn seed into image")],
+    [
+        ("none", "model none at .* is unknown: Request for unknown model"),
+        (PNG_MODEL, "does not turn seed into image"),
+        (ENCODER_MODEL, "does not turn seed into image"),
+    ],
 )
 def test_a_wrong_model_is_a_wrong_input(url, model, message):
     with Client(url, model=model) as client, pytest.raises(InputError, match=message):
@@ -159,11 +164,24 @@ def test_so_many_requests_are_in_flight_and_no_more(protocol):
     assert max(seen) == IN_FLIGHT
 
 
-@pytest.mark.parametrize("trouble", ["busy", "broken", "dead", "stopping", "empty"])
+@pytest.mark.parametrize("trouble", ["busy", "broken", "dead", "stopping", "empty", "mixed", "other"])
 def test_what_was_not_processed_is_sent_again(protocol, trouble, hasty):
     with stand_in(protocol, trouble, trouble, trouble) as server, Client(server.url) as client:
         assert client.generate([7]).ravel().tolist() == [7]
         assert server.requests == [[7]] * 4
+
+
+def test_another_request_s_answer_is_handed_to_nobody(protocol, hasty):
+    with stand_in(protocol, *["other"] * 9) as server, Client(server.url, retries=2) as client:
+        with pytest.raises(ServerError, match="seed 7 was answered with an image of seed 8: .* restart the server"):
+            client.generate([7])
+        assert len(server.requests) == 3
+
+
+def test_a_server_of_before_does_not_tell_what_it_drew(protocol):
+    with stand_in(protocol, "answer", "other", tells=False) as server, Client(server.url) as client:
+        assert client.generate([7]).ravel().tolist() == [7]
+        assert client.generate([7]).ravel().tolist() == [8]
 
 
 @pytest.mark.parametrize("trouble", ["busy", "broken"])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.serving import ENGINE_MODEL
-from tests.ddgan_deploy.serving.traffic import MAX_BATCH, PROTOCOLS, Client, Pool, decoded, total
+from tests.ddgan_deploy.serving.traffic import MAX_BATCH, PROTOCOLS, Client, Pool, total
 
 EDGES = (0, 1, -1, 2**31, -(2**31), 2**32 - 1, 2**32, 2**63 - 1, -(2**63))
 
@@ -54,16 +55,27 @@ def test_other_seeds_are_other_images(pool):
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http-binary"])
-@pytest.mark.parametrize("outputs", [("png",), ("image", "png"), ("png", "image"), ()], ids=str)
 @pytest.mark.parametrize("seeds", [[-1], [1, 0, 1], [*EDGES[:MAX_BATCH]]], ids=len)
-def test_png_is_the_same_image(server, pool, protocol, outputs, seeds):
+def test_png_is_the_same_image(server, pool, protocol, seeds):
     with Client(server, protocol) as client:
-        answer = client.ask(seeds, *outputs)
-    assert answer.as_numpy("png").shape == (len(seeds), 1)
-    assert decoded(answer) == pool.expected(seeds)
-    if outputs != ("png",):
-        assert answer.as_numpy("image").shape == (len(seeds), *pool.shape)
-        assert [image.tobytes() for image in answer.as_numpy("image")] == pool.expected(seeds)
+        assert client.pictures(seeds) == pool.expected(seeds)
+
+
+@pytest.mark.parametrize("seeds", [[-1], [1, 0, 1], [*EDGES[:MAX_BATCH]]], ids=len)
+def test_a_request_that_names_no_output_gets_pixels_and_what_they_were_drawn_from(client, pool, seeds):
+    answer = client.ask(seeds)
+    outputs = [output["name"] if isinstance(output, dict) else output.name for output in _outputs(answer)]
+    assert sorted(outputs) == ["drawn_seed", "image"]
+    assert [image.tobytes() for image in answer.as_numpy("image")] == pool.expected(seeds)
+    assert answer.as_numpy("drawn_seed").tolist() == [[seed] for seed in seeds]
+
+
+def test_what_an_earlier_request_named_does_not_matter(client, pool):
+    """The server's own response cache would answer with what the first one had named."""
+    for outputs in (("drawn_seed",), ("image",), ("image", "drawn_seed"), ("drawn_seed",), ("image",)):
+        answer = client.ask([1020 + PROTOCOLS.index(client.protocol)], *outputs)
+        for name in ("image", "drawn_seed"):
+            assert (answer.as_numpy(name) is not None) == (name in outputs)
 
 
 @pytest.mark.parametrize("clients", [2, 16])
@@ -93,7 +105,8 @@ def test_pixels_and_png_of_other_clients_do_not_mix(server, pool):
         with Client(server, "grpc") as client:
             for _ in range(4):
                 seeds = pool.some(random)
-                assert decoded(client.ask(seeds, *(("png",), ("image", "png"))[number % 2])) == pool.expected(seeds)
+                ask = (client.images, client.pictures)[number % 2]
+                assert ask(seeds) == pool.expected(seeds)
 
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(run, range(6)))
@@ -101,17 +114,30 @@ def test_pixels_and_png_of_other_clients_do_not_mix(server, pool):
 
 def test_from_the_cache(server, client, digits):
     # Seeds that no other test asks for.
-    seeds = [-100 - PROTOCOLS.index(client.protocol), 100]
-    expected = Pool(digits, seeds).expected(seeds)
-    before = total(server, "nv_cache_num_hits_per_model", model=ENGINE_MODEL)
-    assert client.images(seeds) == expected
-    assert total(server, "nv_cache_num_hits_per_model", model=ENGINE_MODEL) == before
-    assert client.images(seeds) == expected
-    assert total(server, "nv_cache_num_hits_per_model", model=ENGINE_MODEL) == before + 1
+    first, second, third = (-100 - 3 * PROTOCOLS.index(client.protocol) - place for place in range(3))
+    pool = Pool(digits, [first, second, third])
+
+    def counts() -> tuple[int, int]:
+        return total(server, "ddgan_images_total"), total(server, "ddgan_cached_images_total")
+
+    drawn, cached = counts()
+    for seeds, new, known in (([first, second], 2, 0), ([second], 0, 1), ([third, first, third], 1, 1)):
+        assert client.images(seeds) == pool.expected(seeds)
+        drawn, cached = drawn + new, cached + known
+        assert counts() == (drawn, cached)
+    # A PNG file's pixels, too.
+    with Client(server, "grpc") as other:
+        assert other.pictures([third]) == pool.expected([third])
+    assert counts() == (drawn, cached + 1)
 
 
 def test_from_another_start_of_the_server_without_a_cache(serve, pool):
     with serve(cache_mib=0) as started, Client(started, "grpc") as client:
         for seeds in ([-1], list(EDGES[:MAX_BATCH]), [-1]):
             assert client.images(seeds) == pool.expected(seeds)
-        assert not total(started, "nv_cache_num_hits_per_model")
+        assert not total(started, "ddgan_cached_images_total")
+
+
+def _outputs(answer: Any) -> Sequence[Any]:
+    response = answer.get_response()
+    return response["outputs"] if isinstance(response, dict) else response.outputs

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.serving import ENGINE_MODEL, perf, perf_analyzer, perf_result
+from ddgan_deploy.serving import MODEL, perf, perf_analyzer, perf_result
 from ddgan_deploy.serving.address import Address
 from ddgan_deploy.serving.perf_analyzer import Client, Load, LoadError
-from ddgan_deploy.serving.server_statistics import Statistics, parse_statistics
+from ddgan_deploy.serving.server_statistics import ServerStatistics, Statistics, parse_statistics
 
 GRPC, HTTP = Address("grpc", "127.0.0.1", 8001), Address("http", "::1", 8000)
 # Recorded from perf_analyzer 2.60.
@@ -39,7 +39,7 @@ error: failed to get model metadata: failed to connect to all addresses; last er
 """
 # The server's statistics of one model version: over HTTP, and over gRPC, which has numbers as text and no zeros.
 COUNTS = {
-    "name": ENGINE_MODEL,
+    "name": MODEL,
     "inference_count": 40,
     "execution_count": 10,
     "inference_stats": {
@@ -54,7 +54,7 @@ COUNTS = {
     },
 }
 GRPC_COUNTS = {
-    "name": ENGINE_MODEL,
+    "name": MODEL,
     "inference_count": "3",
     "inference_stats": {"success": {"count": "3", "ns": "9"}, "fail": {}, "queue": {"count": "3", "ns": "2"}},
 }
@@ -94,8 +94,11 @@ class FakeStatistics:
     def check(self, model: str) -> str:
         return "triton 2.51.0"
 
+    def drawn_by(self, model: str) -> tuple[str, int]:
+        return model, 1
+
     def read(self, model: str) -> Statistics:
-        assert model == ENGINE_MODEL
+        assert model == MODEL
         if self.gone and self.looks:
             raise GateError("the server no longer answers")
         self.looks += 1
@@ -173,6 +176,43 @@ def test_a_level_is_what_was_counted_between_its_ends():
     assert perf_result.summary(Statistics(requests=3, cache_hits=3, total_ns=8)).mean_batch == 0
 
 
+OLD_STEPS = [{"model_name": "ddgan_engine"}, {"model_name": "ddgan_engine"}, {"model_name": "ddgan_png"}]
+
+
+@pytest.mark.parametrize(
+    ("config", "draws"),
+    [
+        ({"name": "ddgan"}, ("ddgan", 1)),
+        (
+            {"ensemble_scheduling": {"step": [{"model_name": "ddgan"}, {"model_name": "ddgan_encoder"}]}},
+            ("ddgan", 1),
+        ),
+        ({"ensemble_scheduling": {"step": OLD_STEPS}}, ("ddgan_engine", 2)),
+    ],
+    ids=["engine", "png", "of-before"],
+)
+@pytest.mark.parametrize("address", [GRPC, HTTP], ids=lambda address: address.protocol)
+def test_what_draws_is_what_is_counted(monkeypatch, address, config, draws):
+    answer = {"config": config} if address is GRPC else config
+    monkeypatch.setattr(ServerStatistics, "_ask", lambda self, name, model: answer)
+    with ServerStatistics(address) as server:
+        assert server.drawn_by("ddgan") == draws
+
+
+def test_seeds_that_come_again_are_counted():
+    def level(requests: int, hits: int) -> perf_result.Level:
+        client = Client(requests, 1.0, 1.0, 1.0, 1.0, 1.0)
+        return perf_result.Level("grpc", 1, client, perf_result.Server(0, hits, 0.0, 0.0, 0.0))
+
+    def result(*levels: perf_result.Level) -> perf_result.PerfResult:
+        return perf_result.PerfResult("triton", {}, MODEL, MODEL, 1.0, 10, 0, levels)
+
+    failed = perf_result.Level("grpc", 1, None, None, 1, "gone")
+    assert result(level(10, 0), level(9, 0), failed).repeated == 0
+    assert result(level(14, 0), level(13, 0)).repeated == 7
+    assert result(level(10, 5)).repeated == 5
+
+
 def test_every_level_is_measured_with_seeds_of_its_own(fake, tmp_path):
     log, out = fake(), tmp_path / "out"
     result = perf.run(perf.PerfOptions((GRPC, HTTP), out, (1, 8), seconds=3, seeds=10, first_seed=100, warm_up=5))
@@ -181,7 +221,7 @@ def test_every_level_is_measured_with_seeds_of_its_own(fake, tmp_path):
     assert seeds == [100, 110, 120, 130, 140, 150]
     assert [("--request-count 5" in command) for command in commands] == [True, False, False, True, False, False]
     for command in commands:
-        assert f"-m {ENGINE_MODEL} --sync --concurrency-range" in command
+        assert f"-m {MODEL} --sync --concurrency-range" in command
     assert commands[1].startswith("-i grpc -u 127.0.0.1:8001 ") and commands[4].startswith("-i http -u [::1]:8000 ")
     assert "--measurement-interval 1000 " in commands[1] and "--warmup-request-count" not in commands[1]
     assert [(level.protocol, level.concurrency) for level in result.levels] == [
@@ -295,7 +335,7 @@ def test_an_analyzer_that_hangs_is_ended_with_its_children(tmp_path, monkeypatch
     program.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {pid}\nwait\n")
     program.chmod(0o755)
     monkeypatch.setattr(perf_analyzer, "_PATIENCE", 0.5)
-    load = Load(GRPC, ENGINE_MODEL, 1, tmp_path / "seeds.json")
+    load = Load(GRPC, MODEL, 1, tmp_path / "seeds.json")
     with pytest.raises(LoadError, match="did not end"):
         perf_analyzer.measure([str(program)], load, 0.1, tmp_path / "a.csv", tmp_path / "a.json")
     assert _ends(int(pid.read_text()))

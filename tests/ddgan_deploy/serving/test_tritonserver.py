@@ -63,13 +63,13 @@ def test_the_unpacked_one_gets_a_backend_for_this_python(tmp_path):
         parts = {path.name: path.read_text() for path in (backends / "python").iterdir()}
         assert parts["triton_python_backend_stub"] == f"python_backend_stubs/{PYTHON}/triton_python_backend_stub"
         assert parts.keys() == {"libtriton_python.so", "triton_python_backend_utils.py", "triton_python_backend_stub"}
-        environment = server.whole_environment(Path("/models/ddgan_engine"))
+        environment = server.whole_environment(Path("/models/ddgan"))
     assert not backends.exists()
     assert environment["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert environment["LD_LIBRARY_PATH"].split(os.pathsep)[:3] == [
         str(package / "nvidia_pytriton.libs"),
         str(tmp_path / "libraries"),
-        "/models/ddgan_engine",
+        "/models/ddgan",
     ]
 
 

@@ -19,7 +19,8 @@ import tritonclient.http
 from PIL import Image
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.serving import MODEL
+from ddgan_deploy.serving import MODEL, PNG_MODEL
+from ddgan_deploy.serving.echo import seed_of_png
 
 PROTOCOLS = ("grpc", "http-binary", "http-json")
 MAX_BATCH = 8
@@ -51,14 +52,14 @@ class Client:
     def __exit__(self, *exception: object) -> None:
         self.connection.close()
 
-    def ask(self, seeds: Sequence[int], *outputs: str, **options: Any) -> Any:
+    def ask(self, seeds: Sequence[int], *outputs: str, model: str = MODEL, **options: Any) -> Any:
         """The answer to seeds, int64; without outputs none is named."""
         tensor = self.package.InferInput("seed", [len(seeds), 1], "INT64")
         tensor.set_data_from_numpy(np.asarray(seeds, np.int64)[:, None], **self.binary)
         wanted = [self.package.InferRequestedOutput(name, **self.binary) for name in outputs] or None
         if self.package is tritonclient.grpc:
             options.setdefault("client_timeout", PATIENCE)
-        return self.connection.infer(MODEL, [tensor], outputs=wanted, **options)
+        return self.connection.infer(model, [tensor], outputs=wanted, **options)
 
     def images(self, seeds: Sequence[int]) -> list[bytes]:
         """The pixels of each seed."""
@@ -67,16 +68,10 @@ class Client:
         return [image.tobytes() for image in answer]
 
     def pictures(self, seeds: Sequence[int]) -> list[bytes]:
-        """The same, asked for with PNG files, which must show them."""
-        answer = self.ask(seeds, "image", "png")
-        images = [image.tobytes() for image in answer.as_numpy("image")]
-        assert decoded(answer) == images
-        return images
-
-
-def decoded(answer: Any) -> list[bytes]:
-    """The pixels of the PNG files in an answer."""
-    return [np.asarray(Image.open(io.BytesIO(file))).tobytes() for file in answer.as_numpy("png")[:, 0]]
+        """The same, out of PNG files, which must tell their seeds."""
+        files = self.ask(seeds, "png", model=PNG_MODEL).as_numpy("png")[:, 0]
+        assert [seed_of_png(file) for file in files] == list(seeds)
+        return [np.asarray(Image.open(io.BytesIO(file))).tobytes() for file in files]
 
 
 class Pool:

@@ -1,4 +1,4 @@
-"""The python backend's side of ddgan_png; what it does stands in ddgan_deploy.serving.python_backend."""
+"""The python backend's side of ddgan_encoder; what it does stands in ddgan_deploy.serving.python_backend."""
 
 import triton_python_backend_utils
 
@@ -11,6 +11,6 @@ except ImportError as error:
 
 
 class TritonPythonModel(PngModel):
-    """image UINT8 [n, H, W, C] -> png BYTES [n, 1]."""
+    """image UINT8 [n, H, W, C], drawn_seed, seed INT64 [n, 1] -> png BYTES [n, 1]."""
 
     server = triton_python_backend_utils

@@ -1,4 +1,4 @@
-"""The python backend's side of ddgan_engine; what it does stands in ddgan_deploy.serving.python_backend."""
+"""The python backend's side of ddgan; what it does stands in ddgan_deploy.serving.python_backend."""
 
 import triton_python_backend_utils
 
@@ -11,6 +11,6 @@ except ImportError as error:
 
 
 class TritonPythonModel(EngineModel):
-    """seed INT64 [n, 1] -> image UINT8 [n, H, W, C]."""
+    """seed INT64 [n, 1] -> image UINT8 [n, H, W, C], drawn_seed INT64 [n, 1]."""
 
     server = triton_python_backend_utils
