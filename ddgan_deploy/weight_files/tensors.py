@@ -35,6 +35,8 @@ def checked_tensors(content: Mapping[str, Any], path: Path) -> dict[str, torch.T
         storage = tensor.untyped_storage()
         stored[storage.data_ptr()] = storage.nbytes()
         size = tensor.numel() * tensor.itemsize
+        if size == 0:
+            raise InputError(f"{path}: {name} holds no numbers: give the file as it was trained")
         if size > storage.nbytes():
             raise InputError(
                 f"{path}: {name} has shape {list(tensor.shape)}, of which the file holds "

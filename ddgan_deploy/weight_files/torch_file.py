@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import pickletools
 import re
 import warnings
-from collections.abc import Iterable
-from encodings import normalize_encoding
 from pathlib import Path
 from typing import BinaryIO
 
 from ddgan_deploy.argument_names import short
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.weight_files.archive import is_archive, pickles_of_archive
+from ddgan_deploy.weight_files.opcodes import Told, told
 from ddgan_deploy.weight_files.stand_ins import UnreadError, safe_globals
 
 _PICKLES_OF_THE_OLDER_FORM = 5
-_GLOBAL = re.compile(r"\bGLOBAL (\S+)")
-_TO_BYTES = "_codecs encode"
-_FROM_BYTES_TO_BYTES = frozenset(
-    {"base64", "base_64", "bz2", "hex", "quopri", "quoted_printable", "quotedprintable", "rot13", "uu", "zip", "zlib"}
-)
-"""Codecs that, one after the other, make gigabytes of a few bytes."""
+_GLOBAL = re.compile(r"\bGLOBAL (\S+)|``(\S+)`` must be imported")
+_PROTOCOL = 2
+"""Of pickle, the highest that PyTorch reads without running code."""
 
 
 def read_torch_file(file: BinaryIO, path: Path) -> object:
@@ -36,38 +31,29 @@ def read_torch_file(file: BinaryIO, path: Path) -> object:
     """
     import torch
 
-    texts: set[str] = set()
+    known = Told(frozenset(), 0)
     try:
-        texts.update(_texts(pickles_of_archive(file) if is_archive(file) else [file] * _PICKLES_OF_THE_OLDER_FORM))
+        known = told(pickles_of_archive(file) if is_archive(file) else [file] * _PICKLES_OF_THE_OLDER_FORM)
         file.seek(0)
         with warnings.catch_warnings(), torch.serialization.safe_globals(safe_globals()):
             warnings.simplefilter("ignore")
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file ends in an error of almost any type
-        raise InputError(f"{path} {_reason(error, texts)}") from None
+        raise InputError(f"{path} {_reason(error, known)}") from None
 
 
-def _texts(pickles: Iterable[BinaryIO]) -> set[str]:
-    """The texts in pickles, the names of globals among them."""
-    texts = {arg for file in pickles for _, arg, _ in pickletools.genops(file) if isinstance(arg, str)}
-    if _TO_BYTES in texts:
-        for text in texts:
-            name = normalize_encoding(text).lower() if text.isascii() else ""
-            if name.removesuffix("_codec") in _FROM_BYTES_TO_BYTES:
-                raise UnreadError(f"_codecs.encode to {name}")
-    return texts
-
-
-def _reason(error: Exception, texts: set[str]) -> str:
+def _reason(error: Exception, known: Told) -> str:
     if isinstance(error, InputError):
         return str(error)
     named = _GLOBAL.search(str(error))
-    code = str(error) if isinstance(error, UnreadError) else named and named[1]
+    code = str(error) if isinstance(error, UnreadError) else named and (named[1] or named[2])
+    if not code and known.protocol > _PROTOCOL:
+        return f"has pickle protocol {known.protocol}: save it anew by torch.save(...) without pickle_protocol"
     if not code:
         return "is damaged or not a PyTorch checkpoint: copy it again, or give a netG_<epoch>.pth or content.pth"
     name = short(code).strip("'")
     fix = "save the state dict alone (torch.save(netG.state_dict(), ...))"
-    if "netG_dict" in texts:
+    if "netG_dict" in known.texts:
         fix = (
             "where you trust it, save a copy that keeps netG_dict, optimizerG (which has the EMA weights) "
             "and, of vars(args), the numbers and texts"

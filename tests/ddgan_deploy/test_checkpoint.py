@@ -440,6 +440,8 @@ def test_weights_of_an_unknown_kind(tmp_path):
             "dense",
         ),
         (lambda weight: weight.to("meta"), "meta, not a dense tensor"),
+        (lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), "quantized (torch.qint8), not a dense"),
+        (lambda weight: torch.zeros(0, *weight.shape[1:]), "holds no numbers"),
         (lambda weight: torch.nested.nested_tensor([weight, weight]), "not a dense tensor"),
         (lambda weight: torch.zeros(1).expand(10**7, 10**7), "has shape"),
         (lambda weight: weight.numpy(), "is a NumpyArray, not a tensor"),

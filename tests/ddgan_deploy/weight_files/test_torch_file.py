@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from ddgan_deploy.checkpoint import load_checkpoint
-from tests.ddgan_deploy.weight_files.tiny import RAW, holds, refusal, saved, training_state
+from tests.ddgan_deploy.weight_files.tiny import EMA, RAW, holds, refusal, saved, training_state
 
 
 def rewritten(path: Path, change: Callable[[str, bytes], bytes], **how: int) -> None:
@@ -146,6 +147,25 @@ def test_none_of_these_takes_memory_that_the_file_does_not_hold(tmp_path):
     ).stdout.split()
     assert len(peaks) == len(paths) + 1
     assert int(peaks[-1]) - int(first) < 60
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_tuples_nested_deeply_as_a_key_do_not_end_the_process(tmp_path, zipped):
+    path = saved(tmp_path, {("key",): 1}, _use_new_zipfile_serialization=zipped)
+    deeper = pickle.TUPLE1 * 200
+    if zipped:
+        rewritten(path, lambda _, content: content.replace(pickle.TUPLE1, deeper, 1))
+    else:
+        path.write_bytes(path.read_bytes().replace(pickle.TUPLE1, deeper, 1))
+    assert "tuples nested more than 100 deep" in refusal(path)
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_newer_protocols_are_read_or_named(tmp_path, protocol, zipped):
+    path = saved(tmp_path, training_state(), pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    assert protocol == 3 or f"has pickle protocol {protocol}" in refusal(path)
+    assert protocol > 3 or holds(load_checkpoint(path), EMA)
 
 
 def test_a_safetensors_file_by_another_name_and_the_reverse(tmp_path):
