@@ -75,6 +75,19 @@ def artifact(tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_manifest_of_before_is_read(artifact):
+    """Format 1 grew: what an older export did not write is what it meant."""
+    written = json.loads((artifact / MANIFEST).read_text())
+    for name in ("serving", "cpu_parity", "assumed"):
+        del written[name]
+    step = {"step": 0, "t": 0, "x0_max_abs": 1e-6, "x0_psnr": 99, "x_prev_max_abs": 1e-6, "x_prev_psnr": 99}
+    written["parity"] = {"engine": "onnxruntime", "seeds": [0], "steps": [step], "gates": [], "seconds": 1}
+    (artifact / MANIFEST).write_text(json.dumps(written))
+    read = read_artifact(artifact).manifest
+    assert read.assumed == () and read.parity is not None
+    assert (read.parity.steps[0].x0_scale, read.parity.steps[0].x_prev_scale) == (1, 1)
+
+
 def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
