@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.scratch import scratch_folder
 
 DEBIAN_13 = "trixie"
 _APT = Path("/etc/apt")
@@ -42,8 +43,7 @@ def unpack_own(packages: Sequence[str], folder: Path) -> None:
     Raises:
         InputError: they cannot be had.
     """
-    with _apt_root() as name:
-        root = Path(name)
+    with _apt_root() as root:
         try:
             # With the package lists that are there already, where they are.
             archives = _download(packages, root, [])
@@ -58,8 +58,7 @@ def unpack_debian_13(packages: Sequence[str], folder: Path) -> None:
     Raises:
         InputError: they cannot be had.
     """
-    with _apt_root() as name:
-        root = Path(name)
+    with _apt_root() as root:
         mirrors = debian_mirrors()
         if not mirrors:
             raise InputError("this machine has no mirror of Debian in its apt sources")
@@ -83,10 +82,10 @@ def debian_mirrors(apt: Path = _APT) -> list[str]:
     return list(dict.fromkeys(address for address in found if _MIRROR.search(address)))
 
 
-def _apt_root() -> tempfile.TemporaryDirectory[str]:
+def _apt_root() -> AbstractContextManager[Path]:
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise InputError("this machine has no apt-get and dpkg-deb")
-    return tempfile.TemporaryDirectory(prefix="ddgan-apt-")
+    return scratch_folder("ddgan-apt-")
 
 
 def _with_lists(root: Path, settings: str) -> list[str]:
