@@ -152,20 +152,19 @@ class _Reader:
         }
         if levels > 1:
             found["progressive"] = self._progressive(modules, levels)
-        self._check_image(modules, first, last)
+        self._check_image(first, last)
         return found
 
-    def _check_image(self, modules: list[_Module], first: int, last: str) -> None:
-        """Refuses a network that takes other channels than it gives, where all that it takes and gives says so."""
-        pyramid = [m for m in modules if m.kind in ("fir_pyramid", "plain_pyramid", "combine")][:1]
-        into = [f"{m.path}.{'Conv2d_0' if m.kind == 'fir_pyramid' else 'Conv_0'}.weight" for m in pyramid]
-        takes = set(self._sizes((key, 1, 1) for key in (f"all_modules.{first}.weight", *into)))
+    def _check_image(self, first: int, last: str) -> None:
+        """Refuses a network that takes other channels than it gives."""
+        takes = next(self._sizes([(f"all_modules.{first}.weight", 1, 1)]), None)
         gives = set(self._sizes([(f"{last}.weight", 0, 1), (f"{last}.bias", 0, 1)]))
-        if len(takes) != 1 or len(gives) != 1 or takes == gives:
+        if takes is None or len(gives) != 1 or takes in gives:
             return
-        what = "is conditional on an image" if max(takes) > max(gives) else "gives more than an image"
+        (given,) = gives
+        what = "is conditional on an image" if takes > given else "gives more than an image"
         raise InputError(
-            f"the network takes {max(takes)} channels in and gives {max(gives)} out, so that it {what}: {FROM_NOISE}"
+            f"the network takes {takes} channels in and gives {given} out, so that it {what}: {FROM_NOISE}"
         )
 
     def _kind(self, index: int) -> str:

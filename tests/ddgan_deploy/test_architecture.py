@@ -295,9 +295,16 @@ def test_a_network_that_takes_other_channels_than_it_gives(pyramid, takes, gives
         infer_config(shapes, {})
 
 
-def test_one_damaged_convolution_makes_no_conditional_network():
+def test_a_condition_that_the_first_convolution_alone_takes():
     shapes = shapes_of(GeneratorConfig(**BASE, attn_resolutions=(16,), progressive_input="residual"))
-    assert infer_config({**shapes, "all_modules.2.weight": (8, 6, 3, 3)}, {}).num_channels == 3
+    with pytest.raises(InputError, match="takes 6 channels in and gives 3 out"):
+        infer_config({**shapes, "all_modules.2.weight": (8, 6, 3, 3)}, {})
+
+
+def test_a_damaged_last_convolution_makes_no_other_network():
+    shapes = shapes_of(GeneratorConfig(**BASE, attn_resolutions=(16,)))
+    last = next(key for key in reversed(shapes) if shapes[key][0] == 3 and len(shapes[key]) == 4)
+    assert infer_config({**shapes, last: (4, *shapes[last][1:])}, {}).num_channels == 3
 
 
 @pytest.mark.parametrize("key", ["label_emb.weight", "class_embed.0.weight", "text_encoder.proj.weight", "cond.bias"])

@@ -124,6 +124,11 @@ def test_sizes_that_nothing_stands_behind(tmp_path, kind, zipped):
     refusal(saved(tmp_path, {**RAW, "x": Claim(kind, 1 << 28)}, _use_new_zipfile_serialization=zipped))
 
 
+def test_weights_of_the_right_shapes_that_nothing_stands_behind(tmp_path):
+    path = saved(tmp_path, {name: Claim(torch.FloatTensor, *weight.shape) for name, weight in RAW.items()})
+    assert "its weights claim more bytes than it has" in refusal(path)
+
+
 def test_none_of_these_takes_memory_that_the_file_does_not_hold(tmp_path):
     compressed = saved(tmp_path, {**RAW, "x": torch.zeros(75_000_000)}, "compressed.pth")
     rewritten(compressed, lambda _, content: content, compression=zipfile.ZIP_DEFLATED)
