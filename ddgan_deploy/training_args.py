@@ -147,7 +147,7 @@ def _each(convert: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...
 def _shown(value: object) -> str:
     """A value that may be of any size and depth, in a few words."""
     try:
-        text = reprlib.repr(value)
+        text = reprlib.repr(value).replace("\n", " ")
     except (ValueError, RecursionError):  # an integer of thousands of digits
         text = f"a huge {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -535,7 +535,7 @@ def test_a_training_state_without_arguments(tmp_path, args):
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("num_timesteps", ["4", None, True, 4.0, [4], torch.tensor([4, 4]), 10**5000]),
+        ("num_timesteps", ["4", None, True, 4.0, [4], torch.tensor([4, 4]), torch.tensor([[4], [4]]), 10**5000]),
         ("beta_min", ["4", None, True, [4], torch.tensor([4, 4]), 10**5000, float("nan"), float("inf")]),
         ("fir", ["4", None, 4, 1.0, [1], torch.tensor([1, 1])]),
         ("ch_mult", ["4", None, 4, [4.0], [None], torch.tensor([4, 4]), [10**5000]]),

@@ -11,6 +11,7 @@ import torch
 
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.weight_files.averages import averages
 from tests.ddgan_deploy.weight_files.tiny import EMA, RAW, Content, holds, refusal, saved, training_state
 
 
@@ -70,6 +71,15 @@ def test_groups_that_nothing_tells_apart_are_refused(tmp_path):
     apart = set(NAMES[1::4])
     message = refusal(saved(tmp_path, grouped(*split(lambda name: name in apart))))
     assert "optimizerG has EMA weights in 2 groups, and nothing tells which is whose: give --weights raw" in message
+
+
+def test_groups_that_shapes_leave_two_ways_for_are_refused():
+    raw = {"norm.weight": torch.zeros(2), "norm.bias": torch.zeros(2)}
+    content = {"state": {0: {"ema": torch.zeros(2)}, 1: {"ema": torch.ones(2)}}, "param_groups": []}
+    groups = [{"params": [0]}, {"params": [1]}]
+    assert averages(content, raw, "optimizerG")["norm.bias"].sum() == 2
+    with pytest.raises(InputError, match="nothing tells which is whose"):
+        averages({**content, "param_groups": groups}, raw, "optimizerG")
 
 
 def test_no_groups_give_a_parameter_the_average_of_another(tmp_path):
