@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _MAX_DEPTH = 6
 _TRAINING_STATE = "netG_dict"
+_OPTIMIZER = "optimizerG"
 _ARGUMENTS = ("args", "hyper_parameters")
 _COUNT = "n_averaged"
 """Of PyTorch's own AveragedModel, beside the averages."""
@@ -95,6 +96,7 @@ def generator(contents: dict[str, Any], weights: Weights, path: Path) -> Found:
     averaged = [candidate for candidate in candidates if candidate.is_ema]
     plain = [candidate for candidate in candidates if not candidate.is_ema]
     held = [node for node in nodes if plain and has_averages(node.content)]
+    held = [node for node in held if node.place.split(".")[-1] == _OPTIMIZER] or held
     unread = "" if averaged or held else _unread_averages(nodes, plain)
     if weights == "raw" and not plain:
         raise InputError(f"{path} holds EMA weights alone, at {_listed(averaged)}: give --weights ema")

@@ -141,3 +141,11 @@ def test_a_list_of_averages_that_is_too_short(tmp_path):
     content = {"model": RAW, "ema": {"shadow_params": list(EMA.values())[:-1]}}
     message = refusal(saved(tmp_path, content))
     assert f"no EMA weights for '{NAMES[-1]}' (ema.shadow_params[{len(NAMES) - 1}])" in message
+
+
+def test_the_discriminators_averages_are_none_of_the_generators(tmp_path):
+    others = {"state": {0: {"ema": torch.zeros(3)}}, "param_groups": [{"params": [0]}]}
+    path = saved(tmp_path, {"optimizerD": others, **training_state()})
+    assert holds(load_checkpoint(path), EMA)
+    content = {**training_state(), "optimizerD": others, "optimizerG": {"state": {}}}
+    assert "optimizerD has EMA weights for 1 of 1 parameters" in refusal(saved(tmp_path, content))

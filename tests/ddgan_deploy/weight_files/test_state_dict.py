@@ -186,3 +186,10 @@ def test_keys_that_are_no_names(tmp_path, key):
     assert "holds no generator" in refusal(saved(tmp_path, {key: 1}))
     refusal(saved(tmp_path, {key: RAW, "other": EMA}))
     refusal(saved(tmp_path, {"netG_dict": {**RAW, key: torch.zeros(3)}, "optimizerG": {"state": {}}}))
+
+
+@pytest.mark.parametrize("prefix", ["", "netG."])
+def test_one_parameter_twice_is_refused(tmp_path, prefix):
+    twice = prefixed(RAW, prefix) | {f"module.{prefix}z_transform.1.bias": torch.zeros(8)}
+    message = refusal(saved(tmp_path, twice))
+    assert "holds 'z_transform.1.bias' with and without a wrapper's prefix" in message
