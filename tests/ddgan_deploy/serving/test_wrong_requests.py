@@ -150,6 +150,70 @@ def test_http_binary(server, length, content, status, words):
     assert words in json.loads(text)["error"]
 
 
+NO_BATCH = "input seed has shape [1]: give [batch, 1] with a batch of 1 or more"
+SIZE = "input byte size mismatch for input 'seed'"
+SHAPES = [
+    # The server counts a batch in 32 bits. What it takes for one of 0 it hands on to the model, which refuses it.
+    pytest.param((2**32, 1), NO_BATCH, id="2^32"),
+    pytest.param((2**33, 1), NO_BATCH, id="2^33"),
+    pytest.param((2**61, 1), NO_BATCH, id="2^61"),
+    pytest.param((2**33 + 2, 1), f"{SIZE} for model 'ddgan'. Expected 16, got 8", id="2^33+2"),
+    pytest.param((2**32 + 9, 1), "batch-size must be <= 8", id="2^32+9"),
+    pytest.param((1, 2**32), "Expected [-1,1], got [1,4294967296]", id="1-2^32"),
+    pytest.param((1, 2**32 + 1), "Expected [-1,1], got [1,4294967297]", id="1-2^32+1"),
+    pytest.param((2**32, 2**32), "Expected [-1,1], got [4294967296,4294967296]", id="2^32-2^32"),
+]
+
+
+def binary(shape: tuple[int, ...], datatype: str = "INT64") -> tuple[bytes, dict[str, str]]:
+    """A request over HTTP with 8 bytes of data."""
+    tensor = {"name": "seed", "shape": shape, "datatype": datatype, "parameters": {"binary_data_size": 8}}
+    header = body(tensor, outputs=[{"name": "image", "parameters": {"binary_data": True}}])
+    return header + SEED, {"Inference-Header-Content-Length": str(len(header))}
+
+
+@pytest.mark.parametrize(("shape", "words"), SHAPES)
+def test_a_shape_that_is_more_than_the_data_over_http(server, shape, words):
+    """As JSON, such a shape ends the server, which makes room for it before it looks at the data: see security.md."""
+    content, headers = binary(shape)
+    code, text = post(server, content, headers=headers)
+    assert code == 400 and words in json.loads(text)["error"]
+
+
+@pytest.mark.parametrize(("shape", "words"), SHAPES)
+def test_a_shape_that_is_more_than_the_data_over_grpc(channel, shape, words):
+    with pytest.raises(grpc.RpcError) as refused:
+        service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request(shape=shape), timeout=PATIENCE)
+    assert refused.value.code().name == "INVALID_ARGUMENT" and words in refused.value.details()
+
+
+def test_a_batch_that_the_server_takes_for_1_gets_the_image_of_its_one_seed(channel, pool):
+    """It comes to the model as a batch of 1 with its 8 bytes; nothing beyond them is read."""
+    sent = request(shape=(2**32 + 1, 1))
+    answer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(sent, timeout=PATIENCE)
+    assert list(answer.outputs[0].shape) == [1, 16, 16, 1]
+    assert answer.raw_output_contents[0] == pool.images[3]
+
+
+def test_bytes_as_a_seed(server, channel):
+    content, headers = binary((1, 1), "BYTES")
+    code, text = post(server, content, headers=headers)
+    assert code == 400 and "data-type is 'BYTES', but model 'ddgan' expects 'INT64'" in json.loads(text)["error"]
+    with pytest.raises(grpc.RpcError, match="data-type is 'BYTES', but model 'ddgan' expects 'INT64'"):
+        service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request(datatype="BYTES"), timeout=PATIENCE)
+
+
+def test_what_was_refused_is_drawn_for_who_asks_rightly(server, channel, digits):
+    """The server's own response cache would keep the refusal as an empty answer to this seed."""
+    seed, content = struct.pack("<q", 40_001), request(shape=(2**32, 1))
+    content.raw_input_contents[0] = seed
+    stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+    with pytest.raises(grpc.RpcError):
+        stub.ModelInfer(content, timeout=PATIENCE)
+    answer = stub.ModelInfer(request(data=(seed,)), timeout=PATIENCE)
+    assert answer.raw_output_contents[0] == Pool(digits, [40_001]).images[40_001]
+
+
 def test_the_largest_http_header(server):
     assert post(server, body(SEED_INPUT), headers={"X-Long": "x" * 4000})[0] == 200
     # Beyond 8 KiB the server hangs up without a word.

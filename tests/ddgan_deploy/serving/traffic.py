@@ -71,7 +71,12 @@ class Client:
         """The same, out of PNG files, which must tell their seeds."""
         files = self.ask(seeds, "png", model=PNG_MODEL).as_numpy("png")[:, 0]
         assert [seed_of_png(file) for file in files] == list(seeds)
-        return [np.asarray(Image.open(io.BytesIO(file))).tobytes() for file in files]
+        return [decoded(file) for file in files]
+
+
+def decoded(file: bytes) -> bytes:
+    """The pixels of a PNG file."""
+    return np.asarray(Image.open(io.BytesIO(file))).tobytes()
 
 
 class Pool:
