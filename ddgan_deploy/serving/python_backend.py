@@ -21,6 +21,7 @@ from ddgan_deploy.engines import open_artifact
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.images import COMMENT_BYTES, grid, png, with_comment
 from ddgan_deploy.serving.echo import DRAWN, check, seed_comment
+from ddgan_deploy.serving.heartbeat import Heartbeat
 from ddgan_deploy.serving.image_cache import Image, ImageCache, cache_bytes
 from ddgan_deploy.serving.tensors import from_tensor, padding, to_bytes_tensor, to_tensor
 
@@ -87,6 +88,7 @@ class Model:
     """
 
     server: Any
+    _heart = Heartbeat()
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Reads the model's configuration."""
@@ -107,6 +109,7 @@ class Model:
             run: computes the output tensors of several requests from the inputs of each. Where it fails for all
                 together it is called for each alone.
         """
+        self._heart.beat()
         responses: list[Any] = [None] * len(requests)
         inputs: dict[int, Inputs] = {}
         for index, request in enumerate(requests):
@@ -119,6 +122,7 @@ class Model:
                 responses[index] = self._refusal(str(error), "INVALID_ARG")
         for index, response in zip(inputs, self._run(list(inputs.values()), run), strict=True):
             responses[index] = response
+        self._heart.beat()
         return responses
 
     def _read(self, request: Any) -> Inputs:
@@ -187,6 +191,7 @@ class EngineModel(Model):
             # The server's own warm-up asks for one seed many times, which is drawn once.
             self._engine.generate(range(size))
         self._metrics = _Metrics(self.server, self._engine.name)
+        self._heart.start()
         self.server.Logger.log_info(f"{self._config['name']} draws on {self._engine.name}")
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
@@ -235,6 +240,11 @@ class PngModel(Model):
     An image that was drawn from another seed than the one that was asked for is refused, and a file's comment tells its
     seed. Without ``drawn_seed`` the images are taken for right; old repositories have no ``seed`` either.
     """
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Reads the model's configuration."""
+        super().initialize(args)
+        self._heart.start()
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """A PNG file for each image."""

@@ -29,7 +29,9 @@ class _Png(PngModel):
 
 
 @pytest.fixture(autouse=True)
-def _forget():
+def _forget(monkeypatch):
+    # It would end the tests' own process.
+    monkeypatch.setattr(python_backend.Heartbeat, "start", lambda heart: None)
     fake.Logger.lines.clear()
     fake.MetricFamily.values.clear()
     yield
