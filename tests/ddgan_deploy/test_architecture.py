@@ -304,7 +304,9 @@ def test_a_condition_that_the_first_convolution_alone_takes():
 def test_a_damaged_last_convolution_makes_no_other_network():
     shapes = shapes_of(GeneratorConfig(**BASE, attn_resolutions=(16,)))
     last = next(key for key in reversed(shapes) if shapes[key][0] == 3 and len(shapes[key]) == 4)
-    assert infer_config({**shapes, last: (4, *shapes[last][1:])}, {}).num_channels == 3
+    weight = {last: (4, *shapes[last][1:])}
+    assert infer_config({**shapes, **weight}, {}).num_channels == 3
+    assert infer_config({**shapes, **weight, last.replace("weight", "bias"): (5,)}, {}).num_channels == 3
 
 
 @pytest.mark.parametrize("key", ["label_emb.weight", "class_embed.0.weight", "text_encoder.proj.weight", "cond.bias"])
