@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, Precision, Versioned, damaged_files, first_problem
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.names import quoted
 from ddgan_deploy.plan_terms import TITLES as TITLES
 from ddgan_deploy.plan_terms import BatchProfile as BatchProfile
 from ddgan_deploy.plan_terms import Compatibility as Compatibility
@@ -147,7 +148,7 @@ def check_plan(artifact: Artifact, name: str, info: PlanInfo, here: Here) -> Non
 def rebuild_command(artifact: Artifact, name: str) -> str:
     """The command line that builds an engine file of an artifact again, on the machine that shall run it."""
     runtime = next(runtime for runtime, names in PLANS.items() if name in names)
-    return f"ddgan-export --rebuild {artifact.path} --engine {runtime}"
+    return f"ddgan-export --rebuild {quoted(artifact.path)} --engine {runtime}"
 
 
 def _wrong_field(info: PlanInfo, name: str) -> str:

@@ -16,6 +16,7 @@ from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
+from ddgan_deploy.names import in_utf8
 
 WEIGHTS_FILE = "weights.bin"
 SPECS = {spec.name: spec for spec in (ADAGN, PHILOX_NORMAL, POSTERIOR_SAMPLE)}
@@ -113,6 +114,7 @@ def check_file(path: Path) -> None:
         GateError: the file is not valid; says why on one line.
     """
     try:
-        onnx.checker.check_model(os.fspath(path), full_check=True)
+        with in_utf8(path.parent) as folder:
+            onnx.checker.check_model(os.fspath(folder / path.name), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise GateError(f"{path.name} is not valid ONNX: {' '.join(str(error).split())}") from None

@@ -40,6 +40,7 @@ from ddgan_deploy.export.serving_backends import check_backend
 from ddgan_deploy.export.serving_graph import seed_to_pixels
 from ddgan_deploy.export.simplify import simplified_sampler
 from ddgan_deploy.export.trace import trace
+from ddgan_deploy.names import recorded
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity import SMALL_IMAGE
 from ddgan_deploy.plan import PlanInfo
@@ -119,7 +120,7 @@ def build_graphs(
         format_version=FORMAT_VERSION,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         checkpoint=CheckpointInfo(
-            checkpoint.path.name,
+            recorded(checkpoint.path.name),
             checkpoint.sha256,
             checkpoint.kind,
             sum(weight.numel() for weight in checkpoint.weights.values()),
@@ -166,7 +167,7 @@ def _metadata(checkpoint: Checkpoint, schedule: Schedule, options: ExportOptions
     """What a graph file says of itself, for who holds only the file."""
     return {
         "ddgan_deploy_version": ddgan_deploy.__version__,
-        "checkpoint": checkpoint.path.name,
+        "checkpoint": recorded(checkpoint.path.name),
         "checkpoint_sha256": checkpoint.sha256,
         "steps": str(schedule.steps),
         "schedule": json.dumps(dataclasses.asdict(schedule)),

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddgan_deploy.cli.common import Parser, StepList, run
+from ddgan_deploy.cli.common import Parser, run
+from ddgan_deploy.cli.screen import StepList, say
 
 if TYPE_CHECKING:
     from ddgan_deploy.bench import BenchOptions
@@ -28,7 +29,7 @@ def _main(argv: Sequence[str] | None) -> None:
     result = bench.run(options, StepList())
     print_bench(result)
     for path in filter(None, (options.json, options.plot)):
-        print(path)
+        say(str(path))
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ddgan_deploy.cli.common import print_table, table_of
+from ddgan_deploy.cli.screen import print_table, say, table_of
 
 if TYPE_CHECKING:
     from ddgan_deploy.bench.results import BenchResult, Environment, OpShare, PerOp, Row
@@ -33,9 +33,9 @@ def print_bench(result: BenchResult) -> None:
         table.add_row(*_cells(row))
     print_table(table)
     for line in skipped_lines(result):
-        print(line)
+        say(line)
     for line in _environment_lines(result.environment):
-        print(line)
+        say(line)
     for per_op in result.per_op:
         _print_per_op(per_op)
 
@@ -83,9 +83,10 @@ def _environment_lines(here: Environment) -> list[str]:
 
 
 def _print_per_op(per_op: PerOp) -> None:
-    print(f"\n{per_op.engine}, {per_op.precision}, batch {per_op.batch}: time by op type")
+    say("")
+    say(f"{per_op.engine}, {per_op.precision}, batch {per_op.batch}: time by op type")
     _print_shares(per_op.by_type, ("op", "nodes", "ms", "share", "of its limit"), lambda share: [share.op_type])
-    print("the slowest layers, all steps together")
+    say("the slowest layers, all steps together")
     _print_shares(
         per_op.top,
         ("op", "layer", "output", "nodes", "ms", "share", "of its limit"),

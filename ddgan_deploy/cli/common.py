@@ -1,21 +1,16 @@
-"""What every command does alike: exit codes, one-line errors, a step list on stderr."""
+"""What every command does alike: exit codes, one-line errors, the choice of an engine."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
+from ddgan_deploy.cli.screen import say, take_any_text
 from ddgan_deploy.errors import GateError, InputError
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -34,9 +29,11 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, signal.default_int_handler)
+    take_any_text()
     try:
         code = main(argv)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except InputError as error:
         return _say(error, WRONG_INPUT)
     except GateError as error:
@@ -50,8 +47,8 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
             _discard_output()
         place = error.filename or "standard output"
         return _say(f"{place} cannot be used ({error.strerror or error}): choose another place", WRONG_INPUT)
-    except KeyboardInterrupt:
-        return _say("interrupted", INTERRUPTED)
+    except KeyboardInterrupt as error:
+        return _say(str(error) or "interrupted", INTERRUPTED)
     return code or DONE
 
 
@@ -61,7 +58,7 @@ def _discard_output() -> None:
 
 
 def _say(error: object, code: int) -> int:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    say(f"error: {error}", sys.stderr)
     return code
 
 
@@ -92,47 +89,3 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave the native library out: stock ONNX Runtime runs the file as it is",
     )
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
-
-
-def table_of(*columns: str, numbers: int = 0) -> Table:
-    """An empty table of a result; its last ``numbers`` columns are flush right."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for place, column in enumerate(columns, start=numbers - len(columns)):
-        table.add_column(column, overflow="fold", justify="right" if place >= 0 else "left")
-    return table
-
-
-def print_table(table: Table) -> None:
-    """Prints a table on stdout."""
-    from rich.console import Console
-
-    # Off a terminal rich would cut tables to 80 columns.
-    console = Console() if os.isatty(1) else Console(width=160)
-    console.print(table)
-
-
-class StepList:
-    """A list of stops with their times, on stderr where that is a terminal."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self.console = Console(stderr=True)
-
-    @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator[Callable[[float, str], None]]:
-        """One stop; what it yields may be told how far the stop is, 0..1, and what it does."""
-        start = time.perf_counter()
-        if not self.console.is_terminal:
-            yield lambda share, what: None
-            return
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-
-        columns = SpinnerColumn(), TextColumn("{task.description} ..."), BarColumn(), TextColumn("{task.fields[what]}")
-        with Progress(*columns, console=self.console, transient=True) as bar:
-            task = bar.add_task(name, total=None, what="")
-            yield lambda share, what: bar.update(task, total=1.0, completed=share, what=what)
-        self.console.print(f"[green]✓[/green] {name:<34}{time.perf_counter() - start:8.1f} s", highlight=False)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddgan_deploy.cli.common import Parser, StepList, print_table, run, table_of
+from ddgan_deploy.cli.common import Parser, run
+from ddgan_deploy.cli.screen import StepList, print_table, say, table_of
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.serving import ENGINE_MODEL, MODEL
 
@@ -44,10 +45,10 @@ def _main(argv: Sequence[str] | None) -> None:
     result = perf.run(options, StepList())
     _print_table(result)
     for path in (perf.RESULT, perf.PLOT):
-        print(options.out / path)
+        say(str(options.out / path))
     hits = sum(level.server.cache_hits for level in result.levels if level.server)
     if hits:
-        print(f"note: the response cache answered {hits} requests: give other or more --seeds", file=sys.stderr)
+        say(f"note: the response cache answered {hits} requests: give other or more --seeds", sys.stderr)
     if result.failures:
         level = result.failures[0]
         raise GateError(f"{level.protocol} at concurrency {level.concurrency} failed: {level.reason}")

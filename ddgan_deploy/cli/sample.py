@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddgan_deploy.cli.common import Parser, StepList, add_engine_arguments, run
+from ddgan_deploy.cli.common import Parser, add_engine_arguments, run
+from ddgan_deploy.cli.screen import StepList, say
 from ddgan_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _main(argv: Sequence[str] | None) -> None:
     else:
         images = _from_server(options.source, options)
     for path in _write(options, images):
-        print(path)
+        say(str(path))
 
 
 def _from_artifact(artifact: Path, options: SampleOptions) -> npt.NDArray[np.uint8]:

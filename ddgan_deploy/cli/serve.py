@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddgan_deploy.cli.common import Parser, run
+from ddgan_deploy.cli.screen import say
 from ddgan_deploy.serving import MODEL
 
 if TYPE_CHECKING:
@@ -39,14 +40,14 @@ def _log(line: str) -> None:
 
 
 def _print_addresses(options: ServerOptions) -> None:
-    print(f"ready: {options.repository}")
-    print(f"  HTTP     http://{options.http}")
+    say(f"ready: {options.repository}")
+    say(f"  HTTP     http://{options.http}")
     if options.allows("grpc"):
-        print(f"  gRPC     grpc://{options.grpc}")
+        say(f"  gRPC     grpc://{options.grpc}")
     if options.allows("metrics"):
-        print(f"  metrics  http://{options.metrics}/metrics")
-    print(f"try: ddgan-sample --url {shlex.quote(f'http://{options.http}')} --seeds 0-15 --out grid.png")
-    print(f"     {curl_line(options)}", flush=True)
+        say(f"  metrics  http://{options.metrics}/metrics")
+    say(f"try: ddgan-sample --url {shlex.quote(f'http://{options.http}')} --seeds 0-15 --out grid.png")
+    say(f"     {curl_line(options)}")
 
 
 def curl_line(options: ServerOptions) -> str:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, Manifest
-from ddgan_deploy.cli.common import print_table, table_of
+from ddgan_deploy.cli.screen import Table, print_table, say, table_of
+from ddgan_deploy.names import quoted
 from ddgan_deploy.plan import PLANS, TITLES, PlanInfo, plan_name
 from ddgan_deploy.results import EQUAL_PSNR, Gate, ParityResult
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 def print_parity(parity: ParityResult) -> None:
@@ -43,7 +40,7 @@ def print_export(artifact: Artifact, proven: Sequence[ParityResult], engines: Se
     table.add_row("report", str(path / "report.html"))
     print_table(table)
     if all(parity is None or parity.passed for parity in parities):
-        print(f"next: ddgan-sample {path} --seeds 0-15 --out grid.png")
+        say(f"next: ddgan-sample {quoted(path)} --seeds 0-15 --out grid.png")
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from ddgan_deploy.engines.base import Engine, feeds
 from ddgan_deploy.engines.cpu_graph import specialized
 from ddgan_deploy.engines.given_states import state_name, take_states
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.names import in_utf8
 from ddgan_deploy.noise import Noise, seed_array
 
 if TYPE_CHECKING:
@@ -169,8 +170,6 @@ def new_session(
         options.profile_file_prefix = str(profile_prefix)
     folder = weights_folder or (model.parent if isinstance(model, Path) else None)
     name = "the graph" if isinstance(model, bytes) else str(model)
-    if folder is not None:
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     if library is not None:
         try:
             options.register_custom_ops_library(str(library))
@@ -178,9 +177,11 @@ def new_session(
             reason = str(error).splitlines()[0]
             raise InputError(f"ONNX Runtime cannot load {library}: {reason}; choose onnxruntime-portable") from None
         model = specialized(model)
-    source = model if isinstance(model, bytes) else str(model)
     try:
-        with _external_weights(options, folder):
+        with in_utf8(folder or Path()) as place, _external_weights(options, folder):
+            if folder is not None:
+                options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(place))
+            source = model if isinstance(model, bytes) else str(place / model.name)
             return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own errors share no base class
         raise InputError(f"ONNX Runtime cannot load {name}: {str(error).splitlines()[0]}") from None

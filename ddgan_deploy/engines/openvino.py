@@ -18,6 +18,7 @@ from ddgan_deploy.engines.runtimes import NotInstalled
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.kernels.op import DOMAIN
+from ddgan_deploy.names import in_utf8
 from ddgan_deploy.noise import Noise, draw
 
 if TYPE_CHECKING:
@@ -105,8 +106,9 @@ class OpenVino(Engine):
             properties["INFERENCE_NUM_THREADS"] = self.threads
         try:
             # Weights are copied: who maps them computes with whatever is written into the file.
-            model = core.read_model(path, config={"ENABLE_MMAP": False})
-            return core.compile_model(model, "CPU", properties)
+            with in_utf8(path.parent) as folder:
+                model = core.read_model(folder / path.name, config={"ENABLE_MMAP": False})
+                return core.compile_model(model, "CPU", properties)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise InputError(f"OpenVINO cannot load {path} ({reason}): choose onnxruntime-portable") from None
