@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddgan_deploy.cli.common import Parser, add_engine_arguments, run
+from ddgan_deploy.cli.sample_outputs import Drawn, Outputs, written
 from ddgan_deploy.cli.screen import StepList, say
 from ddgan_deploy.errors import InputError
 
@@ -24,19 +24,16 @@ class SampleOptions:
 
     Attributes:
         source: the folder of an artifact, or the url of a server.
-        timeout: seconds that a server may take.
+        timeout: seconds that a server may take to its next answer.
+        outputs: the seeds, and the files of their images.
     """
 
     source: Path | str
     timeout: float
-    seeds: tuple[int, ...]
-    out: Path | None
-    npz: Path | None
-    png_dir: Path | None
     batch: int
     engine: str
     threads: int | None
-    overwrite: bool
+    outputs: Outputs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,74 +43,48 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> None:
     options = _options(argv)
-    _check_outputs(options)
-    if isinstance(options.source, Path):
-        images = _from_artifact(options.source, options)
-    else:
-        images = _from_server(options.source, options)
-    for path in _write(options, images):
+    options.outputs.check()
+    with written(options.outputs) as drawn:
+        if isinstance(options.source, Path):
+            _from_artifact(options.source, options, drawn)
+        else:
+            _from_server(options.source, options, drawn)
+    for path in options.outputs.paths:
         say(str(path))
 
 
-def _from_artifact(artifact: Path, options: SampleOptions) -> npt.NDArray[np.uint8]:
-    """Images [N, H, W, C] of the seeds, a batch at a time."""
-    import numpy as np
-
+def _from_artifact(artifact: Path, options: SampleOptions, drawn: Drawn) -> None:
+    """Draws a batch at a time."""
     from ddgan_deploy.engines import open_artifact
 
-    seeds, batch = options.seeds, options.batch
+    seeds, batch = options.outputs.seeds, options.batch
     progress = StepList()
     with progress("Open the artifact"):
         engine = open_artifact(artifact, options.engine, options.threads)
-    with engine, progress(f"Draw {len(seeds)} images on {engine.name}"):
-        return np.concatenate([engine.generate(seeds[i : i + batch]) for i in range(0, len(seeds), batch)])
+    with engine, progress(f"Draw {len(seeds)} images on {engine.name}") as report:
+        for start in range(0, len(seeds), batch):
+            drawn.take(start, engine.generate(seeds[start : start + batch]))
+            _tell(report, drawn)
 
 
-def _from_server(url: str, options: SampleOptions) -> npt.NDArray[np.uint8]:
-    """Images [N, H, W, C] of the seeds, a batch a request."""
+def _from_server(url: str, options: SampleOptions, drawn: Drawn) -> None:
+    """Asks for a batch a request."""
     from ddgan_deploy.serving.client import Client
 
+    seeds = options.outputs.seeds
     client = Client(url, options.timeout, batch=options.batch)
-    with client, StepList()(f"Draw {len(options.seeds)} images at {client.address}"):
-        return client.generate(options.seeds)
+    with client, StepList()(f"Draw {len(seeds)} images at {client.address}") as report:
+
+        def take(start: int, images: npt.NDArray[np.uint8]) -> None:
+            drawn.take(start, images)
+            _tell(report, drawn)
+
+        client.generate_each(seeds, take)
 
 
-def _write(options: SampleOptions, images: npt.NDArray[np.uint8]) -> list[Path]:
-    """Writes every output asked for, or with an error none of them."""
-    import numpy as np
-
-    from ddgan_deploy import images as pictures
-    from ddgan_deploy.files import written_whole
-
-    with contextlib.ExitStack() as outputs:
-        if options.out:
-            outputs.enter_context(written_whole(options.out)).write_bytes(pictures.png(pictures.grid(images)))
-        if options.npz:
-            seeds = np.array([seed % 2**64 for seed in options.seeds], np.uint64)
-            with outputs.enter_context(written_whole(options.npz)).open("wb") as file:
-                np.savez_compressed(file, seeds=seeds, images=images)
-        for path, image in zip(_single_images(options), images, strict=False):
-            picture = pictures.grid(image[None], scale=1, gap=0)
-            outputs.enter_context(written_whole(path)).write_bytes(pictures.png(picture))
-    return [path for path in (options.out, options.npz, options.png_dir) if path]
-
-
-def _single_images(options: SampleOptions) -> list[Path]:
-    return [options.png_dir / f"{seed}.png" for seed in options.seeds] if options.png_dir else []
-
-
-def _check_outputs(options: SampleOptions) -> None:
-    if options.out and options.out.suffix.lower() != ".png":
-        raise InputError(f"--out {options.out} is not a PNG file: give a name that ends in .png")
-    if options.png_dir and options.png_dir.exists() and not options.png_dir.is_dir():
-        raise InputError(f"--png-dir {options.png_dir} is a file: give a folder")
-    for path in (options.out, options.npz, *_single_images(options)):
-        if path is None:
-            continue
-        if path.is_dir():
-            raise InputError(f"{path} is a folder: give a file name, or --png-dir for single images")
-        if path.exists() and not options.overwrite:
-            raise InputError(f"{path} exists already: give --overwrite to replace it, or another name")
+def _tell(report: Callable[[float, str], None], drawn: Drawn) -> None:
+    wanted = len(drawn.outputs.seeds)
+    report(drawn.count / wanted, f"{drawn.count} of {wanted} images")
 
 
 def _options(argv: Sequence[str] | None) -> SampleOptions:
@@ -126,21 +97,15 @@ def _options(argv: Sequence[str] | None) -> SampleOptions:
         raise InputError("the server chooses how it draws: leave out --engine, --portable and --threads with --url")
     if args.url is None and args.timeout is not None:
         raise InputError("--timeout is how long a server may take: give it with --url")
-    if not (args.out or args.png_dir or args.npz):
-        raise InputError("nowhere to write: give --out FILE.png, --png-dir DIR or --npz FILE.npz")
     if args.batch < 1 or (args.threads is not None and args.threads < 1):
         raise InputError("--batch and --threads must be 1 or more")
     return SampleOptions(
         source=args.artifact if args.url is None else args.url,
         timeout=60.0 if args.timeout is None else args.timeout,
-        seeds=tuple(parse_seeds(args.seeds)),
-        out=args.out,
-        npz=args.npz,
-        png_dir=args.png_dir,
         batch=args.batch,
         engine=args.engine,
         threads=args.threads,
-        overwrite=args.overwrite,
+        outputs=Outputs(tuple(parse_seeds(args.seeds)), args.out, args.npz, args.png_dir, args.overwrite),
     )
 
 
@@ -155,7 +120,9 @@ def _parser() -> Parser:
         "--npz", type=Path, metavar="FILE.npz", help="arrays seeds uint64 [N] and images uint8 [N, H, W, C]"
     )
     parser.add_argument("--batch", type=int, default=16, help="images a run, or at most in a request (default: 16)")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for all images of a server (default: 60)")
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="without an answer of the server (default: 60)"
+    )
     add_engine_arguments(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     return parser

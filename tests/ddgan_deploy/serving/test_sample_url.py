@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ddgan_deploy.cli import sample as command
+from ddgan_deploy.serving import client
 from tests.ddgan_deploy.serving.stand_in import PROTOCOLS, stand_in
 
 
@@ -53,13 +57,83 @@ def test_wrong_input_is_one_line(arguments, message, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+# A server that fails
+
+
+@pytest.fixture(params=PROTOCOLS)
+def failing(request, monkeypatch):
+    """A server that answers two requests of four seeds, one after the other, and no third."""
+    monkeypatch.setattr(client, "IN_FLIGHT", 1)
+    with stand_in(request.param, "answer", "answer", "failed") as server:
+        yield server
+
+
+def _said(server, capsys, *arguments: object) -> str:
+    """What the command says of seeds 5-24."""
+    assert command.main(["--url", server.url, "--seeds", "5-24", *map(str, arguments)]) == 1
+    message = f"error: model ddgan at {server.url} gave no image: out of memory"
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith(message) and said.err.count("\n") == 1
+    return said.err.removeprefix(message).rstrip()
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_server_that_fails_leaves_nothing_behind(protocol, tmp_path, capsys):
-    with stand_in(protocol, "answer", "failed") as server:
-        arguments = ["--url", server.url, "--seeds", "0-7", "--out", str(tmp_path / "grid.png")]
-        assert command.main(arguments) == 1
-        assert capsys.readouterr().err == f"error: model ddgan at {server.url} gave no image: out of memory\n"
+def test_one_that_fails_at_once_leaves_nothing_behind(protocol, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(client, "IN_FLIGHT", 1)
+    outputs = ("--out", tmp_path / "grid.png", "--npz", tmp_path / "a" / "b.npz", "--png-dir", tmp_path / "c")
+    with stand_in(protocol, "failed") as server:
+        assert _said(server, capsys, *outputs) == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_single_images_that_have_arrived_are_kept(failing, tmp_path, capsys):
+    folder = tmp_path / "singles"
+    said = _said(failing, capsys, "--png-dir", folder, "--out", tmp_path / "grid.png")
+    assert said == f"; 8 of 20 images are in {folder}: draw the others with --seeds 13-24"
+    assert {path.name for path in folder.iterdir()} == {f"{seed}.png" for seed in range(5, 13)}
+    assert [path.name for path in tmp_path.iterdir()] == ["singles"]
+    arguments = ["--url", failing.url, "--seeds", "13-24", "--png-dir", str(folder)]
+    assert command.main(arguments) == 0
+    assert [int(np.asarray(Image.open(folder / f"{seed}.png")).item()) for seed in range(5, 25)] == list(range(5, 25))
+
+
+def test_arrays_that_have_arrived_are_kept_under_another_name(failing, tmp_path, capsys):
+    said = _said(failing, capsys, "--npz", tmp_path / "new" / "images.npz")
+    kept = tmp_path / "new" / "images-PARTIAL.npz"
+    assert said == f"; 8 of 20 images are in {kept}: draw the others with --seeds 13-24"
+    assert list(kept.parent.iterdir()) == [kept]
+    arrays = np.load(kept)
+    assert arrays["seeds"].tolist() == arrays["images"].ravel().tolist() == list(range(5, 13))
+
+
+def test_of_a_grid_alone_it_is_said_how_to_keep_them(failing, tmp_path, capsys):
+    said = _said(failing, capsys, "--out", tmp_path / "grid.png")
+    assert said == "; 8 of 20 images had been drawn: with --png-dir or --npz they are kept"
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_that_falls_silent(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(client, "IN_FLIGHT", 1)
+    with stand_in("http", "answer", "silent") as server:
+        arguments = ["--url", server.url, "--seeds", "0-9", "--timeout", "0.5", "--png-dir", str(tmp_path / "singles")]
+        assert command.main(arguments) == 1
+    said = capsys.readouterr().err
+    assert "did not answer within 0.5 s" in said and said.endswith("draw the others with --seeds 4-9\n")
+
+
+def test_how_many_have_arrived_is_told(tmp_path, monkeypatch):
+    told = []
+
+    class Progress:
+        @contextlib.contextmanager
+        def __call__(self, name):
+            yield lambda share, what: told.append((share, what))
+
+    monkeypatch.setattr(command, "StepList", Progress)
+    monkeypatch.setattr(client, "IN_FLIGHT", 1)
+    with stand_in("http") as server:
+        assert command.main(["--url", server.url, "--seeds", "0-9", "--npz", str(tmp_path / "images.npz")]) == 0
+    assert told == [(0.4, "4 of 10 images"), (0.8, "8 of 10 images"), (1.0, "10 of 10 images")]
 
 
 def test_help_imports_nothing_heavy():

@@ -1,0 +1,188 @@
+"""Where the images of ddgan-sample go, those of a run that fails among them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ddgan_deploy.errors import GateError, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files that were asked for.
+
+    Attributes:
+        seeds: whose images go into them.
+        out: all images as one grid.
+        npz: seeds and images as arrays.
+        png_dir: every image as <seed>.png.
+        overwrite: whether they may be there already.
+    """
+
+    seeds: tuple[int, ...]
+    out: Path | None
+    npz: Path | None
+    png_dir: Path | None
+    overwrite: bool
+
+    def check(self) -> None:
+        """Refuses what cannot be written, before any work.
+
+        Raises:
+            InputError: names the file and the fix.
+        """
+        if not (self.out or self.png_dir or self.npz):
+            raise InputError("nowhere to write: give --out FILE.png, --png-dir DIR or --npz FILE.npz")
+        if self.out and self.out.suffix.lower() != ".png":
+            raise InputError(f"--out {self.out} is not a PNG file: give a name that ends in .png")
+        if self.png_dir and self.png_dir.exists() and not self.png_dir.is_dir():
+            raise InputError(f"--png-dir {self.png_dir} is a file: give a folder")
+        singles = [self.png_dir / f"{seed}.png" for seed in self.seeds] if self.png_dir else []
+        for path in (self.out, self.npz, *singles):
+            if path is None:
+                continue
+            if path.is_dir():
+                raise InputError(f"{path} is a folder: give a file name, or --png-dir for single images")
+            if path.exists() and not self.overwrite:
+                raise InputError(f"{path} exists already: give --overwrite to replace it, or another name")
+
+    @property
+    def paths(self) -> list[Path]:
+        """What was asked for, in the order of writing."""
+        return [path for path in (self.out, self.npz, self.png_dir) if path]
+
+    @property
+    def partial(self) -> Path | None:
+        """What the arrays of a run that fails are kept as."""
+        return self.npz and self.npz.with_name(f"{self.npz.stem}-PARTIAL{self.npz.suffix}")
+
+
+@dataclass
+class Drawn:
+    """The images that there are so far.
+
+    Attributes:
+        outputs: where they go; single images at once.
+        count: how many there are.
+    """
+
+    outputs: Outputs
+    count: int = 0
+    _images: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    _places: set[int] = field(default_factory=set)
+    _new: list[Path] = field(default_factory=list)
+
+    def take(self, start: int, images: npt.NDArray[np.uint8]) -> None:
+        """Images uint8 [n, H, W, C] of the seeds from ``start`` on.
+
+        Raises:
+            InputError: a file cannot be written.
+        """
+        for place, image in enumerate(images, start):
+            if self.outputs.png_dir:
+                path = self.outputs.png_dir / f"{self.outputs.seeds[place]}.png"
+                if not path.exists():
+                    self._new.append(path)
+                _write_png(path, image)
+            if self.outputs.out or self.outputs.npz:
+                self._images[place] = image
+            self._places.add(place)
+        self.count = len(self._places)
+
+    def write_npz(self, path: Path) -> None:
+        """Writes what there is, in the order of the seeds."""
+        import numpy as np
+
+        places = sorted(self._images)
+        seeds = np.array([self.outputs.seeds[place] % 2**64 for place in places], np.uint64)
+        with path.open("wb") as file:
+            np.savez_compressed(file, seeds=seeds, images=np.stack([self._images[place] for place in places]))
+
+    def write_grid(self, path: Path) -> None:
+        """Writes all images as one."""
+        import numpy as np
+
+        from ddgan_deploy import images as pictures
+
+        images = np.stack([self._images[place] for place in sorted(self._images)])
+        path.write_bytes(pictures.png(pictures.grid(images)))
+
+    def remove(self) -> None:
+        """Takes back the single images, but for those that replaced others."""
+        for path in self._new:
+            path.unlink(missing_ok=True)
+
+    def kept(self) -> str:
+        """Keeps what there is of a run that failed, and tells where, and how to get the rest."""
+        from ddgan_deploy.files import written_whole
+
+        outputs = self.outputs
+        some = f"{self.count} of {len(outputs.seeds)} images"
+        places = [str(outputs.png_dir)] if outputs.png_dir else []
+        if outputs.partial:
+            try:
+                with written_whole(outputs.partial) as file:
+                    self.write_npz(file)
+            except InputError as error:
+                return f"{some} are lost: {error}"
+            places.append(str(outputs.partial))
+        if not places:
+            return f"{some} had been drawn: with --png-dir or --npz they are kept"
+        left = [seed for place, seed in enumerate(outputs.seeds) if place not in self._places]
+        return f"{some} are in {' and '.join(places)}: draw the others with --seeds {seed_ranges(left)}"
+
+
+@contextlib.contextmanager
+def written(outputs: Outputs) -> Iterator[Drawn]:
+    """Writes what the block draws: all of it, or of a failed run what there is, or of a wrong input nothing.
+
+    Raises:
+        InputError: a file cannot be written; where that can be told before anything is drawn, then.
+    """
+    from ddgan_deploy.files import created_parents, written_whole
+
+    drawn = Drawn(outputs)
+    with contextlib.ExitStack() as files:
+        if outputs.png_dir:
+            files.enter_context(created_parents(outputs.png_dir / "any"))
+        grid, arrays = (path and files.enter_context(written_whole(path)) for path in (outputs.out, outputs.npz))
+        try:
+            yield drawn
+            if grid:
+                drawn.write_grid(grid)
+            if arrays:
+                drawn.write_npz(arrays)
+        except (GateError, KeyboardInterrupt) as error:
+            if not drawn.count:
+                raise
+            raise type(error)(f"{str(error) or 'interrupted'}; {drawn.kept()}") from error
+        except (InputError, OSError):
+            drawn.remove()
+            raise
+
+
+def seed_ranges(seeds: Sequence[int]) -> str:
+    """Seeds as ``--seeds`` takes them, such as 3,7-9."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1][1:] = [seed]
+        else:
+            runs.append([seed])
+    return ",".join("-".join(map(str, run)) for run in runs)
+
+
+def _write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
+    from ddgan_deploy import images as pictures
+    from ddgan_deploy.files import written_whole
+
+    with written_whole(path) as file:
+        file.write_bytes(pictures.png(pictures.grid(image[None], scale=1, gap=0)))
