@@ -9,6 +9,7 @@ import secrets
 import signal
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import deque
@@ -98,8 +99,24 @@ class RunningServer:
         """Ends the server as SIGTERM does: requests in flight are answered; by force where it takes longer."""
         self.process.terminate()
         if self.poll(seconds) is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self.kill()
             self.process.wait()
+
+    def kill(self) -> None:
+        """Ends the server, and every process that it has started, at once."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """The server's exit code, as of `poll`, when it has ended."""
+        while (code := self.poll(1)) is None:
+            pass
+        return code
+
+    def said(self, words: str) -> bool:
+        """Whether a line of its log before it was ready has the words in it."""
+        with self._lock:
+            return any(words in line for line in self._held)
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -171,8 +188,8 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
                 # Before it is ready there is no request to wait for.
                 running.stop(_KILL_AFTER if running.ready else 0)
             # Ended while it loaded, it may leave processes of its python backend.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            running.kill()
+            _reap(process.pid)
 
 
 def _start(command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
@@ -192,6 +209,16 @@ def _start(command: list[str], environment: Mapping[str, str]) -> subprocess.Pop
         )
     except OSError as error:
         raise InputError(_broken(command[0], error.strerror or str(error))) from None
+
+
+def _reap(group: int) -> None:
+    """Waits for what is left of a killed server: process 1 of a container becomes its parent, and nobody else's."""
+    with contextlib.suppress(ChildProcessError):
+        # One that hangs in a driver may never end.
+        for _ in range(50):
+            while os.waitpid(-group, os.WNOHANG) != (0, 0):
+                pass
+            time.sleep(_POLL_SECONDS)
 
 
 def _broken(program: str, reason: str) -> str:

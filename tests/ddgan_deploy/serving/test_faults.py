@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
 import os
 import re
@@ -11,11 +9,8 @@ import shutil
 import signal
 import socket
 import struct
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from http.client import HTTPException
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +18,7 @@ import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
 from ddgan_deploy.serving import ENGINE_MODEL, MODEL
+from tests.ddgan_deploy.serving.commands import command
 from tests.ddgan_deploy.serving.traffic import (
     MAX_BATCH,
     PATIENCE,
@@ -159,26 +155,6 @@ def test_a_queue_that_is_too_slow_refuses(serve, repository, pool):
 
 
 # The server's end, and its processes'.
-
-
-@contextlib.contextmanager
-def command(repository, log):
-    """ddgan-serve as a process of its own, with the addresses that it prints."""
-    ports = [option for name in ("http", "grpc", "metrics") for option in (f"--{name}-port", "0")]
-    with log.open("w") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ddgan_deploy.cli.serve", "--repository", str(repository), *ports],
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
-    said = "".join(itertools.takewhile(lambda line: not line.startswith("try:"), process.stdout))
-    addresses = {name.lower(): address for name, address in re.findall(r"(\w+) +\w+://([\d.:]+)", said)}
-    try:
-        yield SimpleNamespace(process=process, **addresses)
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
 
 
 def test_what_is_in_flight_at_the_end_arrives(digits, pool, tritonserver, tmp_path):

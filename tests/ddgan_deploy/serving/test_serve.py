@@ -24,7 +24,7 @@ from ddgan_deploy.cli import serve
 from ddgan_deploy.serving import ENGINE_MODEL
 from ddgan_deploy.serving.client import Client
 from ddgan_deploy.serving.options import ServerOptions
-from ddgan_deploy.serving.supervise import python_processes
+from ddgan_deploy.serving.python_processes import python_processes
 from tests.ddgan_deploy.serving.traffic import children, stub, wait_for
 
 PORTS = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
@@ -89,11 +89,6 @@ class TestReal:
             process.send_signal(number)
             assert process.wait(60) == 0
             assert not Path(f"/proc/{pid}").exists()
-
-    def test_the_exit_code_is_the_servers(self, digits):
-        with serving("--repository", str(digits), *PORTS) as (process, _):
-            os.kill(_server_pid(process), signal.SIGKILL)
-            assert process.wait(60) == 128 + signal.SIGKILL
 
     def test_it_is_started_anew_when_its_python_process_dies(self, digits):
         def draw(url: str) -> np.ndarray:
