@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ddgan_deploy.names import printable
 from ddgan_deploy.results import EQUAL_PSNR, Gate
 
 if TYPE_CHECKING:
     import jinja2
 
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 _NOT_FINITE = float(np.finfo(np.float32).max)
 
 
@@ -28,6 +34,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters.update(number=number, measured=measured, size=size, seconds=seconds, shape=shape)
+    made.filters.update(date=date, printable=printable)
     return made
 
 
@@ -79,3 +86,14 @@ def seconds(value: float) -> str:
 def shape(sizes: Sequence[int | str]) -> str:
     """[batch, 3, 32, 32]"""
     return f"[{', '.join(str(size) for size in sizes)}]"
+
+
+def date(created: str) -> str:
+    """A time of ISO 8601 for people: "28 November 2026, 14:31 UTC"; what is none stays as it is."""
+    try:
+        moment = datetime.datetime.fromisoformat(created)
+    except ValueError:
+        return printable(created)
+    # Not by strftime, whose months are those of the locale.
+    zone = f" {moment.tzname()}" if moment.tzinfo else ""
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}, {moment:%H:%M}{zone}"

@@ -98,7 +98,8 @@ def write_report(
     """
     content = render(manifest, verification, images, timings, engines)
     (folder / SAMPLES).write_bytes(png(grid(images)))
-    (folder / REPORT).write_text(content, encoding="utf-8")
+    # Not every name is text: bytes that are no UTF-8 become escapes.
+    (folder / REPORT).write_bytes(content.encode("utf-8", "backslashreplace"))
 
 
 def render(
@@ -123,6 +124,7 @@ def render(
             files={name: info for name, info in manifest.files.items() if not name.endswith(ENGINE_SUFFIXES)},
             samples=[_picture(image) for image in images[:MAX_SAMPLES]],
             charts=_charts(result) if result else [],
+            scaled=result is not None and _scaled(result),
             timings=timings,
             total_seconds=sum(seconds for _, seconds in timings),
             longest_seconds=max((seconds for _, seconds in timings), default=0.0) or 1.0,
@@ -157,6 +159,7 @@ def _pictures(verification: Verification) -> dict[str, Any]:
     strip_factor, strip = _compare(reference.x0[steps, 0], engine.x0[steps, 0], labels)
     return {
         "sides": sides,
+        "cut_off": bool((np.abs(reference.x_prev[-1]) > 1).any()),
         "side_factor": factor,
         "strip": strip,
         "strip_factor": strip_factor,
@@ -195,14 +198,28 @@ def _charts(result: ParityResult) -> list[Chart]:
     """The gated quantity first; PSNR only where it is gated."""
     limits = {gate.unit: gate.limit for gate in result.gates if gate.name.startswith("step ")}
     rows = result.steps
-    max_abs = {"x0": [row.x0_max_abs for row in rows], "x_prev": [row.x_prev_max_abs for row in rows]}
+    max_abs = {
+        "x0": [_in_scale(row.x0_max_abs, row.x0_scale) for row in rows],
+        "x_prev": [_in_scale(row.x_prev_max_abs, row.x_prev_scale) for row in rows],
+    }
     psnr = {"x0": [row.x0_psnr for row in rows], "x_prev": [row.x_prev_psnr for row in rows]}
     charts = []
     if "dB" in limits:
         charts.append(_chart("PSNR, dB (higher is better)", psnr, limits["dB"], "dB"))
-    title = "Largest absolute difference (lower is better)"
-    charts.append(_chart(title, max_abs, limits.get("max abs"), "max abs"))
+    title = f"Largest absolute difference{' over the scale' if _scaled(result) else ''} (lower is better)"
+    # The last gate is that of the last state.
+    limit = limits["max abs"] / rows[-1].x_prev_scale if "max abs" in limits else None
+    charts.append(_chart(title, max_abs, limit, "max abs"))
     return charts
+
+
+def _in_scale(value: float, scale: float) -> float:
+    return value if number(value) == "not finite" else value / scale
+
+
+def _scaled(result: ParityResult) -> bool:
+    """Whether values are of another order than one; that of a noisy state is so but for some percent."""
+    return any(not 0.9 < scale < 1.1 for row in result.steps for scale in (row.x0_scale, row.x_prev_scale))
 
 
 def _chart(title: str, series: dict[str, list[float]], limit: float | None, unit: str) -> Chart:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 import warnings
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,9 @@ import pytest
 from PIL import Image
 
 from ddgan_deploy.artifact import CheckpointInfo, FileInfo, GraphInfo, Manifest, TensorInfo
+from ddgan_deploy.assumptions import Assumed
 from ddgan_deploy.diffusion import Schedule, Trajectory
-from ddgan_deploy.export.formats import measured, number, seconds, size
+from ddgan_deploy.export.formats import date, measured, number, seconds, size
 from ddgan_deploy.export.report import amplification, render, write_report
 from ddgan_deploy.models.config import GeneratorConfig
 from ddgan_deploy.parity import Verification
@@ -119,8 +122,8 @@ def page(manifest: Manifest, verification: Verification | None, channels: int = 
 
 
 def first_row(shown: Page) -> list[npt.NDArray[np.uint8]]:
-    """The pixels of seed 0: reference, engine, difference."""
-    contents = [str(picture["src"]).partition("base64,")[2] for picture in shown.named("img")[:3]]
+    """The pixels of seed 0: reference, engine, difference; behind four samples."""
+    contents = [str(picture["src"]).partition("base64,")[2] for picture in shown.named("img")[4:7]]
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(content)))) for content in contents]
 
 
@@ -199,6 +202,76 @@ def test_hostile_text_stays_text() -> None:
     assert "<script" not in html
     assert hostile in shown.text and quoted in shown.text
     assert not any("onerror" in picture for picture in shown.named("img"))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown_as"),
+    [
+        ('<b>[x]&".pth', '<b>[x]&".pth'),
+        (os.fsdecode(b"\xff\xfe.pth"), r"\xff\xfe.pth"),
+        ("a\nb\x1b[31m\u202e.pth", r"a\nb\x1b[31m\u202e.pth"),
+    ],
+)
+def test_any_name_is_shown_and_written(tmp_path: Path, name: str, shown_as: str) -> None:
+    manifest = make_manifest(
+        checkpoint=CheckpointInfo(name, "0", "ema", 1),
+        assumed=(Assumed("image_size", name, name),),
+        versions={name: name},
+        kept_fp32=(KeptLayer(name, name),),
+        precision="fp16",
+    )
+    write_report(tmp_path, manifest, make_verification(dB=True), make_images(), [(name, 1.0)])
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"<h1>{escape(shown_as)}</h1>" in html.replace("&#34;", "&quot;")
+    assert Page(html).text.count(shown_as) >= 3
+
+
+def test_what_was_assumed_stands_before_all_that_was_measured() -> None:
+    guess = Assumed("fir", "true", "the published default")
+    shown = page(make_manifest(assumed=(guess,)), make_verification())
+    assert f"fir true the published default {guess.fix}" in shown.text
+    order = [
+        "Passed.",
+        "Key facts",
+        "Assumed",
+        "Samples",
+        "PyTorch and engine",
+        "Errors step by step",
+        "Gates",
+        "Files",
+    ]
+    places = [shown.text.index(f" {part} ") for part in order]
+    assert places == sorted(places)
+    assert "Assumed" not in page(make_manifest(), make_verification()).text
+    assert "Assumed" in page(make_manifest(assumed=(guess,)), None).text
+
+
+def test_the_date_is_one_for_people() -> None:
+    shown = page(make_manifest(created="2026-11-28T14:31:09+00:00"), None)
+    assert "Exported 28 November 2026, 14:31 UTC " in shown.text
+    assert shown.named("time") == [{"datetime": "2026-11-28T14:31:09+00:00"}]
+    assert date("2026-01-02T03:04:05Z") == "2 January 2026, 03:04 UTC"
+    assert date("2026-01-02T03:04:05+02:00") == "2 January 2026, 03:04 UTC+02:00"
+    assert date("2026-01-02T03:04:05") == "2 January 2026, 03:04"
+    assert date("long\nago") == r"long\nago"
+
+
+def test_values_of_another_order_show_their_scale_and_its_limits() -> None:
+    verification = make_verification(error=5e-3)
+    verification.reference.x_prev[-1] *= 200
+    rows = tuple(replace(row, x0_scale=100.0, x_prev_scale=100.0) for row in verification.result.steps)
+    gates = tuple(
+        replace(gate, limit=1e-2) if gate.name.startswith("step ") else gate for gate in verification.result.gates
+    )
+    verification = replace(verification, result=replace(verification.result, steps=rows, gates=gates))
+    html = render(make_manifest(), verification, make_images(), TIMINGS)
+    shown = Page(html)
+    assert "limit 1e-4, fails above" in shown.text and "<title>x0, step 0: 5e-5</title>" in html
+    assert "follow the scale of the values" in shown.text and "what lies beyond is cut off" in shown.text
+    assert "0 2 5e-3 100 55.5 5e-3 100 equal" in shown.text
+    assert "step 1 (t=1) x0 pass 5e-3 ≤ 1e-2 max abs" in shown.text
+    plain = page(make_manifest(), make_verification()).text
+    assert "scale" not in plain and "cut off" not in plain
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, NOT_FINITE])
