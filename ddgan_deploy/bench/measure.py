@@ -17,6 +17,7 @@ import onnx
 
 from ddgan_deploy.artifact import Artifact, read_sampler
 from ddgan_deploy.bench import environment as machine
+from ddgan_deploy.bench.doubts import with_doubts
 from ddgan_deploy.bench.gpu_data_sheets import gpu_name
 from ddgan_deploy.bench.jobs import RateJob
 from ddgan_deploy.bench.names import Device, Dtype
@@ -76,7 +77,7 @@ def run(options: BenchOptions, progress: Progress = no_progress) -> BenchResult:
         per_op = _per_op(here, artifacts, bench.skipped, progress) if options.per_op else ()
     if not bench.timed:
         raise GateError(f"nothing could be measured: {bench.skipped[0].engine}: {bench.skipped[0].reason}")
-    rows = rows_of(bench.timed, graphs, rates)
+    rows = with_doubts(rows_of(bench.timed, graphs, rates))
     result = BenchResult(rows, tuple(bench.skipped), _environment(options, artifacts[0], rates, graphs), per_op)
     _write(result, options)
     return result

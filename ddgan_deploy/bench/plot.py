@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.names import printable
 
 try:
     from matplotlib.figure import Figure
@@ -49,12 +50,17 @@ def plot(result: BenchResult, path: Path) -> None:
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.suptitle(_title(result), x=0.01, ha="left", fontsize=9, color=_GREY)
-    figure.savefig(path, format=path.suffix.lower().removeprefix("."))
+    named, measured = title(result)
+    # A name is no formula, whatever dollars it has.
+    figure.suptitle(f"{named}\n{measured}", x=0.01, ha="left", fontsize=9, color=_GREY, parse_math=False)
+    figure.savefig(path, format=path.suffix.lower().removeprefix("."), metadata={"Title": named})
 
 
-def _title(result: BenchResult) -> str:
+def title(result: BenchResult) -> tuple[str, str]:
+    """What was measured, by the names of the artifacts, and where: a line each."""
     here = result.environment
+    folders = dict.fromkeys(Path(row.artifact).absolute().name for row in result.rows if row.artifact)
     channels, height, width = here.image
+    size = f"{channels}×{height}×{width}, {here.steps} steps"
     where = f"{here.gpu}, {here.cpu}" if here.gpu else here.cpu
-    return f"{channels}×{height}×{width}, {here.steps} steps, {here.threads} threads, {where}"
+    return printable(", ".join((*folders, size))), f"{here.threads} threads, {where}"

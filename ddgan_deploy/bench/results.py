@@ -44,6 +44,7 @@ class Row:
         peak_mb: most memory that the engine's process had had until then, in megabytes.
         gpu_peak_mb: the same on the GPU, by PyTorch's account; None where it does not know.
         import_s, load_s: see `Opened`.
+        doubtful: why the row cannot be right, on one line; None where nothing speaks against it.
     """
 
     engine: str
@@ -62,6 +63,7 @@ class Row:
     gpu_peak_mb: float | None
     import_s: float
     load_s: float
+    doubtful: str | None = None
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,12 @@ _COLUMNS = (
 
 
 def print_bench(result: BenchResult) -> None:
-    """The rows, what is not among them and why, the machine, and where time goes."""
+    """The rows, which are doubtful, what is not among them and why, the machine, and where time goes."""
     table = table_of(*_COLUMNS, numbers=len(_COLUMNS) - 2)
     for row in result.rows:
         table.add_row(*_cells(row))
     print_table(table)
-    for line in skipped_lines(result):
+    for line in (*doubtful_lines(result), *skipped_lines(result)):
         say(line)
     for line in _environment_lines(result.environment):
         say(line)
@@ -56,6 +56,12 @@ def _cells(row: Row) -> list[str]:
         f"{row.load_s:.1f}",
         str(row.runs),
     ]
+
+
+def doubtful_lines(result: BenchResult) -> list[str]:
+    """One line a row that cannot be right."""
+    doubtful = [row for row in result.rows if row.doubtful]
+    return [f"doubtful: {row.engine} {row.precision}, batch {row.batch}: {row.doubtful}" for row in doubtful]
 
 
 def skipped_lines(result: BenchResult) -> list[str]:

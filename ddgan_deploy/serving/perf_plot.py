@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.names import printable
 
 try:
     from matplotlib.figure import Figure
@@ -35,14 +36,17 @@ def plot(result: PerfResult, path: Path) -> None:
     latency.set_title("Latency", loc="left", fontweight="bold")
     for axes in (throughput, latency):
         _style(axes, sorted({level.concurrency for level in result.levels}))
-    figure.suptitle(
-        f"{result.model} on {result.server}: {result.seconds:g} s a level, every request with its own seed",
-        x=0.01,
-        ha="left",
-        fontsize=9,
-        color=_GREY,
-    )
-    figure.savefig(path, format="png")
+    named, measured = title(result)
+    # A name is no formula, whatever dollars it has.
+    figure.suptitle(f"{named}\n{measured}", x=0.01, ha="left", fontsize=9, color=_GREY, parse_math=False)
+    figure.savefig(path, format="png", metadata={"Title": named})
+
+
+def title(result: PerfResult) -> tuple[str, str]:
+    """What was measured and where, and how: a line each."""
+    where = ", ".join(f"{_NAMES.get(protocol, protocol)} {url}" for protocol, url in result.urls.items())
+    named = printable(f"{result.model} on {result.server} at {where}")
+    return named, f"{result.seconds:g} s a level, every request with its own seed"
 
 
 def _draw(result: PerfResult, protocol: str, throughput: Axes, latency: Axes) -> None:

@@ -18,7 +18,7 @@ BEHAVIOURS = json.loads(os.environ.get("STAND_IN", "{}"))
 
 
 class StandIn:
-    """An engine: a number is how many seconds its runs take; words are how it fails."""
+    """An engine: a number is how many seconds an image takes, or a run by batch size; words are how it fails."""
 
     def __init__(self, job: Job) -> None:
         self.job, self.batch = job, 0
@@ -50,6 +50,8 @@ class StandIn:
             time.sleep(1000)
         if self.behaviour == "starts a process":
             return subprocess.Popen(["sleep", "1000"]).pid
+        if isinstance(self.behaviour, dict):
+            return self.behaviour[str(self.batch)]
         return (0.001 if isinstance(self.behaviour, str) else self.behaviour) * self.batch
 
     def memory(self) -> tuple[float, None]:

@@ -6,8 +6,10 @@ import json
 import subprocess
 import sys
 import tempfile
+from html import escape
 
 import pytest
+from PIL import Image
 
 from ddgan_deploy.cli import bench
 
@@ -86,6 +88,47 @@ def test_what_it_prints_and_writes(artifact, stand_in, tmp_path, monkeypatch, ca
     )
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.png"]
+
+
+def test_a_row_that_cannot_be_right_is_doubtful_and_no_error(artifact, stand_in, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    stand_in({"onnxruntime": {"1": 0.2, "4": 0.21, "8": 0.197}, "openvino-f32": {"1": 0.2, "4": 0.1, "8": 0.3}})
+    arguments = ["--batch", "1,4,8", "--runs", "1", "--engines", "onnxruntime,openvino-f32"]
+    assert bench.main([str(artifact), *arguments, "--json", str(tmp_path / "a.json")]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("doubtful: ")]
+    why = "so one of the two was disturbed: measure again, with more --runs"
+    expected = {
+        ("onnxruntime", 8): f"its 197.00 ms are less than the 210.00 ms of batch 4, {why}",
+        ("openvino-f32", 4): f"its 100.00 ms are less than the 200.00 ms of batch 1, {why}",
+    }
+    rows = json.loads((tmp_path / "a.json").read_text())["rows"]
+    assert {(row["engine"], row["batch"]): row["doubtful"] for row in rows if row["doubtful"]} == expected
+    assert len(rows) == 6
+    assert sorted(notes) == [
+        f"doubtful: {engine} fp32, batch {batch}: {why}" for (engine, batch), why in expected.items()
+    ]
+
+
+def test_medians_as_near_as_noise_are_not_doubtful(artifact, stand_in, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    stand_in({"onnxruntime": {"1": 0.2, "4": 0.198}})
+    assert bench.main([str(artifact), "--batch", "4,1", "--runs", "1", "--engines", "onnxruntime"]) == 0
+    assert "doubtful" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_the_plot_names_what_was_measured(artifact, stand_in, tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    stand_in({})
+    folder = tmp_path / r"a $\x$ <b>&amp;"
+    folder.symlink_to(artifact)
+    path = tmp_path / f"a{suffix}"
+    assert bench.main([str(folder), "--runs", "1", "--engines", "onnxruntime", "--plot", str(path)]) == 0
+    named = f"{folder.name}, 3×32×32, 2 steps"
+    if suffix == ".png":
+        assert Image.open(path).info["Title"] == named
+    else:
+        assert escape(named, quote=False) in path.read_text(encoding="utf-8")
 
 
 def test_help_imports_nothing_large():
