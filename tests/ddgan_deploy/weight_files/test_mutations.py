@@ -51,7 +51,7 @@ changes = st.one_of(
     st.tuples(st.just("splice"), st.tuples(places, st.sampled_from([1, 4, 20, 60, 500]))),
 )
 mutations = st.lists(st.tuples(places, changes), min_size=1, max_size=4)
-anything = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+anything = settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
 
 
 def mutated(content: bytes, changed: list[tuple[float, tuple[str, object]]]) -> bytes:
