@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -10,16 +11,17 @@ import signal
 import subprocess
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from http.client import HTTPException
 from pathlib import Path
 
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.processes import ended_with_parent
+from ddgan_deploy.serving import CACHE_VARIABLE
 from ddgan_deploy.serving.command_line import EXIT_TIMEOUT, command_line
 from ddgan_deploy.serving.installed import FETCH
 from ddgan_deploy.serving.options import ServerOptions, checked, model_folders
@@ -28,6 +30,7 @@ from ddgan_deploy.serving.tritonserver import found_server, temporary_links
 
 _KILL_AFTER = EXIT_TIMEOUT + 10
 _POLL_SECONDS = 0.1
+_METRICS_POLLS = 30
 _KEPT_LINES = 1000
 _HANGS = (PREINITIALIZE, TERMINATE)
 """After these the server waits for the python backend for ever (seen with 2.51)."""
@@ -75,16 +78,25 @@ class RunningServer:
         Raises:
             InputError: the server ended instead, or never will be ready; says why.
         """
-        while not self._answers():
-            hangs = any(sign in line for line in list(self._held) for sign in _HANGS)
-            if self.poll(_POLL_SECONDS) is not None or hangs:
-                raise InputError(self._failure())
+        self._wait(self._answers)
+        # The port that it opens last, and where it cannot it ends. It may be where we do not look for it.
+        if self.options.allows("metrics"):
+            self._wait(self._shows_metrics, polls=_METRICS_POLLS)
         gpu = has_gpu()
         with self._lock:
             for line in self._held:
                 if not is_noise(line, gpu):
                     self._say(line)
             self.ready = True
+
+    def _wait(self, answers: Callable[[], bool], polls: int | None = None) -> None:
+        """Returns when it answers, or after so many polls."""
+        for count in itertools.count():
+            if count == polls or answers():
+                return
+            hangs = any(sign in line for line in list(self._held) for sign in _HANGS)
+            if self.poll(_POLL_SECONDS) is not None or hangs:
+                raise InputError(self._failure())
 
     def poll(self, seconds: float) -> int | None:
         """Waits for so long; then the server's exit code, of a shell's kind where a signal ended it, or None."""
@@ -134,18 +146,22 @@ class RunningServer:
             self._log(line)
 
     def _answers(self) -> bool:
+        server = f"http://{self.options.http}/v2"
         try:
             # No proxy, and no server but this one, though another may hold the port by now.
-            with _DIRECT.open(f"http://{self.options.http}/v2/health/ready", timeout=5) as answer:
+            with _DIRECT.open(f"{server}/health/ready", timeout=5) as answer:
                 ready = answer.status == 200
-            with _DIRECT.open(f"http://{self.options.http}/v2", timeout=5) as answer:
-                ours = bool(json.load(answer).get("name") == self._name)
-            # The last port that it opens, and where it cannot it ends.
-            if ready and ours and self.options.allows("metrics"):
-                with _DIRECT.open(f"http://{self.options.metrics}/metrics", timeout=5) as answer:
-                    return bool(answer.status == 200)
-            return ready and ours
-        except (urllib.error.URLError, OSError, ValueError):
+            with _DIRECT.open(server, timeout=5) as answer:
+                return bool(ready and json.load(answer)["name"] == self._name)
+        except (OSError, HTTPException, LookupError, TypeError, ValueError):
+            return False
+
+    def _shows_metrics(self) -> bool:
+        url = f"http://{self.options.metrics}/metrics"
+        try:
+            with _DIRECT.open(url, timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (OSError, HTTPException):
             return False
 
     def _failure(self) -> str:
@@ -178,7 +194,7 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
         plain = end.enter_context(temporary_links("ddgan-models-", {"models": options.repository})) / "models"
         process = _start(
             command_line(server, replace(options, repository=plain), name),
-            server.whole_environment(*model_folders(options.repository)),
+            {**server.whole_environment(*model_folders(options.repository)), CACHE_VARIABLE: str(options.cache_mib)},
         )
         running = RunningServer(options, plain, process, name, log)
         try:

@@ -46,26 +46,35 @@ class ServerOptions:
     @property
     def http(self) -> str:
         """HOST:PORT of HTTP, as this machine reaches it."""
-        return self._netloc(self.http_port)
+        return self._netloc("http", self.http_port)
 
     @property
     def grpc(self) -> str:
         """HOST:PORT of gRPC."""
-        return self._netloc(self.grpc_port)
+        return self._netloc("grpc", self.grpc_port)
 
     @property
     def metrics(self) -> str:
         """HOST:PORT of Prometheus metrics."""
-        return self._netloc(self.metrics_port)
+        return self._netloc("metrics", self.metrics_port)
 
     def allows(self, way: str) -> bool:
         """Whether it serves ``grpc`` or ``metrics``, which a further option may turn off."""
-        said = [option for option in self.extra if option.startswith(f"--allow-{way}=")]
-        return not said or said[-1].partition("=")[2].lower() not in ("false", "0")
+        return self._said(f"--allow-{way}").lower() not in ("false", "0")
 
-    def _netloc(self, port: int) -> str:
-        host = {"0.0.0.0": LOCALHOST, "::": "::1"}.get(self.host, self.host)
-        return Address("http", host, port).netloc
+    def _netloc(self, way: str, port: int) -> str:
+        said = self._said(f"--{way}-address").removeprefix("ipv6:").strip("[]")
+        host = said or self.host
+        return Address("http", {"0.0.0.0": LOCALHOST, "::": "::1"}.get(host, host), port).netloc
+
+    def _said(self, name: str) -> str:
+        """What the further options say last of one, as ``NAME=VALUE`` or as two; "" where nothing."""
+        said = ""
+        for option, following in zip(self.extra, (*self.extra, "")[1:], strict=True):
+            given, separator, value = option.partition("=")
+            if given == name:
+                said = value if separator else following
+        return said
 
 
 def checked(options: ServerOptions) -> ServerOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +139,19 @@ def test_how_this_machine_reaches_it(host, local):
     assert ServerOptions(Path("models"), host=host, http_port=80).http == local
 
 
+@pytest.mark.parametrize(
+    ("extra", "grpc", "metrics"),
+    [
+        (("--metrics-address=0.0.0.0",), "[::1]:1", "127.0.0.1:2"),
+        (("--grpc-address", "10.0.0.1", "--metrics-address=ipv6:2001:db8::1"), "10.0.0.1:1", "[2001:db8::1]:2"),
+        (("--grpc-address=[::]",), "[::1]:1", "[::1]:2"),
+    ],
+)
+def test_what_listens_elsewhere_is_reached_there(extra, grpc, metrics):
+    options = ServerOptions(Path("models"), "::1", grpc_port=1, metrics_port=2, extra=extra)
+    assert (options.grpc, options.metrics) == (grpc, metrics)
+
+
 def test_the_server_is_told_all(monkeypatch, repository):
     monkeypatch.setattr(calling, "has_gpu", lambda: False)
     options = ServerOptions(repository, "127.0.0.1", 1, 2, 3, cache_mib=2, extra=("--log-verbose=1",))
@@ -202,6 +217,8 @@ def test_a_limit_of_requests_where_the_server_has_one(repository, tmp_path, know
         (("--allow-metrics=false",), False, True),
         (("--allow-grpc=0", "--allow-metrics=true"), True, False),
         (("--allow-grpc=false", "--allow-grpc=true"), True, True),
+        (("--log-verbose", "1", "--allow-metrics", "False"), False, True),
+        (("--allow-metrics",), True, True),
     ],
 )
 def test_what_is_served(extra, metrics, grpc):
@@ -236,6 +253,23 @@ def test_a_server_that_does_not_run_here(repository, tmp_path, monkeypatch, prog
         running.wait_ready()
     fix = "mend it, or take it off PATH and get a server with python -m ddgan_deploy.serving.fetch"
     assert str(error.value) == f"{path} does not run here ({reason}): {fix}"
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (signal.SIGKILL, "the server was ended by signal 9 before it was ready: memory may have run out, which the "),
+        (signal.SIGSEGV, "the server was ended by signal 11 before it was ready"),
+    ],
+)
+def test_a_server_that_a_signal_ends(repository, tmp_path, monkeypatch, number, says):
+    path = tmp_path / "tritonserver"
+    path.write_text(f"#!/bin/sh\nkill -{int(number)} $$\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    options = ServerOptions(repository, http_port=0, grpc_port=0, metrics_port=0)
+    with pytest.raises(InputError, match=f"^{says}"), started(options, print) as running:
+        running.wait_ready()
 
 
 class TestRealServer:
@@ -332,6 +366,33 @@ class TestRealServer:
         folder = shutil.copytree(digits / "model_repository", tmp_path / "with a blank and an ü")
         with serve(folder) as served:
             assert any("draws on onnxruntime" in line for line in served.log)
+
+    @pytest.mark.parametrize("says", [b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"])
+    def test_what_else_holds_the_port_is_not_ours(self, repository, says):
+        def speak(listening: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    with listening.accept()[0] as connection:
+                        connection.recv(1000)
+                        connection.sendall(says)
+
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listening,
+            subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE, text=True) as process,
+        ):
+            speaker = threading.Thread(target=speak, args=(listening,))
+            speaker.start()
+            options = replace(ServerOptions(repository), http_port=listening.getsockname()[1])
+            assert not launch.RunningServer(options, repository, process, "ours", print)._answers()
+            process.kill()
+            listening.shutdown(socket.SHUT_RDWR)
+            speaker.join()
+
+    def test_metrics_that_are_elsewhere_keep_nobody_waiting(self, serve, monkeypatch):
+        monkeypatch.setattr(launch, "_METRICS_POLLS", 2)
+        # An abbreviation, which the server understands and we do not.
+        with serve(extra=("--metrics-addr=127.0.0.2",)) as served:
+            assert served.running.ready
 
     def test_another_server_on_the_port_is_not_ours(self, server, repository):
         options = replace(ServerOptions(repository), http_port=int(server.http.rsplit(":")[-1]))
