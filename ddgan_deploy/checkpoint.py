@@ -112,7 +112,7 @@ def load_checkpoint(
     if weights not in get_args(Weights):
         raise InputError(f"weights {weights!r} is unknown: give {' or '.join(get_args(Weights))}")
     found = generator(read(path), weights, path)
-    arguments = own_arguments({"args": found.args}, path)
+    arguments = own_arguments(found.args, path)
     if config is not None:
         arguments = _joined(arguments, path, read_config(Path(config)), Path(config))
     shapes = {name: tuple(tensor.shape) for name, tensor in found.tensors.items()}

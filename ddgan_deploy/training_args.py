@@ -53,19 +53,18 @@ def read_config(path: Path) -> dict[str, Any]:
     return training_args(arguments, str(path))
 
 
-def own_arguments(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def own_arguments(args: object, path: Path) -> dict[str, Any]:
     """The arguments that a training state holds; none where it holds none.
 
     Names that are unknown pass, since a script has written them.
 
     Args:
-        content: of the file.
+        args: what the file holds as such.
         path: of it.
 
     Raises:
         InputError: an argument is of a network that gives no pictures, or has a wrong type.
     """
-    args = content.get("args")
     arguments = vars(args) if isinstance(args, argparse.Namespace) else args
     if not isinstance(arguments, dict):
         return {}
@@ -77,8 +76,10 @@ def own_arguments(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def _of_training_state(path: Path) -> dict[str, Any]:
     # Here PyTorch is imported.
     from ddgan_deploy.weight_files.reading import read
+    from ddgan_deploy.weight_files.state_dict import ARGUMENTS
 
-    arguments = own_arguments(read(path), path)
+    content = read(path)
+    arguments = own_arguments(next((content[name] for name in ARGUMENTS if name in content), None), path)
     if not arguments:
         raise InputError(f"{path} holds no training arguments: give --config the run's content.pth, or a JSON file")
     return arguments

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _MAX_DEPTH = 6
 _TRAINING_STATE = "netG_dict"
 _OPTIMIZER = "optimizerG"
-_ARGUMENTS = ("args", "hyper_parameters")
+ARGUMENTS = ("args", "hyper_parameters")
+"""Names under which training scripts keep their arguments."""
 _COUNT = "n_averaged"
 """Of PyTorch's own AveragedModel, beside the averages."""
 _SEEMS = re.compile("all_modules|z_transform")
@@ -221,7 +222,7 @@ def _listed(found: Sequence[_Place]) -> str:
 def _arguments(candidate: _Candidate) -> Mapping[str, Any] | None:
     """The nearest training arguments around it."""
     for content in reversed(candidate.around):
-        for name in _ARGUMENTS:
+        for name in ARGUMENTS:
             value = content.get(name)
             if isinstance(value, argparse.Namespace):
                 return vars(value)

@@ -114,3 +114,8 @@ def test_a_file_without_arguments_is_no_config(tmp_path):
     golden = golden_case("biggan")
     with pytest.raises(InputError, match="holds no training arguments: give --config the run's content.pth"):
         load_checkpoint(golden.path, golden.path)
+
+
+def test_arguments_under_lightnings_name(tmp_path):
+    torch.save({"state_dict": {}, "hyper_parameters": {"beta_max": 12.0, "num_timesteps": 4}}, tmp_path / "last.ckpt")
+    assert read_config(tmp_path / "last.ckpt") == {"beta_max": 12.0, "num_timesteps": 4}
