@@ -15,6 +15,7 @@ import concurrent.futures
 import contextlib
 import errno
 import importlib
+import io
 import json
 import multiprocessing
 import os
@@ -239,11 +240,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         kernels = compile_all(args.out, archs, dtypes, args.jobs)
     except OSError as error:
         place = error.filename or args.out
-        print(f"error: {place}: {error.strerror or error}: give another place to --out", file=sys.stderr)
+        print(f"error: {os.fsdecode(place)!r}: {error.strerror or error}: give another place to --out", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A folder's name may be no text.
+        sys.stdout.reconfigure(errors="backslashreplace")
     spilling = [kernel.file for kernel in kernels if kernel.spills]
     print(f"{len(kernels)} kernels in {args.out}, {len(spilling)} of them spill registers")
     return 1 if spilling else 0

@@ -35,8 +35,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _log(line: str) -> None:
-    sys.stderr.write(line)
-    sys.stderr.flush()
+    say(line.rstrip("\n"), sys.stderr)
 
 
 def _print_addresses(options: ServerOptions) -> None:
@@ -74,7 +73,7 @@ def _options(argv: Sequence[str] | None) -> ServerOptions:
             f"--{name}-port", type=int, default=port, metavar="PORT", help=f"0: any that is free (default: {port})"
         )
     parser.add_argument(
-        "--cache-size", type=int, default=64, metavar="MIB", help="of the response cache, 0 for none (default: 64)"
+        "--cache-size", type=int, default=64, metavar="MIB", help="of the cache, 0 for none (default: 64)"
     )
     parser.add_argument("extra", nargs="*", metavar="-- OPTION", help="further options of tritonserver, after --")
     args = parser.parse_args(argv)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddgan_deploy.cli.common import Parser, run
+from ddgan_deploy.cli.screen import say
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.files import folder_written_whole
 from ddgan_deploy.serving import debian
@@ -206,13 +207,13 @@ def _main(argv: Sequence[str] | None) -> None:
 
 def _fetch_or_tell(tool: Tool, pip_flags: Sequence[str], require: bool) -> None:
     try:
-        print(f"{tool.title}: {tool.fetch(pip_flags)}")
+        say(f"{tool.title}: {tool.fetch(pip_flags)}")
     except InputError as error:
         fix = f"for {tool.needed_by} put {tool.program} on PATH, or try again with {FETCH} {tool.flag}"
         text = f"{tool.title} was not fetched ({error}): {fix}"
         if require:
             raise InputError(text) from None
-        print(f"notice: {text}", file=sys.stderr)
+        say(f"notice: {text}", sys.stderr)
 
 
 if __name__ == "__main__":

@@ -43,8 +43,8 @@ def compiled(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory) -> Path:
-    """float16 and bfloat16, for one architecture."""
-    out = tmp_path_factory.mktemp("aot") / "kernels"
+    """float16 and bfloat16, for one architecture, in a folder whose name is no text."""
+    out = tmp_path_factory.mktemp("aot") / os.fsdecode(b"kernels\xff")
     done = _aot("--out", out, "--arch", 90, "--dtype", "float16", "--dtype", "bfloat16")
     assert done.returncode == 0, done.stdout + done.stderr
     return out
@@ -121,7 +121,7 @@ def test_wrong_input_is_refused(tmp_path, arguments, message):
 
 def test_an_unusable_place_is_one_line_and_nothing_is_left(tmp_path):
     (tmp_path / "file").write_text("")
-    for place in (tmp_path / "file" / "kernels", Path("/proc/none/kernels")):
+    for place in (tmp_path / "file" / "kernels", Path("/proc/none/ker\nnels")):
         done = _aot("--out", place, "--arch", 90)
         assert done.returncode == 2
         assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
