@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
+from ddgan_deploy.cli import screen
 from ddgan_deploy.kernels.native_library import ort_library
 from ddgan_deploy.noise import Noise
 
@@ -32,6 +34,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("there is no NVIDIA GPU")
         if "TRITON_INTERPRET" in os.environ:
             pytest.skip("make test-gpu runs it")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patience() -> Iterator[None]:
+    """On a busy machine, too, a command that fails says so in one line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(screen, "PATIENCE", 3600.0)
+        yield
 
 
 @pytest.fixture(scope="session")

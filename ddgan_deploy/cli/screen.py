@@ -31,7 +31,7 @@ def take_any_text() -> None:
 
 
 def say(line: str, file: TextIO | None = None) -> None:
-    """Prints one line at once, on stdout or on another file."""
+    """Prints one line at once: what came of the work on stdout, a note or an error on another file."""
     if file is None:
         _stops.release()
     print(printable(line), file=file, flush=True)
@@ -66,7 +66,6 @@ def print_table(table: Table) -> None:
         rendered.add_column(column, overflow="fold", justify="right" if place >= 0 else "left")
     for row in table.rows:
         rendered.add_row(*map(printable, row))
-    _stops.release()
     console = _console()
     if console.is_terminal and os.isatty(1):
         console.print(rendered)
@@ -83,7 +82,8 @@ class StepList:
     """The stops of a work with their times, on stderr.
 
     On a terminal they are ticked off, with a bar. Elsewhere each is a line when it has ended, and a long one says now
-    and then that it goes on; nothing is said of work that fails within `PATIENCE`.
+    and then that it goes on: after `PATIENCE`, or before the first line on stdout, so that of work that soon fails the
+    error is all that is said.
     """
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ def _life_signs(name: str) -> Iterator[Callable[[float, str], None]]:
 
 
 class _Stops:
-    """Lines of the stops that are over: held back at first, and let go by time or by a result."""
+    """Lines of the stops that are over: held back at first, and let go by time or by what is said of success."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
