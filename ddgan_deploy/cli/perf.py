@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ddgan_deploy.cli.common import Parser, run
 from ddgan_deploy.cli.screen import StepList, print_table, say, table_of
 from ddgan_deploy.errors import GateError
-from ddgan_deploy.serving import ENGINE_MODEL, MODEL
+from ddgan_deploy.serving import MODEL, PNG_MODEL
 
 if TYPE_CHECKING:
     from ddgan_deploy.serving.perf import PerfOptions
@@ -46,9 +46,11 @@ def _main(argv: Sequence[str] | None) -> None:
     _print_table(result)
     for path in (perf.RESULT, perf.PLOT):
         say(str(options.out / path))
-    hits = sum(level.server.cache_hits for level in result.levels if level.server)
-    if hits:
-        say(f"note: the response cache answered {hits} requests: give other or more --seeds", sys.stderr)
+    if again := result.repeated:
+        say(
+            f"note: {again} requests asked for images that had been drawn before: give other or more --seeds",
+            sys.stderr,
+        )
     if result.failures:
         level = result.failures[0]
         raise GateError(f"{level.protocol} at concurrency {level.concurrency} failed: {level.reason}")
@@ -105,8 +107,8 @@ def _options(argv: Sequence[str] | None) -> PerfOptions:
     )
     parser.add_argument(
         "--model",
-        default=ENGINE_MODEL,
-        help=f"{ENGINE_MODEL} (default): images alone; {MODEL}: every request for the image and its PNG as well",
+        default=MODEL,
+        help=f"{MODEL} (default): pixels; {PNG_MODEL}: PNG files",
     )
     parser.add_argument("--duration", type=float, default=5.0, metavar="S", help="seconds a level (default: 5)")
     parser.add_argument(
@@ -119,7 +121,7 @@ def _options(argv: Sequence[str] | None) -> PerfOptions:
         "--first-seed",
         type=int,
         metavar="SEED",
-        help="the seeds count up from it (default: by chance, so that the response cache knows none of them)",
+        help="the seeds count up from it (default: by chance, so that the server knows none of them)",
     )
     parser.add_argument("--out", type=Path, default=Path("ddgan-perf"), metavar="DIR", help="default: ddgan-perf")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run's results")

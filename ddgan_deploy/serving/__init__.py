@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 MODEL = "ddgan"
-"""What clients ask for pixels, and what draws: ``seed`` -> ``image``, with dynamic batching and the response cache."""
+"""What clients ask for pixels, and what draws: ``seed`` -> ``image``, with dynamic batching and a cache."""
 PNG_MODEL = "ddgan_png"
 """What clients ask for PNG files: ``seed`` -> ``png``."""
 ENCODER_MODEL = "ddgan_encoder"
 """What encodes: ``image`` -> ``png``."""
-ENGINE_MODEL = MODEL
 CACHE_VARIABLE = "DDGAN_CACHE_MIB"
 """In the environment of the server's processes: the size of the cache; ddgan-serve sets it."""
 DEFAULT_CACHE_MIB = 64

@@ -1,8 +1,8 @@
 """Images that were drawn lately, by their seeds.
 
 It stands in the process that draws, in place of the response cache of Triton Inference Server 2.51. That one keeps a
-refusal as an empty answer to everybody who asks the same later, does not look at the outputs that a request names, knows
-a request by a hash of 64 bits, and would keep an answer that the server has taken for another request's.
+refusal as an empty answer to everybody who asks the same later, does not look at the outputs that a request names,
+knows a request by a hash of 64 bits, and would keep an answer that the server has taken for another request's.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class ServerOptions:
         repository: a model repository, or an artifact that has one.
         host: address to bind to, or a name of this machine; `checked` options have an address.
         http_port, grpc_port, metrics_port: 1..65535; 0: any that is free.
-        cache_mib: size of the response cache in MiB; 0: none.
+        cache_mib: size in MiB of the cache, of the server's own and of each of the engine's processes; 0: none.
         extra: further options of tritonserver.
     """
 

@@ -2,7 +2,7 @@
 
 perf_analyzer's synchronous mode is used: its thread i of n sends the steps i, i+n, i+2n, … of the data file and begins
 again at the file's end, so no seed comes twice before all have come. In its asynchronous mode, and after its own
-warm-up, seeds come again at once, and the server's response cache would answer them.
+warm-up, seeds come again at once, and the server would have kept their images.
 """
 
 from __future__ import annotations

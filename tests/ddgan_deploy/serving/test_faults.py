@@ -17,7 +17,7 @@ import pytest
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
-from ddgan_deploy.serving import ENGINE_MODEL, MODEL
+from ddgan_deploy.serving import MODEL
 from tests.ddgan_deploy.serving.commands import command
 from tests.ddgan_deploy.serving.traffic import (
     MAX_BATCH,
@@ -35,7 +35,7 @@ from tests.ddgan_deploy.serving.traffic import (
 TIMES = 20
 ASKED = 20
 UNAVAILABLE = {"grpc": "StatusCode.UNAVAILABLE", "http-binary": "503"}
-NOT_HEALTHY = f"Stub process '{ENGINE_MODEL}_0_0' is not healthy"
+NOT_HEALTHY = f"Stub process '{MODEL}_0_0' is not healthy"
 # The server waits in vain for a model that could not be loaded anew, when it ends.
 ENDS_AT_ONCE = "--exit-timeout-secs=1"
 
@@ -56,7 +56,7 @@ def full_batches(pool: Pool, count: int) -> list[list[int]]:
 
 
 def set_queue(repository, name: str, value: int) -> None:
-    config = repository / ENGINE_MODEL / "config.pbtxt"
+    config = repository / MODEL / "config.pbtxt"
     changed, count = re.subn(rf"{name}: \d+", f"{name}: {value}", config.read_text())
     assert count == 1
     config.write_text(changed)
@@ -164,8 +164,8 @@ def test_what_is_in_flight_at_the_end_arrives(digits, pool, tritonserver, tmp_pa
 
     def all_but_one() -> bool:
         """Whether the server has all requests, one of which it is at while others wait."""
-        waiting = total(served, "nv_inference_pending_request_count", model=ENGINE_MODEL)
-        answered = total(served, "nv_inference_request_success", model=ENGINE_MODEL)
+        waiting = total(served, "nv_inference_pending_request_count", model=MODEL)
+        answered = total(served, "nv_inference_request_success", model=MODEL)
         return waiting + answered >= ASKED - 1
 
     with command(digits, tmp_path / "log") as served, ThreadPoolExecutor(ASKED) as threads:
@@ -197,7 +197,7 @@ def test_the_engine_is_killed_under_load(digits, pool, tritonserver, tmp_path):
     with command(digits, log) as served:
         (server,) = children(served.process.pid)
         with neighbours(served, pool) as clients:
-            os.kill(stub(server, ENGINE_MODEL), signal.SIGKILL)
+            os.kill(stub(server, MODEL), signal.SIGKILL)
             wait_for(lambda: clients.errors)
             right = clients.right
             wait_for(lambda: clients.right > right + 10)
@@ -211,12 +211,12 @@ def test_the_engine_is_killed_under_load(digits, pool, tritonserver, tmp_path):
 
 def replace_weights(repository, content: bytes) -> None:
     """In place, as cp does it: an engine that had mapped the file would compute with the new content."""
-    (repository / ENGINE_MODEL / "1" / "artifact" / "weights.bin").write_bytes(content)
+    (repository / MODEL / "1" / "artifact" / "weights.bin").write_bytes(content)
 
 
 @pytest.fixture
 def whole_weights(repository):
-    return (repository / ENGINE_MODEL / "1" / "artifact" / "weights.bin").read_bytes()
+    return (repository / MODEL / "1" / "artifact" / "weights.bin").read_bytes()
 
 
 def test_polled_weights_that_are_cut_leave_the_old_ones(serve, repository, whole_weights, pool):
@@ -228,13 +228,13 @@ def test_polled_weights_that_are_cut_leave_the_old_ones(serve, repository, whole
     with serve(repository, extra=options) as served:
         with neighbours(served, pool) as clients:
             replace_weights(repository, whole_weights[:1000])
-            wait_for(lambda: said(f"failed to load '{ENGINE_MODEL}'"))
+            wait_for(lambda: said(f"failed to load '{MODEL}'"))
             assert said("weights.bin is missing or changed since the export")
             right = clients.right
             wait_for(lambda: clients.right > right + 5)
             replace_weights(repository, whole_weights)
             # Once at the start, once now.
-            wait_for(lambda: sum(f"successfully loaded '{ENGINE_MODEL}'" in line for line in served.log) == 2)
+            wait_for(lambda: sum(f"successfully loaded '{MODEL}'" in line for line in served.log) == 2)
             right = clients.right
             wait_for(lambda: clients.right > right + 5)
         assert not clients.errors
@@ -249,12 +249,12 @@ def test_loading_cut_weights_leaves_the_old_ones(serve, repository, whole_weight
         with neighbours(served, pool) as clients:
             replace_weights(repository, whole_weights[:1000])
             with pytest.raises(InferenceServerException, match="weights.bin is missing or changed"):
-                client.connection.load_model(ENGINE_MODEL, headers)
+                client.connection.load_model(MODEL, headers)
             right = clients.right
             wait_for(lambda: clients.right > right + 5)
         assert not clients.errors
         replace_weights(repository, whole_weights)
-        client.connection.load_model(ENGINE_MODEL, headers)
+        client.connection.load_model(MODEL, headers)
         assert client.images(pool.seeds[:3]) == pool.expected(pool.seeds[:3])
 
 
@@ -265,11 +265,11 @@ def test_without_model_control_cut_weights_matter_at_the_next_start(serve, repos
         replace_weights(repository, whole_weights[:1000])
         right = clients.right
         wait_for(lambda: clients.right > right + 5)
-        assert not any(ENGINE_MODEL in line for line in served.log[known:])
+        assert not any(MODEL in line for line in served.log[known:])
     assert not clients.errors
     log = tmp_path / "log"
     with command(repository, log) as ended:
         assert ended.process.wait(PATIENCE) == 2
     (line,) = log.read_text().splitlines()
-    assert line.startswith(f"error: {repository} cannot be served: model {ENGINE_MODEL}: ")
+    assert line.startswith(f"error: {repository} cannot be served: model {MODEL}: ")
     assert "weights.bin is missing or changed since the export" in line

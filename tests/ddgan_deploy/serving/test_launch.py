@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.serving import ENGINE_MODEL, launch
+from ddgan_deploy.serving import MODEL, launch
 from ddgan_deploy.serving import command_line as calling
 from ddgan_deploy.serving.command_line import command_line
 from ddgan_deploy.serving.launch import started
@@ -310,13 +310,13 @@ class TestRealServer:
     )
     def test_a_broken_repository(self, tritonserver, digits, tmp_path, change, says):
         folder = shutil.copytree(digits / "model_repository", tmp_path / "models")
-        change(folder / ENGINE_MODEL)
+        change(folder / MODEL)
         options = ServerOptions(folder, http_port=0, grpc_port=0, metrics_port=0)
         with pytest.raises(InputError) as error, started(options, print) as running:
             running.wait_ready()
         message = str(error.value)
         assert message.startswith(f"{folder} cannot be served: ") and "\n" not in message
-        assert says.format(engine=folder / ENGINE_MODEL, name=ENGINE_MODEL) in message
+        assert says.format(engine=folder / MODEL, name=MODEL) in message
         assert "ddgan-export --rebuild" in message
         assert running.process.poll() is not None
 

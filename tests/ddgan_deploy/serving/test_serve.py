@@ -21,7 +21,7 @@ import pytest
 
 from ddgan_deploy import open_artifact
 from ddgan_deploy.cli import serve
-from ddgan_deploy.serving import ENGINE_MODEL
+from ddgan_deploy.serving import MODEL
 from ddgan_deploy.serving.client import Client
 from ddgan_deploy.serving.options import ServerOptions
 from ddgan_deploy.serving.python_processes import python_processes
@@ -105,7 +105,7 @@ class TestReal:
             for pid in python_processes(first):
                 assert Path(f"/proc/{pid}/cmdline").read_bytes().count(b"/model.py")
             drawn = [threads.submit(draw, line.split()[1]) for line in lines[1:3]]
-            os.kill(stub(first, ENGINE_MODEL), signal.SIGKILL)
+            os.kill(stub(first, MODEL), signal.SIGKILL)
             # Clients notice nothing but the time that it takes.
             for images in (answer.result() for answer in drawn):
                 np.testing.assert_array_equal(images, open_artifact(digits).generate(range(len(images))))

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ddgan_deploy.serving import ENCODER_MODEL, ENGINE_MODEL
+from ddgan_deploy.serving import ENCODER_MODEL, MODEL
 from ddgan_deploy.serving import client as ours
 from tests.ddgan_deploy.serving.commands import command, server_of
 from tests.ddgan_deploy.serving.traffic import Client, Pool, children, decoded, neighbours, stub, wait_for
@@ -78,7 +78,7 @@ def our_clients(served, pool: Pool) -> Iterator[None]:
 
 def test_under_load_nobody_gets_what_another_asked_for(served, pool, log):
     before = log.read_text().count("stands still: the server is started anew")
-    stalls = (ENGINE_MODEL, ENCODER_MODEL, ENGINE_MODEL)
+    stalls = (MODEL, ENCODER_MODEL, MODEL)
     # Those of others do not check what they get; that none of it was wrong is asserted at the end.
     with neighbours(served, pool, 4) as others, our_clients(served, pool):
         for model in stalls:
@@ -93,7 +93,7 @@ def test_under_load_nobody_gets_what_another_asked_for(served, pool, log):
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (lambda server: stall(stub(server, ENGINE_MODEL)), "of the python backend stands still"),
+        (lambda server: stall(stub(server, MODEL)), "of the python backend stands still"),
         (lambda server: os.kill(server, signal.SIGSEGV), "the server was ended by signal 11"),
         (lambda server: os.kill(server, signal.SIGKILL), "the server was ended by signal 9"),
     ],
@@ -109,8 +109,9 @@ def test_idle_it_is_started_anew(served, pool, log, fault, says):
     assert log.read_text().count(f"{says}: the server is started anew") == before + 1
 
 
-def test_everything_stops_and_goes_on(served, pool):
+def test_everything_stops_and_goes_on(served, pool, log):
     """As when a container is paused: nobody is there to see it but the processes themselves, when they wake."""
+    before = log.read_text().count("of the python backend stood still for")
     server = server_of(served)
     everything = [served.process.pid, server, *children(server)]
     with neighbours(served, pool, 4) as others, our_clients(served, pool):
@@ -122,6 +123,7 @@ def test_everything_stops_and_goes_on(served, pool):
         wait_for(lambda: server_of(served) not in (None, server))
         right = others.right
         wait_for(lambda: others.right > right + 20)
+    assert log.read_text().count("of the python backend stood still for") > before
 
 
 def test_it_still_ends_when_it_is_told_to(served, pool):
