@@ -10,6 +10,12 @@ from ddgan_deploy.names import quoted
 from ddgan_deploy.plan import PLANS, TITLES, PlanInfo, plan_name
 from ddgan_deploy.results import EQUAL_PSNR, Gate, ParityResult
 
+_WEIGHTS = {
+    "ema": "the moving average (EMA)",
+    "raw": "raw, not their moving average",
+    "as stored": "as stored: the file does not tell whether they are the moving average (EMA)",
+}
+
 
 def print_parity(parity: ParityResult) -> None:
     """Every gate with its measured value and limit."""
@@ -49,6 +55,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     sizes = ", ".join(f"{name} {size:.2f}" for name, size in graphs.items())
     facts = {
         "checkpoint": f"{checkpoint.file}, {checkpoint.parameters / 1e6:.2f} M parameters",
+        "weights": _WEIGHTS[checkpoint.weights],
         "steps": f"{manifest.steps}, {manifest.graphs[SAMPLER].nodes / manifest.steps:.0f} nodes a step",
         "precision": manifest.precision + (f", {len(kept)} layers kept in fp32" if kept else ""),
         "size": f"{sum(graphs.values()):.2f} MB ({sizes})",
@@ -56,7 +63,22 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     }
     if manifest.cpu_parity:
         facts[f"parity of {manifest.cpu_parity.engine}"] = _verdict(manifest.cpu_parity)
-    return [*facts.items(), *(("kept in fp32", f"{layer.layer}: {layer.reason}") for layer in kept)]
+    return [
+        *facts.items(),
+        *assumed_facts(manifest),
+        *(("kept in fp32", f"{layer.layer}: {layer.reason}") for layer in kept),
+    ]
+
+
+def assumed_facts(manifest: Manifest) -> list[tuple[str, str]]:
+    """What no gate can see, a row for each reason, and how to state it."""
+    sources = dict.fromkeys(assumed.source for assumed in manifest.assumed)
+    values = {
+        source: ", ".join(f"{each.name} {each.value}" for each in manifest.assumed if each.source == source)
+        for source in sources
+    }
+    rows = [("assumed", f"{what}: {source}") for source, what in values.items()]
+    return [*rows, ("to state them", f"{manifest.assumed[0].fix} and so on")] if rows else []
 
 
 def _engine_facts(manifest: Manifest, engines: Sequence[PlanInfo], choice: str) -> list[tuple[str, str]]:
