@@ -98,6 +98,6 @@ def _stat(pid: int) -> tuple[str, list[str]]:
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
-        return "", ["X", "0", "0", "0"]
+        text = ""
     start, _, fields = text.rpartition(")")
-    return start.partition("(")[2], fields.split()
+    return start.partition("(")[2], fields.split() or ["X", "0", "0", "0"]
