@@ -10,7 +10,6 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from ddgan_deploy.images import COMMENT_BYTES, grid, png, with_comment
 from ddgan_deploy.serving.echo import DRAWN, check, seed_comment
 from ddgan_deploy.serving.heartbeat import Heartbeat
 from ddgan_deploy.serving.image_cache import Image, ImageCache, cache_bytes
-from ddgan_deploy.serving.tensors import from_tensor, padding, to_bytes_tensor, to_tensor
+from ddgan_deploy.serving.tensors import Input, padding, to_bytes_tensor, to_tensor
 
 IMAGE = "image"
 DRAWN_SEED = DRAWN + "seed"
@@ -52,34 +51,6 @@ class ServerLog(logging.Handler):
             self._logger.log_info(self.format(record))
 
 
-@dataclass(frozen=True)
-class Input:
-    """A tensor that a request brings, as the model's configuration has it; the batch comes before ``dims``."""
-
-    name: str
-    dims: tuple[int, ...]
-    optional: bool
-
-    def read(self, server: Any, request: Any) -> npt.NDArray[Any] | None:
-        """The tensor [n, *dims], n >= 1; None where the request may do without it and does.
-
-        Raises:
-            ValueError: it cannot be read, or has another shape. The server itself checks most of that, but not a batch
-                of 2^32, which 2.51 takes for one of 0 and passes on without a batch.
-        """
-        tensor = server.get_input_tensor_by_name(request, self.name)
-        if tensor is None and self.optional:
-            return None
-        try:
-            array = from_tensor(tensor)
-        except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(f"input {self.name} cannot be read: {error}") from None
-        if array.shape[1:] != self.dims or array.size == 0:
-            right = f"[batch, {', '.join(map(str, self.dims))}] with a batch of 1 or more"
-            raise ValueError(f"input {self.name} has shape {list(array.shape)}: give {right}")
-        return array
-
-
 class Model:
     """What both models do alike: one answer to each request, in order, whatever becomes of the others.
 
@@ -93,13 +64,13 @@ class Model:
     def initialize(self, args: Mapping[str, str]) -> None:
         """Reads the model's configuration."""
         self._config = json.loads(args["model_config"])
+        # 2.51's response cache keeps a refusal, as an empty answer to whoever asks the same later.
+        self._kept_by_server = bool(self._config.get("response_cache", {}).get("enable"))
         self._inputs = [
-            Input(tensor["name"], tuple(map(int, tensor["dims"])), bool(tensor.get("optional")))
+            Input(tensor["name"], tuple(tensor["dims"]), bool(tensor.get("optional")), not self._kept_by_server)
             for tensor in self._config["input"]
         ]
         self._outputs = {tensor["name"] for tensor in self._config["output"]}
-        # 2.51's response cache keeps a refusal, as an empty answer to whoever asks the same later.
-        self._kept_by_server = bool(self._config.get("response_cache", {}).get("enable"))
 
     def answers(self, requests: Sequence[Any], run: Callable[[list[Inputs]], Sequence[list[Any]]]) -> list[Any]:
         """Responses to requests.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,41 @@ class _Lent:
 def from_tensor(tensor: Any) -> npt.NDArray[Any]:
     """The content of a ``pb_utils.Tensor``, without a copy."""
     return np.from_dlpack(tensor)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A tensor that a request brings, as the model's configuration has it; the batch comes before ``dims``.
+
+    Attributes:
+        strict: whether another shape is refused, instead of read as the batch that its data make.
+    """
+
+    name: str
+    dims: tuple[int, ...]
+    optional: bool
+    strict: bool
+
+    def read(self, server: Any, request: Any) -> npt.NDArray[Any] | None:
+        """The tensor [n, *dims], n >= 1; None where the request may do without it and does.
+
+        Raises:
+            ValueError: it cannot be read, or has another shape. The server itself checks most of that, but not a batch
+                of 2^32, which 2.51 takes for one of 0 and passes on without a batch.
+        """
+        tensor = server.get_input_tensor_by_name(request, self.name)
+        if tensor is None and self.optional:
+            return None
+        try:
+            array = from_tensor(tensor)
+        except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"input {self.name} cannot be read: {error}") from None
+        if not self.strict:
+            return array.reshape(-1, *self.dims)
+        if array.shape[1:] != self.dims or array.size == 0:
+            right = f"[batch, {', '.join(map(str, self.dims))}] with a batch of 1 or more"
+            raise ValueError(f"input {self.name} has shape {list(array.shape)}: give {right}")
+        return array
 
 
 def to_tensor(server: Any, name: str, array: npt.NDArray[Any]) -> Any:

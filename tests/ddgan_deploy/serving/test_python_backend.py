@@ -147,8 +147,9 @@ class TestEngine:
 
     def test_a_refusal_that_the_server_would_keep_for_others_is_not_given(self, digits):
         with _engine(digits, outputs=("image",), response_cache=True) as engine:
-            (answer,) = engine.execute([Request(_seeds(3), cancelled=True)])
-        assert not answer.error and len(answer.tensors[0].array) == 1
+            requests = [Request(_seeds(3), cancelled=True), Request(np.array([3]))]
+            answers = engine.execute(requests)
+        assert [len(answer.tensors[0].array) for answer in answers] == [1, 1]
 
     @pytest.mark.parametrize("shape", [(1,), (0, 1), (2, 2), (1, 1, 1), ()], ids=str)
     def test_another_shape_is_refused(self, engine, shape):
