@@ -108,7 +108,7 @@ def test_a_large_array_stays_unread(tmp_path):
         (np.array([Foreign()]), "numpy.dtype('O8')"),
         (np.complex64(1), "numpy.dtype('c8')"),
     ],
-    ids=repr,
+    ids=["enum", "object", "datetime", "datetime64", "array of objects", "complex"],
 )
 def test_other_values_are_named_with_advice_that_keeps_the_averages(tmp_path, value, says):
     message = refusal(saved(tmp_path, training_state(custom=value)))
