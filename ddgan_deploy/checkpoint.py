@@ -112,9 +112,10 @@ def load_checkpoint(
     if weights not in get_args(Weights):
         raise InputError(f"weights {weights!r} is unknown: give {' or '.join(get_args(Weights))}")
     found = generator(read(path), weights, path)
-    arguments = own_arguments(found.args, path)
+    given = {} if config is None else read_config(Path(config))
+    arguments = own_arguments(found.args, path, given)
     if config is not None:
-        arguments = _joined(arguments, path, read_config(Path(config)), Path(config))
+        arguments = _joined(arguments, path, given, Path(config))
     shapes = {name: tuple(tensor.shape) for name, tensor in found.tensors.items()}
     try:
         said, otherwise = ({k: v for k, v in given.items() if k in FIELDS} for given in (arguments, known or {}))

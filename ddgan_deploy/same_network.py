@@ -30,17 +30,22 @@ def load_same(
     architecture = dataclasses.asdict(manifest.generator)
     known = architecture | {name: getattr(manifest.schedule, name) for name in SCHEDULE_FIELDS}
     checkpoint = load_checkpoint(path, config, weights or asked_again(manifest.checkpoint.weights), known)
-    for name in architecture:
-        old, new = getattr(manifest.generator, name), getattr(checkpoint.config, name)
-        if old != new:
-            raise InputError(
-                f"{path} has another architecture than {artifact.path} ({name} {new}, not {old}): {otherwise}"
-            )
+    who, fix = str(path), otherwise
+    if config is not None:
+        who, fix = f"{path} with {config}", f"correct or leave out --config, or {otherwise}"
+    trained = checkpoint.trained_steps
+    if trained is not None and trained != manifest.steps:
+        raise InputError(f"{who} was trained for {trained} steps, {artifact.path} has {manifest.steps}: {fix}")
     schedule = checkpoint.schedule(manifest.steps)
-    for name in SCHEDULE_FIELDS:
-        old, new = getattr(manifest.schedule, name), getattr(schedule, name)
-        if old != new:
-            raise InputError(f"{path} has another schedule than {artifact.path} ({name} {new}, not {old}): {otherwise}")
-    # What was stated at the export still is.
-    stated = {*known, "num_timesteps"} - {assumed.name for assumed in manifest.assumed}
+    for kind, old, new, names in (
+        ("architecture", manifest.generator, checkpoint.config, tuple(architecture)),
+        ("schedule", manifest.schedule, schedule, SCHEDULE_FIELDS),
+    ):
+        for name in names:
+            was, now = getattr(old, name), getattr(new, name)
+            if was != now:
+                raise InputError(f"{who} has another {kind} than {artifact.path} ({name} {now}, not {was}): {fix}")
+    # What was stated at the export still is; the image size had been told from where attention was taken to sit.
+    assumed = {assumed.name for assumed in manifest.assumed}
+    stated = {*known, "num_timesteps"} - assumed - ({"attn_resolutions"} if "image_size" in assumed else set())
     return dataclasses.replace(checkpoint, stated=stated.union(checkpoint.stated))

@@ -6,7 +6,7 @@ import argparse
 import json
 import reprlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from ddgan_deploy.errors import InputError
 _Pairs = list[tuple[str, Any]]
 _PICKLES = (b"PK", b"\x80")
 """How PyTorch's files begin, the newer ones and the older."""
+_MOST_BYTES = 1 << 20
+"""Of a JSON config."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -32,11 +34,15 @@ def read_config(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             is_pickle = file.read(2).startswith(_PICKLES)
             file.seek(0)
-            content = b"" if is_pickle else file.read()
+            content = b"" if is_pickle else file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: give --config a JSON file of training arguments") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}): give another --config") from None
+    if len(content) > _MOST_BYTES:
+        raise InputError(
+            f"{path} is larger than {_MOST_BYTES >> 20} MiB: give --config a JSON file of training arguments"
+        )
     if is_pickle:
         return _of_training_state(path)
     try:
@@ -53,7 +59,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return training_args(arguments, str(path))
 
 
-def own_arguments(args: object, path: Path) -> dict[str, Any]:
+def own_arguments(args: object, path: Path, stated: Collection[str] = ()) -> dict[str, Any]:
     """The arguments that a training state holds; none where it holds none.
 
     Names that are unknown pass, since a script has written them.
@@ -61,6 +67,7 @@ def own_arguments(args: object, path: Path) -> dict[str, Any]:
     Args:
         args: what the file holds as such.
         path: of it.
+        stated: names that a config states, so that what the file has under them may be of any type.
 
     Raises:
         InputError: an argument is of a network that gives no pictures, or has a wrong type.
@@ -70,7 +77,10 @@ def own_arguments(args: object, path: Path) -> dict[str, Any]:
         return {}
     named = {name: value for name, value in arguments.items() if isinstance(name, str)}
     refuse_other_networks(named, f"{path} (args)")
-    return training_args(named, f"{path} (args)")
+    try:
+        return training_args(named, f"{path} (args)", stated)
+    except InputError as error:
+        raise InputError(f"{error}, by stating it in --config") from None
 
 
 def _of_training_state(path: Path) -> dict[str, Any]:
@@ -95,12 +105,13 @@ def _each_once(pairs: _Pairs) -> dict[str, Any]:
     return content
 
 
-def training_args(content: Mapping[str, Any], source: str) -> dict[str, Any]:
+def training_args(content: Mapping[str, Any], source: str, stated: Collection[str] = ()) -> dict[str, Any]:
     """Of all arguments those that concern sampling, checked and in our types.
 
     Args:
         content: argument name -> value.
         source: where they are from, for the error.
+        stated: names whose values are left out where they have a wrong type.
 
     Raises:
         InputError: an argument has a wrong type.
@@ -110,8 +121,10 @@ def training_args(content: Mapping[str, Any], source: str) -> dict[str, Any]:
         if name not in _KINDS:
             continue
         wanted, convert = _KINDS[name]
-        found[name] = convert(value)
-        if found[name] is None:
+        converted = convert(value)
+        if converted is not None:
+            found[name] = converted
+        elif name not in stated:
             raise InputError(f"{source}: {name} is {_shown(value)}, it must be {wanted}: correct it")
     return found
 

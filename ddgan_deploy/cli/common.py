@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from ddgan_deploy.cli.screen import say, take_any_text
+from ddgan_deploy.cli.screen import note, take_any_text
 from ddgan_deploy.errors import GateError, InputError
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -58,17 +59,16 @@ def _discard_output() -> None:
 
 
 def _say(error: object, code: int) -> int:
-    say(f"error: {error}", sys.stderr)
+    note(f"error: {error}")
     return code
 
 
 def steps_argument(text: str) -> int:
     """T from the command line; the range is checked by the schedule."""
-    try:
-        return int(text)
-    except ValueError:
+    if re.fullmatch("[+-]?[0-9]{1,9}", text) is None:
         # Not an InputError: argparse would take that for a ValueError of its own.
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, give 1..64") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, give 1..64")
+    return int(text)
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddgan_deploy.cli.common import Parser, run
-from ddgan_deploy.cli.screen import StepList, print_table, say, table_of
+from ddgan_deploy.cli.screen import StepList, note, print_table, say, table_of
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.serving import MODEL, PNG_MODEL
 
@@ -47,10 +47,7 @@ def _main(argv: Sequence[str] | None) -> None:
     for path in (perf.RESULT, perf.PLOT):
         say(str(options.out / path))
     if again := result.repeated:
-        say(
-            f"note: {again} requests asked for images that had been drawn before: give other or more --seeds",
-            sys.stderr,
-        )
+        note(f"note: {again} requests asked for images that had been drawn before: give other or more --seeds")
     if result.failures:
         level = result.failures[0]
         raise GateError(f"{level.protocol} at concurrency {level.concurrency} failed: {level.reason}")

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from ddgan_deploy.names import printable
 
@@ -30,11 +30,16 @@ def take_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def say(line: str, file: TextIO | None = None) -> None:
-    """Prints one line at once: what came of the work on stdout, a note or an error on another file."""
-    if file is None:
-        _stops.release()
-    print(printable(line), file=file, flush=True)
+def say(line: str) -> None:
+    """Prints one line on stdout, at once: what came of the work."""
+    _stops.release()
+    print(printable(line), flush=True)
+
+
+def note(line: str) -> None:
+    """Prints one line on stderr, at once: a note or an error; nothing where the caller has closed it."""
+    if sys.stderr is not None:
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 @dataclass
@@ -170,8 +175,8 @@ class _Stops:
         """Prints the lines; where nobody takes them the work goes on."""
         with self._lock, contextlib.suppress(OSError):
             held, self._held = self._held, []
-            for line in held if sys.stderr is not None else ():
-                say(line, sys.stderr)
+            for line in held:
+                note(line)
 
 
 _stops = _Stops()

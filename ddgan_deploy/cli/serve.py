@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddgan_deploy.cli.common import Parser, run
-from ddgan_deploy.cli.screen import say
+from ddgan_deploy.cli.screen import note, say
 from ddgan_deploy.serving import MODEL
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _log(line: str) -> None:
-    say(line.rstrip("\n"), sys.stderr)
+    note(line.rstrip("\n"))
 
 
 def _print_addresses(options: ServerOptions) -> None:

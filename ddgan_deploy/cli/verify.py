@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ddgan_deploy.cli.common import Parser, add_engine_arguments, run
-from ddgan_deploy.cli.screen import StepList, say
+from ddgan_deploy.cli.screen import StepList, note, say
 from ddgan_deploy.errors import GateError, InputError
 
 
@@ -40,11 +40,11 @@ def _main(argv: Sequence[str] | None) -> None:
         result = verify(checkpoint, engine, seeds).result
     print_parity(result)
     for name in damaged:
-        say(f"{artifact.path / name} is not as it was exported", sys.stderr)
+        note(f"{artifact.path / name} is not as it was exported")
     if checkpoint.sha256 != artifact.manifest.checkpoint.sha256:
-        say(f"note: {path} is not the file that was exported (another SHA-256)", sys.stderr)
+        note(f"note: {path} is not the file that was exported (another SHA-256)")
     for name, text in assumed_facts(artifact.manifest):
-        say(f"note: {name}: {text}", sys.stderr)
+        note(f"note: {name}: {text}")
     if result.failures:
         raise GateError(result.failures[0].failure())
     if damaged:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddgan_deploy.cli.common import Parser, run
-from ddgan_deploy.cli.screen import say
+from ddgan_deploy.cli.screen import note, say
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.files import folder_written_whole
 from ddgan_deploy.serving import debian
@@ -213,7 +213,7 @@ def _fetch_or_tell(tool: Tool, pip_flags: Sequence[str], require: bool) -> None:
         text = f"{tool.title} was not fetched ({error}): {fix}"
         if require:
             raise InputError(text) from None
-        say(f"notice: {text}", sys.stderr)
+        note(f"notice: {text}")
 
 
 if __name__ == "__main__":

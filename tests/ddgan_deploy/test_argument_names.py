@@ -119,3 +119,18 @@ def test_a_file_without_arguments_is_no_config(tmp_path):
 def test_arguments_under_lightnings_name(tmp_path):
     torch.save({"state_dict": {}, "hyper_parameters": {"beta_max": 12.0, "num_timesteps": 4}}, tmp_path / "last.ckpt")
     assert read_config(tmp_path / "last.ckpt") == {"beta_max": 12.0, "num_timesteps": 4}
+
+
+def test_a_config_is_no_larger_than_arguments_are(tmp_path):
+    assert "is larger than 1 MiB: give --config a JSON file" in refusal(tmp_path, " " * (1 << 20) + "{}")
+    with pytest.raises(InputError, match="/dev/zero is larger than 1 MiB"):
+        read_config(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize("value", [None, "4", torch.tensor(4)], ids=["none", "text", "tensor"])
+def test_the_config_stands_in_for_what_a_training_state_holds_of_a_wrong_type(tmp_path, value):
+    state = training_state(tmp_path / "content.pth", num_timesteps=value)
+    with pytest.raises(InputError, match="num_timesteps is .*: correct it, by stating it in --config"):
+        load_checkpoint(state)
+    (tmp_path / "args.json").write_text('{"num_timesteps": 4}')
+    assert load_checkpoint(state, tmp_path / "args.json").trained_steps == 4

@@ -99,6 +99,13 @@ def test_commands_print_by_one_function():
                 assert node.func.id not in ("print", "Console"), path
 
 
+def test_an_error_goes_to_nobody_where_stderr_is_closed(tmp_path):
+    code = "from ddgan_deploy.export.cli import main; raise SystemExit(main(['--ckpt', 'nowhere', '--steps', '2']))"
+    command = f'exec "$0" -c "$1" 2>&- >"{tmp_path / "out"}"'
+    ended = subprocess.run(["sh", "-c", command, sys.executable, code], cwd=tmp_path)
+    assert ended.returncode == 2 and (tmp_path / "out").read_text() == ""
+
+
 # Stops
 
 
@@ -133,12 +140,12 @@ def test_long_work_shows_life(capsys, monkeypatch):
     monkeypatch.setattr(screen, "INTERVAL", 0.01)
     said, told = [], threading.Event()
 
-    def note(line, file=None):
+    def note(line):
         said.append(line)
         if "7 of 10" in line:
             told.set()
 
-    monkeypatch.setattr(screen, "say", note)
+    monkeypatch.setattr(screen, "note", note)
     with StepList()("Build [b]") as report:
         report(0.7, "7 of 10")
         assert told.wait(60)

@@ -81,3 +81,19 @@ def test_manifests_from_before_still_open(folder, tmp_path):
     read = read_artifact(artifact).manifest
     assert read.assumed == () and read.checkpoint.weights == "ema"
     write_manifest(artifact, read)
+
+
+@pytest.mark.parametrize(
+    ("stated", "says"),
+    [
+        ({"num_timesteps": 4}, "was trained for 4 steps"),
+        ({"not_use_tanh": True}, "another architecture"),
+        ({"beta_min": 0.2}, "another schedule"),
+    ],
+)
+def test_a_verification_blames_the_config(folder, tmp_path, capsys, stated, says):
+    config = tmp_path / "args.json"
+    config.write_text(json.dumps(stated))
+    assert verify.main([str(folder), "--ckpt", str(GOLDEN.path), "--config", str(config)]) == 2
+    message = capsys.readouterr().err
+    assert f"{GOLDEN.path} with {config}" in message and says in message and "correct or leave out --config" in message

@@ -55,6 +55,7 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: object, main=cli.main) ->
         (("--ckpt", NET_G, "--steps", 4, "--fp8"), "unrecognized arguments: --fp8"),
         (("--ckpt", NET_G, "--steps", 4, "more"), "unrecognized arguments: more"),
         (("--ckpt",), "--ckpt: expected one argument"),
+        (("--ckpt", NET_G, "--steps", " 4_0"), "' 4_0' is not a whole number"),
         (("--ckpt", NET_G, "--steps", 4, "--weights", "both"), "--weights: invalid choice: 'both'"),
         (("--ckpt", NET_G, "--steps", 4, "--engine", "cuda"), "--engine: invalid choice: 'cuda'"),
     ],
