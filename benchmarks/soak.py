@@ -1,13 +1,14 @@
 """Many checked answers in one run: none wrong, none lost, and memory that stays flat.
 
-    python benchmarks/soak.py [DIR] [--answers 1000000] [--clients 6] [--seeds 4096] [--url URL ...] [--json FILE]
+    python benchmarks/soak.py [DIR] [--answers 1000000] [--fresh N] [--clients 6] [--seeds 4096] [--url URL ...]
+                              [--json FILE]
 
-Serves an artifact (by default a tiny one, 16x16 from random weights with T = 1, made first) with ddgan-serve, half of
-the answers with its cache and half without. Clients, each a process of its own, ask for batches of any size out of a
+Serves an artifact (by default a tiny one, 16x16 from random weights with T = 1, made first) with ddgan-serve, once with
+its cache and once, for --fresh answers (half of all unless given), without. Clients, each a process of its own, ask for batches of any size out of a
 finite set of seeds: by our client over gRPC and HTTP, pixels and now and then PNG files, and by tritonclient alone,
 which checks nothing itself. Every image is compared, byte by byte, with the one that the bare engine had drawn before.
 A request that fails is asked again until it is answered; one that never is counts as lost. The memory of ddgan-serve,
-the server and its processes is looked at every second; of the last three quarters of a half, the last third must not
+the server and its processes is looked at every second; of the last three quarters of a part, the last third must not
 need more than the first. With --url, twice for both protocols, a running server of DIR is asked, and no memory looked
 at. Prints JSON and a line; the exit code is 1 where anything is wrong, lost or grows.
 """
@@ -224,11 +225,10 @@ def memory(samples: Sequence[dict[str, float]]) -> dict[str, dict[str, float | b
     return found
 
 
-def half(
-    title: str, urls: Sequence[str], expected: Path, batch: int, args: argparse.Namespace, pid: int | None
+def part(
+    title: str, urls: Sequence[str], expected: Path, batch: int, answers: int, clients: int, pid: int | None
 ) -> dict:
     """One server's part of the answers."""
-    answers, clients = args.answers if pid is None else args.answers // 2, args.clients
     context = multiprocessing.get_context("spawn")
     rows = [context.Array(ctypes.c_longlong, len(COUNTS), lock=False) for _ in range(clients)]
     stop, samples, start = context.Event(), [], time.monotonic()
@@ -259,6 +259,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("artifact", nargs="?", type=Path, metavar="DIR")
     parser.add_argument("--answers", type=int, default=1_000_000, help="images of all requests together")
+    parser.add_argument("--fresh", type=int, help="of them, those that are drawn anew (default: half)")
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=4096)
     parser.add_argument("--url", action="append", help="http://HOST:PORT or grpc://HOST:PORT of a server of DIR")
@@ -272,16 +273,21 @@ def main() -> None:
         expected, batch = folder / "expected.npy", largest_batch(artifact)
         np.save(expected, expected_images(artifact, args.seeds))
         if args.url:
-            halves = [half("a running server", args.url, expected, batch, args, None)]
+            parts = [part("a running server", args.url, expected, batch, args.answers, args.clients, None)]
         else:
-            halves = []
-            for title, cache_mib in (("with the cache", 64), ("without a cache", 0)):
+            parts = []
+            fresh = args.answers // 2 if args.fresh is None else args.fresh
+            for title, cache_mib, answers in (
+                ("with the cache", 64, args.answers - fresh),
+                ("without a cache", 0, fresh),
+            ):
                 with served(artifact, cache_mib) as (urls, pid):
-                    halves.append(half(title, list(urls.values()), expected, batch, args, pid))
-    total = {name: sum(part[name] for part in halves) for name in COUNTS}
-    flat = all(process["flat"] for part in halves for process in part["memory"].values())
+                    where = list(urls.values())
+                    parts.append(part(title, where, expected, batch, answers, args.clients, pid))
+    total = {name: sum(each[name] for each in parts) for name in COUNTS}
+    flat = all(process["flat"] for each in parts for process in each["memory"].values())
     environment = {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
-    result = {**total, "flat": flat, "seeds": args.seeds, "clients": args.clients, "halves": halves}
+    result = {**total, "flat": flat, "seeds": args.seeds, "clients": args.clients, "parts": parts}
     text = json.dumps({**result, "environment": environment}, indent=2)
     print(text)
     if args.json:
