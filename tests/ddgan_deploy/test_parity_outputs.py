@@ -10,7 +10,8 @@ import pytest
 from ddgan_deploy.comparison import scale_of
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.noise import Noise
-from ddgan_deploy.parity import _served_pixel_gate, verify_outputs
+from ddgan_deploy.parity import _engine_pixel_gate, _served_pixel_gate, verify_outputs
+from ddgan_deploy.results import Gate
 
 SEEDS = (3, 5, 8)
 SHAPE = (2, 4, 6)
@@ -167,3 +168,87 @@ def test_an_int8_integer_that_is_rounded_otherwise_may_flip_a_pixel_of_a_large_r
     gate = _served_pixel_gate(images, x_0, scale, "int8")
     assert (gate.unit, gate.passed) == (unit, scale > 1)
     assert not _served_pixel_gate(255 - images, x_0, scale, "int8").passed
+    # Half the range away from every pixel, and no further.
+    assert not _served_pixel_gate(np.full_like(images, 127), x_0, scale, "int8").passed
+
+
+SCALES = (1.0, 210.0, 1700.0, 11000.0)
+
+
+def _smooth(seeds: int, size: int = 32) -> np.ndarray:
+    """Images of RMS 1 whose neighbouring pixels are alike, as pictures' are."""
+    waves = np.random.default_rng(0).normal(size=(seeds, 3, 4, 4, 2))
+    y, x = np.mgrid[:size, :size] * 2 * np.pi / size
+    angles = np.arange(4)[:, None, None, None] * y + np.arange(4)[None, :, None, None] * x
+    images = np.einsum("ncabk,kabyx->ncyx", waves, np.stack([np.cos(angles), np.sin(angles)]))
+    return (images / np.sqrt(np.mean(images**2))).astype(np.float32)
+
+
+WRONG = {
+    "grey": lambda images: np.full_like(images, 127),
+    "black": np.zeros_like,
+    "white": lambda images: np.full_like(images, 255),
+    "inverted": lambda images: 255 - images,
+    "other seeds": lambda images: np.roll(images, 1, axis=0),
+    "shifted": lambda images: np.roll(images, 1, axis=2),
+    "channels swapped": lambda images: images[..., ::-1],
+    "one of them grey": lambda images: np.concatenate([np.full_like(images[:1], 127), images[1:]]),
+}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("gate", [_served_pixel_gate, _engine_pixel_gate])
+def test_only_the_right_pixels_pass_at_any_scale(gate, scale, precision):
+    x_0 = _smooth(4) * np.float32(scale)
+    images = to_pixels(x_0)
+    assert gate(images, x_0, scale_of(x_0), precision) == Gate("seed to pixels", True, 0, 1, "grey levels")
+    passed = [name for name, wrong in WRONG.items() if gate(wrong(images), x_0, scale_of(x_0), precision).passed]
+    assert not passed
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("scale", [210.0, 1700.0, 11000.0])
+def test_what_rounding_does_to_a_large_range_passes(scale, precision):
+    x_0 = _smooth(4) * np.float32(scale)
+    error = np.random.default_rng(1).normal(size=x_0.shape) * {"fp32": 2e-5, "fp16": 1e-3, "int8": 1e-2}[precision]
+    images = to_pixels(x_0 + (error * scale).astype(np.float32))
+    gate = _served_pixel_gate(images, x_0, scale_of(x_0), precision)
+    assert gate.passed
+    assert (images != to_pixels(x_0)).any()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_few_values_that_are_huge_leave_no_room_for_all_others(wrong, precision):
+    """Their rounding may move every other pixel from black to white."""
+    x_0 = _smooth(4)
+    x_0[:, :, 0, 0] *= 1e7
+    assert scale_of(x_0) > 1e5
+    right = to_pixels(x_0)
+    images = WRONG[wrong](right).copy()
+    images[:, 0, 0] = right[:, 0, 0]
+    gate = _served_pixel_gate(images, x_0, scale_of(x_0), precision)
+    assert (gate.passed, gate.unit) == (False, "dB")
+    assert _served_pixel_gate(right, x_0, scale_of(x_0), precision).passed
+
+
+@pytest.mark.parametrize(("beyond", "limit"), [(0.0, 129), (0.5, 66), (0.99, 3), (1.1, 1)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_pixel_may_move_as_far_as_its_own_value_may(beyond, limit, sign):
+    """An error of 5e-3 of 202 is 1.01, of which a value beyond the range needs some to come back into it."""
+    x_0 = np.where(np.random.default_rng(0).random((4, 3, 32, 32)) < 0.5, -202, 202).astype(np.float32)
+    x_0[0, 0, 0, 0] = sign * (1 + beyond)
+    images = to_pixels(x_0).astype(np.int16)
+    for levels, passes in ((limit, True), (limit + 1, False)):
+        images[0, 0, 0, 0] = (255 if sign > 0 else 0) - sign * levels
+        gate = _served_pixel_gate(images.astype(np.uint8), x_0, 202.0, "fp16")
+        assert gate == Gate("seed to pixels", passes, levels, limit, "grey levels")
+
+
+def test_a_reference_that_is_not_finite_is_said_to_be_the_networks(noise):
+    reference = _reference(noise)
+    reference[0, 0, 0, :2] = np.inf, np.nan
+    first = verify_outputs(reference, Engine(noise), noise, SEEDS, "fp32").failures[0]
+    assert (first.name, first.measured) == ("no NaN or Inf", 2)
+    assert "the network itself gives values that float32 does not hold" in first.failure()

@@ -14,6 +14,7 @@ import torch
 from ddgan_deploy import open_artifact
 from ddgan_deploy.cli import verify as verify_command
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
+from ddgan_deploy.errors import GateError
 from ddgan_deploy.export import cli as export_command
 from ddgan_deploy.export import pipeline
 from ddgan_deploy.images import to_pixels
@@ -90,9 +91,13 @@ LAST = "all_modules.17.weight"
 @pytest.fixture(scope="module")
 def unbounded(tmp_path_factory) -> Golden:
     """A network without tanh, whose outputs reach some hundreds."""
-    folder, golden = tmp_path_factory.mktemp("unbounded"), golden_case("no_fir_t2")
+    return _without_tanh(tmp_path_factory.mktemp("unbounded"), 200)
+
+
+def _without_tanh(folder: Path, factor: float) -> Golden:
+    golden = golden_case("no_fir_t2")
     weights = torch.load(golden.path, weights_only=True)
-    weights[f"module.{LAST}"] *= 200
+    weights[f"module.{LAST}"] *= factor
     torch.save(weights, folder / "netG.pth")
     arguments = json.loads(golden.config.read_text()) | {"not_use_tanh": True}
     (folder / "args.json").write_text(json.dumps(arguments))
@@ -116,6 +121,25 @@ def test_large_values_are_held_to_their_own_range(unbounded_fp32):
     # A state that is mostly noise is smaller, and its limit with it.
     assert 1e-4 < limits["step 0 (t=1) x_prev"] < limits["step 1 (t=0) x_0"] / 2
     assert parity.steps[1].x_prev_scale == pytest.approx(rms)
+
+
+@pytest.mark.parametrize("factor", [300, 16000])
+def test_an_fp16_image_of_a_large_range_passes_and_a_grey_one_does_not(factor, tmp_path, monkeypatch):
+    golden = _without_tanh(tmp_path, factor)
+    artifact = export_golden(golden, tmp_path, fp16=True).artifact
+    assert artifact.manifest.parity.passed
+    honest = OnnxRuntime.generate
+    monkeypatch.setattr(OnnxRuntime, "generate", lambda self, seeds: np.full_like(honest(self, seeds), 127))
+    result = verify(golden.load(), open_artifact(artifact.path)).result
+    assert [gate.name for gate in result.failures] == ["seed to pixels"]
+
+
+def test_a_network_that_float32_does_not_hold_is_told_from_a_wrong_export(tmp_path):
+    with pytest.raises(GateError) as error:
+        export_golden(_without_tanh(tmp_path, 1e36), tmp_path)
+    assert str(error.value).startswith("parity failed at no NaN or Inf")
+    assert "the network itself gives values that float32 does not hold" in str(error.value)
+    assert "GroupNorm" not in str(error.value)
 
 
 def test_one_weight_that_is_off_by_a_hundredth_fails_in_a_large_range_too(unbounded, unbounded_fp32):
