@@ -13,6 +13,7 @@ from ddgan_deploy.assumptions import Assumed
 from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.files import replace_folder, sha256, temporary_folder
+from ddgan_deploy.manifest_checks import check_consistent, misfit
 from ddgan_deploy.models.config import GeneratorConfig
 from ddgan_deploy.results import KeptLayer, ParityResult
 from ddgan_deploy.serving_terms import DEFAULT_SERVING, Serving
@@ -125,7 +126,7 @@ def read_artifact(path: str | Path, check_files: bool = True) -> Artifact:
         check_files: compare every file's hash, not only its size.
 
     Raises:
-        InputError: the folder is no artifact, is of another format, or a file is missing or changed.
+        InputError: the folder is no artifact, is of another format, or its manifest or a file is damaged.
     """
     folder = Path(path)
     manifest = _read_manifest(folder)
@@ -141,16 +142,33 @@ def read_sampler(artifact: Artifact) -> onnx.ModelProto:
     """The sampler's graph, without its weights.
 
     Raises:
-        InputError: the file is missing or damaged.
+        InputError: the file is missing or damaged, or the manifest does not fit it.
     """
     import onnx
     from google.protobuf.message import DecodeError
 
     path = artifact.path / SAMPLER
     try:
-        return onnx.load(path, load_external_data=False)
+        model = onnx.load(path, load_external_data=False)
     except (OSError, DecodeError):
         raise InputError(f"{path} is missing or damaged: export again") from None
+    check_fits(artifact, SAMPLER, {entry.key: entry.value for entry in model.metadata_props})
+    return model
+
+
+def check_fits(artifact: Artifact, name: str, metadata: Mapping[str, str]) -> None:
+    """Refuses to run a graph of which the manifest says something else than the file itself.
+
+    Args:
+        artifact: whose manifest it is.
+        name: of the graph's file.
+        metadata: of the file, as whoever opens it finds it there.
+
+    Raises:
+        InputError: they differ.
+    """
+    if difference := misfit(artifact.manifest, metadata):
+        raise InputError(f"{artifact.path / MANIFEST} does not fit {name} ({difference}): export again")
 
 
 def read_damaged(path: str | Path) -> tuple[Artifact, list[str]]:
@@ -198,6 +216,10 @@ def _read_manifest(folder: Path) -> Manifest:
         absent = {SAMPLER, SERVED, *([WEIGHTS] if listed is manifest.files else [])} - listed.keys()
         if absent:
             raise InputError(f"{folder / MANIFEST} is damaged (it lists no {min(absent)}): export again")
+    try:
+        check_consistent(manifest, manifest.graphs[SAMPLER], manifest.graphs[SERVED])
+    except InputError as error:
+        raise InputError(f"{folder / MANIFEST} is damaged ({error}): export again") from None
     return manifest
 
 

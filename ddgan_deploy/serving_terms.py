@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ddgan_deploy.errors import InputError
+
 Backend = Literal["auto", "python", "onnxruntime", "tensorrt"]
 Accelerator = Literal["auto", "cpu", "cuda", "tensorrt"]
 CpuEngine = Literal["onnxruntime", "openvino-f32", "openvino-bf16", "onnxruntime-portable"]
@@ -35,3 +37,23 @@ class Serving:
 
 
 DEFAULT_SERVING = Serving()
+
+
+def check_serving(serving: Serving) -> None:
+    """Refuses options that fit no artifact.
+
+    Raises:
+        InputError: one is unknown or out of range, or they do not go together.
+    """
+    for flag, value, known in (
+        ("--backend", serving.backend, get_args(Backend)),
+        ("--accelerator", serving.accelerator, get_args(Accelerator)),
+    ):
+        if value not in known:
+            raise InputError(f"{flag} {value!r} is unknown: give one of {', '.join(known)}")
+    if serving.max_batch is not None and not 1 <= serving.max_batch <= MOST_BATCH:
+        raise InputError(f"--max-batch {serving.max_batch} is out of range: give 1..{MOST_BATCH}")
+    if serving.accelerator != "auto" and serving.backend != "onnxruntime":
+        raise InputError(
+            f"--accelerator {serving.accelerator} is of the onnxruntime backend: give --backend onnxruntime with it"
+        )

@@ -7,15 +7,13 @@ import shutil
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ddgan_deploy.artifact import Artifact
-from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.serving_backends import engine_model
 from ddgan_deploy.serving import ENCODER_MODEL, MODEL, PNG_MODEL
-from ddgan_deploy.serving_terms import MOST_BATCH, Accelerator, Backend, Serving
+from ddgan_deploy.serving_terms import Serving, check_serving
 
 REPOSITORY = "model_repository"
 TEMPLATES = Path(__file__).resolve().parent.parent / "triton_repo"
@@ -28,26 +26,6 @@ _QUEUE_TIMEOUT_US = 30_000_000
 _QUEUED_BATCHES = 32
 """Batches that may wait; what comes on top is refused at once."""
 _KEPT_FOLDER = "An ensemble has no file of its own, and an object store keeps no empty folder.\n"
-
-
-def check_serving(serving: Serving) -> None:
-    """Refuses options that fit no artifact.
-
-    Raises:
-        InputError: one is unknown or out of range, or they do not go together.
-    """
-    for flag, value, known in (
-        ("--backend", serving.backend, get_args(Backend)),
-        ("--accelerator", serving.accelerator, get_args(Accelerator)),
-    ):
-        if value not in known:
-            raise InputError(f"{flag} {value!r} is unknown: give one of {', '.join(known)}")
-    if serving.max_batch is not None and not 1 <= serving.max_batch <= MOST_BATCH:
-        raise InputError(f"--max-batch {serving.max_batch} is out of range: give 1..{MOST_BATCH}")
-    if serving.accelerator != "auto" and serving.backend != "onnxruntime":
-        raise InputError(
-            f"--accelerator {serving.accelerator} is of the onnxruntime backend: give --backend onnxruntime with it"
-        )
 
 
 def write_model_repository(artifact: Artifact, serving: Serving) -> Path:

@@ -11,9 +11,8 @@ from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.cpu_engine import check_cpu_engine
 from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
-from ddgan_deploy.export.model_repository import check_serving
 from ddgan_deploy.plan_terms import TITLES
-from ddgan_deploy.serving_terms import DEFAULT_SERVING, Serving
+from ddgan_deploy.serving_terms import DEFAULT_SERVING, Serving, check_serving
 from ddgan_deploy.weight_files.kinds import Weights
 
 _DEFAULT_ENGINE_OPTIONS = EngineOptions()

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ddgan_deploy.artifact import SAMPLER, Artifact, read_artifact, staged
+from ddgan_deploy.artifact import SAMPLER, Artifact, read_artifact, read_sampler, staged
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.errors import InputError
@@ -16,7 +16,7 @@ from ddgan_deploy.export.engine_choice import Choice, choose_engine
 from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
 from ddgan_deploy.export.engine_report import replace_engines
 from ddgan_deploy.export.engines import build_engines, is_engine_file, prove_engines
-from ddgan_deploy.export.model_repository import REPOSITORY, check_serving
+from ddgan_deploy.export.model_repository import REPOSITORY
 from ddgan_deploy.export.progress import Clock, Progress, no_progress
 from ddgan_deploy.export.proof import ExportResult, checked, finish, with_engine_files
 from ddgan_deploy.export.quantization.symmetry import check_symmetric
@@ -24,7 +24,7 @@ from ddgan_deploy.export.report import REPORT
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity import default_seeds
 from ddgan_deploy.plan import PLANS, PlanInfo, Runtime, has_plans, read_plan_info
-from ddgan_deploy.serving_terms import Serving
+from ddgan_deploy.serving_terms import Serving, check_serving
 
 _REPOSITORY_ALONE = Choice(None, "the model repository alone was made anew, all else is as it was")
 
@@ -57,6 +57,8 @@ def rebuild(
     clock = Clock(progress)
     with clock.stop("Read the artifact"):
         artifact = read_artifact(folder)
+        # What the manifest says of the graph is what engines and the model repository are made by.
+        read_sampler(artifact)
         choice = _REPOSITORY_ALONE if engine == "none" else choose_engine(engine, options, artifact.manifest.precision)
         manifest = dataclasses.replace(artifact.manifest, serving=serving(artifact.manifest.serving))
         check_serving(manifest.serving)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, read_sampler
+from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, check_fits, read_sampler
 from ddgan_deploy.diffusion import Trajectory
 from ddgan_deploy.engines.base import Engine, feeds
 from ddgan_deploy.engines.cpu_graph import specialized
@@ -98,7 +98,7 @@ class OnnxRuntime(Engine):
 
     @functools.cached_property
     def _sampler(self) -> onnxruntime.InferenceSession:
-        return self._new_session(self.artifact.path / SAMPLER)
+        return self._file_session(SAMPLER)
 
     @property
     def _trajectory_names(self) -> list[str]:
@@ -114,7 +114,12 @@ class OnnxRuntime(Engine):
 
     @functools.cached_property
     def _served(self) -> onnxruntime.InferenceSession:
-        return self._new_session(self.artifact.path / SERVED)
+        return self._file_session(SERVED)
+
+    def _file_session(self, name: str) -> onnxruntime.InferenceSession:
+        session = self._new_session(self.artifact.path / name)
+        check_fits(self.artifact, name, session.get_modelmeta().custom_metadata_map)
+        return session
 
     def _probing_session(self, names: Sequence[str], given_states: bool = False) -> onnxruntime.InferenceSession:
         """The sampler with inner values as further outputs, and with states as inputs where they are given."""

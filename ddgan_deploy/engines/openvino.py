@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.artifact import SAMPLER, Artifact
+from ddgan_deploy.artifact import SAMPLER, Artifact, check_fits
 from ddgan_deploy.engines.base import Engine, OpTime, feeds
 from ddgan_deploy.engines.runtimes import NotInstalled
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.kernels.op import DOMAIN
+from ddgan_deploy.manifest_checks import COMPARED
 from ddgan_deploy.names import in_utf8
 from ddgan_deploy.noise import Noise, draw
 
@@ -108,10 +109,17 @@ class OpenVino(Engine):
             # Weights are copied: who maps them computes with whatever is written into the file.
             with in_utf8(path.parent) as folder:
                 model = core.read_model(folder / path.name, config={"ENABLE_MMAP": False})
+                check_fits(self.artifact, SAMPLER, _metadata(model))
                 return core.compile_model(model, "CPU", properties)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise InputError(f"OpenVINO cannot load {path} ({reason}): choose onnxruntime-portable") from None
+
+
+def _metadata(model: openvino.Model) -> dict[str, str]:
+    """What the graph file says of itself, as far as it is compared with the manifest."""
+    paths = [["framework", name] for name in COMPARED]
+    return {path[-1]: model.get_rt_info(path).astype(str) for path in paths if model.has_rt_info(path)}
 
 
 def require_installed(name: str) -> None:

@@ -41,7 +41,17 @@ FILES = (SAMPLER, SERVED, WEIGHTS)
 
 
 def manifest(folder: Path) -> Manifest:
-    graph = GraphInfo(
+    image = ("batch", 1, 8, 8)
+    sampler = GraphInfo(
+        (
+            TensorInfo("x_T", "float32", image),
+            TensorInfo("z", "float32", ("batch", 2, 4)),
+            TensorInfo("noise", "float32", ("batch", 1, 1, 8, 8)),
+        ),
+        (TensorInfo("x_0", "float32", image),),
+        5,
+    )
+    served = GraphInfo(
         (TensorInfo("seed", "int64", ("batch", 1)),), (TensorInfo("image", "uint8", ("batch", 8, 8, 1)),), 5
     )
     return Manifest(
@@ -53,7 +63,7 @@ def manifest(folder: Path) -> Manifest:
         steps=2,
         precision="fp32",
         kept_fp32=(),
-        graphs={SAMPLER: graph, SERVED: graph},
+        graphs={SAMPLER: sampler, SERVED: served},
         versions={"ddgan_deploy": "0"},
         parity=None,
         files=file_infos(folder, list(FILES)),
@@ -203,6 +213,79 @@ def test_a_field_of_another_kind(artifact, field, value):
         pytest.skip("an integer")
     changed(artifact, field, value)
     assert "is damaged" in refusal(artifact)
+
+
+def edited(folder: Path, path: tuple[str | int, ...], value: Any) -> None:
+    """Sets one value deep in the manifest."""
+    tree = json.loads((folder / MANIFEST).read_text())
+    place = tree
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    (folder / MANIFEST).write_text(json.dumps(tree))
+
+
+NO_NOISE = [
+    {"name": "x_T", "dtype": "float32", "shape": ["batch", 1, 8, 8]},
+    {"name": "z", "dtype": "float32", "shape": ["batch", 2, 4]},
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("steps",), 3, "steps 3, but its schedule has 2"),
+        (("schedule", "steps"), 3, "steps 2, but its schedule has 3"),
+        (("generator", "nz"), 5, "sampler input z is float32 [batch, 2, 4], not float32 [batch, 2, 5]"),
+        (("generator", "num_channels"), 3, "sampler input x_T is float32 [batch, 1, 8, 8], not float32 [batch, 3"),
+        (("graphs", SAMPLER, "inputs", 0, "shape", 3), 9, "sampler input x_T is float32 [batch, 1, 8, 9], not"),
+        (("graphs", SAMPLER, "inputs", 1, "shape", 0), 1, "sampler input z is float32 [1, 2, 4], not"),
+        (
+            ("graphs", SAMPLER, "inputs", 2, "dtype"),
+            "float16",
+            "sampler input noise is float16 [batch, 1, 1, 8, 8], not",
+        ),
+        (("graphs", SAMPLER, "inputs"), NO_NOISE, "sampler input noise is absent, not float32 [batch, 1, 1, 8, 8]"),
+        (("graphs", SAMPLER, "outputs", 0, "name"), "x", "sampler output x_0 is absent, not"),
+        (
+            ("graphs", SERVED, "inputs", 0, "dtype"),
+            "int32",
+            "served input seed is int32 [batch, 1], not int64 [batch, 1]",
+        ),
+        (
+            ("graphs", SERVED, "outputs", 0, "shape"),
+            ["batch", 1, 8, 8],
+            "served output image is uint8 [batch, 1, 8, 8], not",
+        ),
+        (("serving", "max_batch"), -1, "--max-batch -1 is out of range: give 1..1024"),
+        (("serving", "max_batch"), 1025, "--max-batch 1025 is out of range"),
+        (("serving", "accelerator"), "cuda", "--accelerator cuda is of the onnxruntime backend"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself(artifact, path, value, says):
+    edited(artifact, path, value)
+    message = refusal(artifact)
+    assert message.startswith(f"{artifact / MANIFEST} is damaged ({says}") and message.endswith("): export again")
+    with pytest.raises(InputError) as caught:
+        read_damaged(artifact)
+    assert str(caught.value) == message
+
+
+def test_steps_that_were_replaced_everywhere(artifact):
+    text = (artifact / MANIFEST).read_text()
+    assert text.count('"steps": 2') == 2
+    (artifact / MANIFEST).write_text(text.replace('"steps": 2', '"steps": 3'))
+    assert "sampler input z is float32 [batch, 2, 4], not float32 [batch, 3, 4]" in refusal(artifact)
+
+
+def test_a_graph_of_one_step_takes_no_noise(artifact):
+    edited(artifact, ("schedule", "steps"), 1)
+    edited(artifact, ("steps",), 1)
+    edited(artifact, ("graphs", SAMPLER, "inputs", 1, "shape", 1), 1)
+    assert "sampler input noise is float32 [batch, 1, 1, 8, 8], not absent" in refusal(artifact)
+    edited(artifact, ("graphs", SAMPLER, "inputs"), NO_NOISE)
+    edited(artifact, ("graphs", SAMPLER, "inputs", 1, "shape", 1), 1)
+    assert read_artifact(artifact).manifest.steps == 1
 
 
 def test_another_format_version(artifact):

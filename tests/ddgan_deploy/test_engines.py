@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 
 from ddgan_deploy import open_artifact
+from ddgan_deploy.artifact import (
+    MANIFEST,
+    SAMPLER,
+    SERVED,
+    file_infos,
+    read_artifact,
+    read_damaged,
+    read_sampler,
+    write_manifest,
+)
 from ddgan_deploy.cli import sample, verify
 from ddgan_deploy.engines import ENGINES, cuda
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.noise import draw
 from tests.ddgan_deploy.fake_tensorrt import HostDevice, add_plans, fake_module
 from tests.export.conftest import export_golden
 
@@ -69,6 +82,88 @@ def test_commands_take_portable(artifact, biggan, library, tmp_path, capsys):
     assert verify.main([*arguments, "--portable"]) == 0
     assert capsys.readouterr().out.endswith("gates passed on onnxruntime-portable\n")
     assert sample.main([str(artifact), "--seeds", "0", "--portable", "--out", str(tmp_path / "a.png")]) == 0
+
+
+def told_otherwise(artifact, folder, **changes):
+    """A copy of the artifact whose manifest, in itself, may be right."""
+    copy = shutil.copytree(artifact, folder / "copy")
+    write_manifest(copy, dataclasses.replace(read_artifact(copy).manifest, **changes))
+    return copy
+
+
+def of_steps(manifest, steps):
+    """What a manifest of another number of steps says."""
+    graph = manifest.graphs[SAMPLER]
+    inputs = [
+        dataclasses.replace(info, shape=(info.shape[0], size, *info.shape[2:]))
+        for info, size in zip(graph.inputs, (graph.inputs[0].shape[1], steps, steps - 1), strict=True)
+    ]
+    graphs = {**manifest.graphs, SAMPLER: dataclasses.replace(graph, inputs=tuple(inputs))}
+    return {"steps": steps, "schedule": dataclasses.replace(manifest.schedule, steps=steps), "graphs": graphs}
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "onnxruntime-portable", "openvino-f32"])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (lambda _: {"precision": "fp16"}, "precision fp16, not fp32"),
+        (lambda manifest: of_steps(manifest, 3), "steps 3, not 4"),
+        (
+            lambda manifest: {"schedule": dataclasses.replace(manifest.schedule, beta_min=0.2)},
+            "schedule beta_min 0.2, not 0.1",
+        ),
+        (
+            lambda manifest: {"generator": dataclasses.replace(manifest.generator, ch_mult=(2, 1))},
+            "generator ch_mult [2, 1], not [1, 2]",
+        ),
+    ],
+    ids=["precision", "steps", "schedule", "generator"],
+)
+def test_a_graph_of_which_the_manifest_says_something_else_does_not_run(
+    artifact, library, tmp_path, engine, changes, says
+):
+    copy = told_otherwise(artifact, tmp_path, **changes(read_artifact(artifact).manifest))
+    served = SERVED if engine.startswith("onnxruntime") else SAMPLER
+    with open_artifact(copy, engine) as opened:
+        manifest = opened.artifact.manifest
+        noise = draw([0], manifest.generator.image_shape, manifest.generator.nz, manifest.steps)
+        for run, name in ((lambda: opened.generate([0]), served), (lambda: opened.sample(noise), SAMPLER)):
+            with pytest.raises(InputError) as caught:
+                run()
+            assert str(caught.value) == f"{copy / MANIFEST} does not fit {name} ({says}): export again"
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino-f32"])
+def test_a_verification_says_it_in_one_line(artifact, biggan, library, tmp_path, capsys, engine):
+    copy = told_otherwise(artifact, tmp_path, precision="fp16")
+    arguments = [str(copy), "--ckpt", str(biggan.path), "--config", str(biggan.config), "--seeds", "0"]
+    assert verify.main([*arguments, "--engine", engine]) == 2
+    error = f"error: {copy / MANIFEST} does not fit {SAMPLER} (precision fp16, not fp32): export again\n"
+    assert capsys.readouterr().err.endswith(error)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"schedule": "{", "generator": "[]"}], ids=["none", "others"])
+@pytest.mark.parametrize("engine", ["onnxruntime-portable", "openvino-f32"])
+def test_a_graph_that_says_nothing_of_itself_runs(artifact, tmp_path, engine, metadata):
+    copy = shutil.copytree(artifact, tmp_path / "copy")
+    for name in (SAMPLER, SERVED):
+        model = onnx.load(copy / name, load_external_data=False)
+        del model.metadata_props[:]
+        onnx.helper.set_model_props(model, metadata)
+        (copy / name).write_bytes(model.SerializeToString())
+    manifest = read_damaged(copy)[0].manifest
+    files = {**manifest.files, **file_infos(copy, [SAMPLER, SERVED])}
+    write_manifest(copy, dataclasses.replace(manifest, files=files))
+    read_sampler(read_artifact(copy))
+    np.testing.assert_array_equal(
+        open_artifact(copy, engine).generate([3]), open_artifact(artifact, engine).generate([3])
+    )
+
+
+def test_reading_the_sampler_compares_it_with_the_manifest(artifact, tmp_path):
+    copy = told_otherwise(artifact, tmp_path, precision="int8")
+    with pytest.raises(InputError, match=rf"{MANIFEST} does not fit {SAMPLER} \(precision int8, not fp32\)"):
+        read_sampler(read_artifact(copy))
 
 
 def test_portable_and_an_engine_exclude_each_other(artifact, tmp_path, capsys):

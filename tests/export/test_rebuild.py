@@ -312,6 +312,15 @@ def test_folders_that_are_no_artifact(folder, machine, capsys, tmp_path):
     assert machine.jobs == []
 
 
+@pytest.mark.parametrize("engine", ["tensorrt-rtx", "none"])
+def test_a_manifest_that_does_not_fit_the_graph(folder, machine, capsys, engine):
+    write_manifest(folder, dataclasses.replace(read_artifact(folder).manifest, precision="fp16"))
+    before = hashes(folder)
+    says = f"{MANIFEST} does not fit {SAMPLER} (precision fp16, not fp32): export again"
+    assert says in refused(capsys, "--rebuild", folder, "--engine", engine)
+    assert hashes(folder) == before and machine.jobs == []
+
+
 @pytest.mark.parametrize("content", ["{}", '{"format_version": 99}'])
 def test_an_engine_whose_json_is_damaged_or_of_another_format_can_be_replaced(folder, machine, content):
     """As the message of those who cannot read it tells to do."""
