@@ -120,7 +120,7 @@ def load_checkpoint(
     try:
         said, otherwise = ({k: v for k, v in given.items() if k in FIELDS} for given in (arguments, known or {}))
         architecture = infer_config(shapes, said, otherwise)
-        _check_keys(shapes, architecture)
+        _check_keys(shapes, architecture, found.by_order)
     except InputError as error:
         source = str(path) if config is None else f"{path} with {config}"
         raise InputError(f"{source}: {error}") from None
@@ -149,7 +149,7 @@ def _expected_shapes(config: GeneratorConfig) -> Shapes:
         return {key: tuple(value.shape) for key, value in Generator(config).state_dict().items()}
 
 
-def _check_keys(shapes: Shapes, config: GeneratorConfig) -> None:
+def _check_keys(shapes: Shapes, config: GeneratorConfig, by_order: bool = False) -> None:
     expected = _expected_shapes(config)
     for key, shape in expected.items():
         if key not in shapes:
@@ -162,3 +162,9 @@ def _check_keys(shapes: Shapes, config: GeneratorConfig) -> None:
     extra = [key for key in shapes if key not in expected]
     if extra:
         raise InputError(f"{len(extra)} keys are left over, the first is {extra[0]!r}: this is another network")
+    moved = [(ours, key) for ours, key in zip(shapes, expected, strict=True) if ours != key]
+    if by_order and moved:
+        raise InputError(
+            "EMA weights are kept by number, and the keys are not in the order of the network's parameters, "
+            f"{moved[0][0]} stands where the network has {moved[0][1]}: give --weights raw"
+        )

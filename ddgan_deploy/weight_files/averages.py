@@ -34,16 +34,26 @@ def averages(content: Mapping[str, Any], raw: Mapping[str, Any], place: str) -> 
         place: of the content, for the error.
 
     Raises:
-        InputError: a weight has none, or nothing tells which is whose.
+        InputError: a weight has none, or one of another shape, or nothing tells which is whose.
     """
+    found: dict[Any, Any]
     if "shadow_params" in content:
         label, found = "shadow_params[{}]", dict(enumerate(content["shadow_params"]))
     else:
         entries = {number: entry for number, entry in content["state"].items() if isinstance(entry, dict)}
         label, found = "state[{}].ema", {number: entry["ema"] for number, entry in entries.items() if "ema" in entry}
+    no_number = next((key for key in found if not isinstance(key, int)), None)
+    if no_number is not None:
+        under = short(no_number) if isinstance(no_number, str) else f"a {type(no_number).__name__}"
+        raise InputError(f"{place} has EMA weights under {under}, which is no parameter's number: give --weights raw")
     groups, names = _groups(content.get("param_groups")) or ([list(range(len(raw)))], [])
     flat = [number for group in groups for number in group]
-    if not names and (len(flat) != len(raw) or not found.keys() <= set(flat)):
+    if not names and not found.keys() <= set(flat):
+        raise InputError(
+            f"{place} has EMA weights under numbers of none of its {len(flat)} parameters, and no names tell which is "
+            "whose: give --weights raw"
+        )
+    if len(flat) != len(raw) and not names:
         raise InputError(
             f"{place} has EMA weights for {len(found)} of {len(flat)} parameters, the network has {len(raw)}, and no "
             "names tell which is whose: give --weights raw"
@@ -59,7 +69,20 @@ def averages(content: Mapping[str, Any], raw: Mapping[str, Any], place: str) -> 
         first = short(missing[0]) + ("" if number is None else f" ({place}.{label.format(number)})")
         others = f" and {len(missing) - 1} more of {len(raw)} parameters" if len(missing) > 1 else ""
         raise InputError(f"no EMA weights for {first}{others}: give --weights raw, or a file that has them all")
+    for name, weight in raw.items():
+        shape, expected = _shape(found[numbers[name]]), _shape(weight)
+        if None not in (shape, expected) and shape != expected:
+            why = "" if names else "the EMA weights do not fit the order of the keys, "
+            raise InputError(
+                f"{why}{place}.{label.format(numbers[name])} has shape {list(shape or ())}, {short(name)} has "
+                f"{list(expected or ())}: give --weights raw"
+            )
     return {name: found[numbers[name]] for name in raw}
+
+
+def are_by_order(content: object) -> bool:
+    """Whether the order of the network's parameters is all that tells which average is whose."""
+    return not (isinstance(content, dict) and (_groups(content.get("param_groups")) or ([], []))[1])
 
 
 def _groups(param_groups: object) -> tuple[list[list[int]], list[str]] | None:

@@ -48,15 +48,51 @@ class NumpyDtype:
 
 
 class NumpyArray(list[Any]):
-    """A ``numpy.ndarray``; one of no axes is a list of one item, one of more than `MAX_ITEMS` stays empty."""
+    """A ``numpy.ndarray``; one of more than `MAX_ITEMS` stays empty, one of no axes waits for `without_boxes`."""
 
     def __init__(self, *_: object) -> None:
         super().__init__()
+        self.is_boxed = False
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, is_fortran, content = state
         if isinstance(dtype, NumpyDtype) and math.prod(shape) <= MAX_ITEMS:
             self[:] = dtype.read(content, shape or (1,), "F" if is_fortran else "C")
+            self.is_boxed = not shape
+
+
+def without_boxes(content: object) -> object:
+    """The content with the numbers and texts that arrays of no axes are; dicts, lists and namespaces change in place.
+
+    What builds a `NumpyArray` learns only afterwards that it has no axes.
+    """
+    replaced: dict[int, tuple[object, object]] = {}
+    inside: list[object] = []
+
+    def replacement(value: object) -> object:
+        if id(value) not in replaced:
+            new = value
+            if isinstance(value, NumpyArray):
+                new = value[0] if value.is_boxed else value
+            elif type(value) is tuple:
+                new = tuple(map(replacement, value))
+            elif isinstance(value, (dict, list, argparse.Namespace)):
+                inside.append(value)
+            else:
+                return value
+            # The value is kept, so that no other gets its id.
+            replaced[id(value)] = (value, new)
+        return replaced[id(value)][1]
+
+    content = replacement(content)
+    while inside:
+        outer = inside.pop()
+        if isinstance(outer, list):
+            outer[:] = map(replacement, outer)
+        else:
+            items = outer if isinstance(outer, dict) else vars(outer)
+            items.update({key: replacement(value) for key, value in items.items()})
+    return content
 
 
 def _scalar(dtype: NumpyDtype, content: object) -> Any:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ddgan_deploy.argument_names import short
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.weight_files.averages import averages, has_averages
+from ddgan_deploy.weight_files.averages import are_by_order, averages, has_averages
 from ddgan_deploy.weight_files.kinds import Kind, Weights
-from ddgan_deploy.weight_files.names import plain_name, root_of, says_ema
+from ddgan_deploy.weight_files.names import plain_name, root_of, said_of
 from ddgan_deploy.weight_files.reading import as_state_dict
 from ddgan_deploy.weight_files.tensors import checked_tensors
 
@@ -45,12 +45,14 @@ class Found:
         kind: of weights, as far as the file tells.
         place: where in the file, such as ``state_dict.netG``; empty where the file is nothing else.
         args: the training arguments beside it, unchecked; None where there are none.
+        by_order: whether the order of the parameters in the file was all that told which weight is whose.
     """
 
     tensors: Mapping[str, torch.Tensor]
     kind: Kind
     place: str
     args: Mapping[str, Any] | None
+    by_order: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class _Candidate(_Place):
     """What seems to be a generator: its weights by their plain names."""
 
     weights: dict[str, Any]
-    is_ema: bool = False
+    said: Weights | None = None
 
 
 _P = TypeVar("_P", bound=_Place)
@@ -94,26 +96,36 @@ def generator(contents: dict[str, Any], weights: Weights, path: Path) -> Found:
     nodes = list(_nodes(contents))
     candidates = [candidate for node in nodes for candidate in _candidates(node, path)]
     candidates = candidates or [_only_one(contents, nodes, path)]
-    averaged = [candidate for candidate in candidates if candidate.is_ema]
-    plain = [candidate for candidate in candidates if not candidate.is_ema]
-    held = [node for node in nodes if plain and has_averages(node.content)]
+    averaged, raw, plain = ([found for found in candidates if found.said == said] for said in ("ema", "raw", None))
+    # Names that say nothing are those of raw weights only where there is no better one.
+    not_ema = raw or plain
+    held = [node for node in nodes if not_ema and has_averages(node.content)]
     held = [node for node in held if node.place.split(".")[-1] == _OPTIMIZER] or held
-    unread = "" if averaged or held else _unread_averages(nodes, plain)
-    if weights == "raw" and not plain:
-        raise InputError(f"{path} holds EMA weights alone, at {_listed(averaged)}: give --weights ema")
-    if weights == "raw" and not (averaged or held or unread):
-        raise InputError(f"{path} holds one set of weights, --weights raw needs a training state: give a content.pth")
-    if weights == "ema" and unread:
-        raise InputError(f"{path} has no EMA weights that can be read, {unread}: give --weights raw")
-    if weights == "raw" or not (averaged or held):
-        chosen = _single(plain, path)
-    elif held and not averaged:
-        holder, raw = _single(held, path), _single(plain, path)
-        chosen = replace(raw, place=holder.place, weights=_averages(holder, raw, path))
-    else:
+    unread = "" if averaged or held else _unread_averages(nodes, not_ema)
+    by_order = False
+    if weights == "raw" and not not_ema:
+        only = _single(averaged, path)
+        raise InputError(f"{path} holds EMA weights alone, at {_listed([only])}: give --weights ema")
+    if weights == "raw" or not (averaged or held or unread or raw):
+        chosen = _single(not_ema, path)
+    elif averaged:
         chosen = _single(averaged, path, held)
-    kind: Kind = weights if averaged or held or unread else "as stored"
-    return Found(checked_tensors(chosen.weights, path), kind, chosen.place, _arguments(chosen))
+    elif held:
+        holder, base = _single(held, path), _single(not_ema, path)
+        chosen = replace(base, place=holder.place, weights=_averages(holder, base, path))
+        by_order = are_by_order(holder.content)
+    else:
+        only = _single([*raw, *plain], path)
+        has = (
+            f"has no EMA weights that can be read, {unread}"
+            if unread
+            else f"holds raw weights alone, at {_listed([only])}"
+        )
+        raise InputError(f"{path} {has}: give --weights raw")
+    kind: Kind = weights if averaged or held or unread or raw else "as stored"
+    if kind != weights and weights == "raw":
+        raise InputError(f"{path} holds one set of weights, --weights raw needs a training state: give a content.pth")
+    return Found(checked_tensors(chosen.weights, path), kind, chosen.place, _arguments(chosen), by_order)
 
 
 def _nodes(contents: dict[str, Any]) -> Iterator[_Node]:
@@ -156,7 +168,15 @@ def _candidates(node: _Node, path: Path) -> Iterator[_Candidate]:
         content = {key: value for key, value in content.items() if key not in own}
         weights = _plain(own, path, root)
         place = f"{node.place}.{root}".strip(".")
-        yield _Candidate(place, node.around, weights, weights.pop(_COUNT, None) is not None or says_ema(place))
+        is_average = weights.pop(_COUNT, None) is not None
+        yield _Candidate(place, node.around, weights, _said_of(place, is_average))
+
+
+def _said_of(place: str, is_average: bool) -> Weights | None:
+    said = said_of(place)
+    if is_average:
+        return None if said == "raw" else "ema"
+    return said
 
 
 def _plain(content: Mapping[str, Any], path: Path, root: str = "") -> dict[str, Any]:
@@ -186,12 +206,12 @@ def _only_one(contents: dict[str, Any], nodes: list[_Node], path: Path) -> _Cand
     raise InputError(f"{path} holds no generator ({has}): give a netG_<epoch>.pth or content.pth")
 
 
-def _unread_averages(nodes: list[_Node], plain: list[_Candidate]) -> str:
+def _unread_averages(nodes: list[_Node], not_ema: list[_Candidate]) -> str:
     """Why there should be averages that were not found; empty where nothing says so."""
     for place in (f"{node.place}.{key}" for node in nodes for key in _names(node) if _SEEMS.search(key)):
-        if says_ema(place):
+        if said_of(place) == "ema":
             return f"those at {short(place)} are in no form that is known"
-    if any(_TRAINING_STATE in candidate.place.split(".") for candidate in plain):
+    if any(_TRAINING_STATE in candidate.place.split(".") for candidate in not_ema):
         return "which a training state has from optimizerG.state[0].ema on"
     return ""
 

@@ -11,7 +11,7 @@ from ddgan_deploy.argument_names import short
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.weight_files.archive import is_archive, pickles_of_archive
 from ddgan_deploy.weight_files.opcodes import Told, told
-from ddgan_deploy.weight_files.stand_ins import UnreadError, safe_globals
+from ddgan_deploy.weight_files.stand_ins import UnreadError, safe_globals, without_boxes
 
 _PICKLES_OF_THE_OLDER_FORM = 5
 _GLOBAL = re.compile(r"\bGLOBAL (\S+)|``(\S+)`` must be imported")
@@ -37,7 +37,7 @@ def read_torch_file(file: BinaryIO, path: Path) -> object:
         file.seek(0)
         with warnings.catch_warnings(), torch.serialization.safe_globals(safe_globals()):
             warnings.simplefilter("ignore")
-            return torch.load(file, map_location="cpu", weights_only=True)
+            return without_boxes(torch.load(file, map_location="cpu", weights_only=True))
     except Exception as error:  # a damaged file ends in an error of almost any type
         raise InputError(f"{path} {_reason(error, known)}") from None
 

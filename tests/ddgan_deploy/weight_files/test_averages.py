@@ -149,3 +149,67 @@ def test_the_discriminators_averages_are_none_of_the_generators(tmp_path):
     assert holds(load_checkpoint(path), EMA)
     content = {**training_state(), "optimizerD": others, "optimizerG": {"state": {}}}
     assert "optimizerD has EMA weights for 1 of 1 parameters" in refusal(saved(tmp_path, content))
+
+
+def reordered(order: list[str]) -> Content:
+    content = training_state()
+    content["netG_dict"] = {f"module.{name}": RAW[name] for name in order}
+    return content
+
+
+def without_groups(content: Content) -> Content:
+    content["optimizerG"]["param_groups"] = []
+    return content
+
+
+def as_list(content: Content) -> Content:
+    return {"model": content["netG_dict"], "ema": {"shadow_params": list(EMA.values())}}
+
+
+FORMS = pytest.mark.parametrize("form", [lambda content: content, without_groups, as_list], ids=["one", "none", "list"])
+
+
+@FORMS
+def test_keys_in_another_order_than_the_numbers_do_not_fit(tmp_path, form):
+    path = saved(tmp_path, form(reordered(sorted(NAMES, reverse=True))))
+    message = refusal(path)
+    assert "do not fit the order of the keys" in message and message.endswith("give --weights raw")
+    assert holds(load_checkpoint(path, weights="raw"), RAW)
+
+
+@FORMS
+def test_keys_of_one_shape_that_changed_places_are_seen(tmp_path, form):
+    first, second = "all_modules.3.Conv_0.weight", "all_modules.3.Conv_1.weight"
+    order = [{first: second, second: first}.get(name, name) for name in NAMES]
+    path = saved(tmp_path, form(reordered(order)))
+    message = refusal(path)
+    assert f"{second} stands where the network has {first}" in message and message.endswith("give --weights raw")
+    assert holds(load_checkpoint(path, weights="raw"), RAW)
+
+
+def test_keys_in_another_order_do_not_matter_where_names_tell(tmp_path):
+    content = {**grouped(NAMES, names=True), "netG_dict": reordered(sorted(NAMES))["netG_dict"]}
+    assert holds(load_checkpoint(saved(tmp_path, content)), EMA)
+
+
+def test_names_whose_averages_have_another_shape(tmp_path):
+    content = grouped(NAMES, names=True)
+    content["optimizerG"]["state"][0]["ema"] = torch.zeros(3)
+    message = refusal(saved(tmp_path, content))
+    assert f"optimizerG.state[0].ema has shape [3], '{NAMES[0]}' has " in message
+    assert message.endswith("give --weights raw")
+
+
+@pytest.mark.parametrize("names", [True, False], ids=["with names", "without"])
+def test_texts_in_place_of_numbers(tmp_path, names):
+    content = grouped(NAMES, names=names)
+    content["optimizerG"]["state"] = {str(n): entry for n, entry in content["optimizerG"]["state"].items()}
+    message = refusal(saved(tmp_path, content))
+    assert "optimizerG has EMA weights under '0', which is no parameter's number: give --weights raw" in message
+
+
+def test_numbers_that_no_parameter_has(tmp_path):
+    content = training_state()
+    content["optimizerG"]["state"][500] = {"ema": torch.zeros(3)}
+    message = refusal(saved(tmp_path, content))
+    assert f"optimizerG has EMA weights under numbers of none of its {len(NAMES)} parameters" in message

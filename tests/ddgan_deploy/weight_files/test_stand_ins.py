@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import enum
 import pathlib
@@ -42,6 +43,11 @@ class Foreign:
         np.uint8(255),
         np.bool_(True),
         np.str_("ünï"),
+        np.array(2),
+        np.array(0.5, dtype=">f4"),
+        np.array(True),
+        np.array("ab"),
+        np.array([2]),
         np.array([1.5, 2.5]),
         np.array([[1, 2], [3, 4]], order="F"),
         np.array(["a", "bc"]),
@@ -56,6 +62,30 @@ def test_numbers_and_arrays(tmp_path, value, zipped):
     assert ours == value.tolist()
     assert not isinstance(ours, np.generic)
     assert isinstance(ours, list) or type(ours) is type(value.item())
+
+
+def test_arrays_of_no_axes_are_numbers_wherever_they_are(tmp_path):
+    two = np.array(2)
+    shared = [two, (two, [two])]
+    value = argparse.Namespace(a=two, b={"c": two}, d=(1, (two, shared)), e=shared, f=np.array([2]))
+    ours = read_back(tmp_path, value)
+    assert vars(ours) == {"a": 2, "b": {"c": 2}, "d": (1, (2, [2, (2, [2])])), "e": [2, (2, [2])], "f": [2]}
+    assert type(ours.a) is int
+
+
+def test_an_argument_that_is_an_array_of_no_axes(tmp_path):
+    path = saved(tmp_path, training_state(num_timesteps=np.array(4), beta_max=np.array(15.5)))
+    assert load_checkpoint(path).training_args == {"num_timesteps": 4, "beta_max": 15.5}
+
+
+def test_tuples_that_hold_the_same_tuple_many_times_take_no_time(tmp_path):
+    value: Any = (np.array(2),)
+    for _ in range(90):
+        value = (value, value)
+    ours = read_back(tmp_path, value)
+    for _ in range(90):
+        ours = ours[0]
+    assert ours == (2,)
 
 
 @pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])

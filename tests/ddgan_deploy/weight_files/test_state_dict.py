@@ -111,6 +111,128 @@ def test_averages_alone_are_known_by_their_name(tmp_path, place):
     assert f"EMA weights alone, at '{place}'" in refusal(tmp_path / "netG.pth", weights="raw")
 
 
+SAY_RAW = [
+    *("netG_no_ema", "netG_pre_ema", "generator_before_ema", "non_averaged", "ema_off", "without_ema", "use_ema=False"),
+    *(
+        "noEMA",
+        "netGNoEma",
+        "no-ema",
+        "no ema",
+        "noema",
+        "nonEma",
+        "not_an_ema",
+        "unaveraged",
+        "un-averaged",
+        "netG_wo_ema",
+    ),
+    *(
+        "non_moving_average",
+        "G_not_avg",
+        "ema_disabled",
+        "ema:none",
+        "before_the_ema",
+        "ema=0",
+        "NON_EMA",
+        "unshadowed",
+    ),
+    *(
+        "raw",
+        "netG_raw",
+        "online_model",
+        "ema.raw",
+        "ema.off",
+        "pre.ema",
+        "ema.no_ema",
+        "no_ema.netG",
+        "G.not.averaged",
+    ),
+]
+
+
+@pytest.mark.parametrize("place", SAY_RAW)
+def test_names_that_deny_averages_say_raw(tmp_path, place):
+    name, _, inner = place.partition(".")
+    inside = {inner: RAW} if inner else RAW
+    path = saved(tmp_path, {name: inside})
+    assert f"holds raw weights alone, at '{place}': give --weights raw" in refusal(path)
+    assert found(tmp_path, {name: inside}, "raw").kind == "raw"
+    # Without a word of its own, what is beside it may be anything.
+    path = saved(tmp_path, {name: inside, "netG": EMA})
+    message = refusal(path)
+    assert "more than one generator, at " in message and f"'{place}'" in message and "'netG'" in message
+    assert holds(load_checkpoint(path, weights="raw"), RAW)
+    path = saved(tmp_path, {name: inside, "netG_ema": EMA})
+    assert holds(load_checkpoint(path), EMA)
+    assert holds(load_checkpoint(path, weights="raw"), RAW)
+
+
+@pytest.mark.parametrize("place", ["ema_no_decay", "no_1_ema", "ema_raw", "current_ema", "ema_before_step_3"])
+def test_names_that_say_both_are_not_guessed_at(tmp_path, place):
+    path = saved(tmp_path, {"netG": RAW, place: EMA})
+    for weights in ("ema", "raw"):
+        assert "more than one generator, at 'netG', " in refusal(path, weights=weights)
+    assert found(tmp_path, {place: EMA}).kind == "as stored"
+
+
+@pytest.mark.parametrize(
+    "place", ["with_ema", "ema_2", "netG.ema.0.9999", "emaModel", "moving_average", "pretrained_ema"]
+)
+def test_names_that_say_averages(tmp_path, place):
+    assert found(tmp_path, prefixed(EMA, f"{place}.")).kind == "ema"
+
+
+def test_keys_that_are_truth_values_say_it_too(tmp_path):
+    path = saved(tmp_path, {"use_ema": {False: RAW, True: EMA}})
+    assert holds(load_checkpoint(path), EMA)
+    assert holds(load_checkpoint(path, weights="raw"), RAW)
+
+
+EMA_PYTORCH = prefixed(RAW, "online_model.") | prefixed(EMA, "ema_model.") | {"step": torch.tensor(3)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"ema": EMA_PYTORCH},
+        {"ema": {"online_model": RAW, "ema_model": EMA}},
+        {"netG": RAW, "netG_ema": EMA_PYTORCH},
+        {"state_dict": prefixed(RAW, "netG.") | prefixed(EMA_PYTORCH, "netG_ema.")},
+        {"with_ema": {"raw": RAW, "averaged": EMA}},
+        {"ema": {"current": RAW, "averaged": EMA}},
+        {"mean_ema": {"student": RAW, "teacher": EMA}},
+        {"ema": {"online": RAW, "shadow": EMA}},
+    ],
+    ids=["ema-pytorch", "in dicts", "beside raw", "Lightning", "raw", "current", "student", "online"],
+)
+def test_the_innermost_name_decides(tmp_path, content):
+    path = saved(tmp_path, content)
+    assert holds(load_checkpoint(path), EMA)
+    assert holds(load_checkpoint(path, weights="raw"), RAW)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"ema": EMA, "best_ema": RAW},
+        {"teacher": RAW, "student": EMA},
+        {"raw": RAW, "no_ema": EMA},
+        {"runs": {"current": RAW, "best": EMA}},
+    ],
+    ids=["averages", "plain", "raw", "current"],
+)
+def test_no_advice_leads_to_advice_of_the_opposite(tmp_path, content):
+    path = saved(tmp_path, content)
+    for weights in ("ema", "raw"):
+        message = refusal(path, weights=weights)
+        assert "holds more than one generator, at '" in message and message.endswith("save alone the one that is meant")
+
+
+def test_an_average_that_may_be_raw_is_not_taken_as_such(tmp_path):
+    path = saved(tmp_path, {"ema": {"best": EMA, "current": dict(EMA)}, "netG": RAW})
+    assert holds(load_checkpoint(path), EMA)
+    assert "more than one generator, at " in refusal(path, weights="raw")
+
+
 @pytest.mark.parametrize("place", ["schema", "cinema", "model", "remap"])
 def test_other_names_say_nothing_of_averages(tmp_path, place):
     assert found(tmp_path, {place: RAW}).kind == "as stored"
