@@ -3,14 +3,15 @@
     python benchmarks/soak.py [DIR] [--answers 1000000] [--fresh N] [--clients 6] [--seeds 4096] [--url URL ...]
                               [--json FILE]
 
-Serves an artifact (by default a tiny one, 16x16 from random weights with T = 1, made first) with ddgan-serve, once with
-its cache and once, for --fresh answers (half of all unless given), without. Clients, each a process of its own, ask for
-batches of any size out of a finite set of seeds: by our client over gRPC and HTTP, pixels and now and then PNG files, and
-by tritonclient alone, which checks nothing itself. Every image is compared, byte by byte, with the one that the bare
-engine had drawn before. A request that fails is asked again until it is answered; one that never is counts as lost. The
-memory of ddgan-serve, the server and its processes is looked at every second; of the last three quarters of a part, the last third must not
-need more than the first. With --url, twice for both protocols, a running server of DIR is asked, and no memory looked
-at. Prints JSON and a line; the exit code is 1 where anything is wrong, lost or grows.
+Serves an artifact (by default a tiny one, 16x16 from random weights with T = 1, made first) with ddgan-serve, once
+with its cache and once, for --fresh answers (half of all unless given), without. Clients, each a process of its own,
+ask for batches of any size out of a finite set of seeds: by our client over gRPC and HTTP, pixels and now and then
+PNG files, and by tritonclient alone, which checks nothing itself. Every image is compared, byte by byte, with the one
+that the bare engine had drawn before. A request that fails is asked again until it is answered; one that never is
+counts as lost. The memory of ddgan-serve, the server and its processes is looked at every second; of the last three
+quarters of a part, the last third must not need more than the first. With --url, twice for both protocols, a running
+server of DIR is asked, and no memory looked at. Prints JSON and a line; the exit code is 1 where anything is wrong,
+lost or grows.
 """
 
 from __future__ import annotations
