@@ -71,14 +71,16 @@ class Drawn:
 
     Attributes:
         outputs: where they go; single images at once.
-        count: how many there are.
     """
 
     outputs: Outputs
-    count: int = 0
     _images: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
     _places: set[int] = field(default_factory=set)
-    _new: list[Path] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._places)
 
     def take(self, start: int, images: npt.NDArray[np.uint8]) -> None:
         """Images uint8 [n, H, W, C] of the seeds from ``start`` on.
@@ -88,14 +90,10 @@ class Drawn:
         """
         for place, image in enumerate(images, start):
             if self.outputs.png_dir:
-                path = self.outputs.png_dir / f"{self.outputs.seeds[place]}.png"
-                if not path.exists():
-                    self._new.append(path)
-                _write_png(path, image)
+                _write_png(self.outputs.png_dir / f"{self.outputs.seeds[place]}.png", image)
             if self.outputs.out or self.outputs.npz:
                 self._images[place] = image
             self._places.add(place)
-        self.count = len(self._places)
 
     def write_npz(self, path: Path) -> None:
         """Writes what there is, in the order of the seeds."""
@@ -115,11 +113,6 @@ class Drawn:
         images = np.stack([self._images[place] for place in sorted(self._images)])
         path.write_bytes(pictures.png(pictures.grid(images)))
 
-    def remove(self) -> None:
-        """Takes back the single images, but for those that replaced others."""
-        for path in self._new:
-            path.unlink(missing_ok=True)
-
     def kept(self) -> str:
         """Keeps what there is of a run that failed, and tells where, and how to get the rest."""
         from ddgan_deploy.files import written_whole
@@ -131,18 +124,20 @@ class Drawn:
             try:
                 with written_whole(outputs.partial) as file:
                     self.write_npz(file)
+                places.append(str(outputs.partial))
             except InputError as error:
-                return f"{some} are lost: {error}"
-            places.append(str(outputs.partial))
+                if not places:
+                    return f"{some} are lost: {error}"
         if not places:
             return f"{some} had been drawn: with --png-dir or --npz they are kept"
         left = [seed for place, seed in enumerate(outputs.seeds) if place not in self._places]
-        return f"{some} are in {' and '.join(places)}: draw the others with --seeds {seed_ranges(left)}"
+        there = f"{some} are in {' and '.join(places)}"
+        return f"{there}: draw the others with --seeds {seed_ranges(left)}" if left else there
 
 
 @contextlib.contextmanager
 def written(outputs: Outputs) -> Iterator[Drawn]:
-    """Writes what the block draws: all of it, or of a failed run what there is, or of a wrong input nothing.
+    """Writes what the block draws: all of it, or of a run that fails what there is by then.
 
     Raises:
         InputError: a file cannot be written; where that can be told before anything is drawn, then.
@@ -157,16 +152,28 @@ def written(outputs: Outputs) -> Iterator[Drawn]:
         try:
             yield drawn
             if grid:
-                drawn.write_grid(grid)
+                with _named(outputs.out):
+                    drawn.write_grid(grid)
             if arrays:
-                drawn.write_npz(arrays)
-        except (GateError, KeyboardInterrupt) as error:
+                with _named(outputs.npz):
+                    drawn.write_npz(arrays)
+        except (InputError, GateError, KeyboardInterrupt) as error:
             if not drawn.count:
                 raise
             raise type(error)(f"{str(error) or 'interrupted'}; {drawn.kept()}") from error
-        except (InputError, OSError):
-            drawn.remove()
-            raise
+
+
+@contextlib.contextmanager
+def _named(path: Path | None) -> Iterator[None]:
+    """Around what writes into the file that becomes ``path``, which an error then names.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror or error}): choose another place") from None
 
 
 def seed_ranges(seeds: Sequence[int]) -> str:

@@ -89,13 +89,15 @@ class AsyncClient:
         # A request may wait for all the others that are under way.
         self._transport = open_transport(self.address, IN_FLIGHT * timeout)
         self._ways: dict[str, Way] = {}
+        self._answered = False
 
     async def generate(self, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
         """Images uint8 [N, H, W, C] of the seeds, in their order.
 
         Raises:
             InputError: there are no seeds, one is no 64-bit integer, or the server has no such model.
-            ServerError: the server cannot be reached, refuses, fails, or takes longer than the time-out.
+            ServerError: the server cannot be reached, refuses, fails, takes longer than the time-out, or has the model
+                no more that answered before.
         """
         images: npt.NDArray[np.uint8] = np.concatenate(await self._ask(seeds, "image", lambda start, part: part))
         return images
@@ -164,8 +166,12 @@ class AsyncClient:
             message = f"{self._who()} did not answer within {self.timeout:g} s: give it more time, or fewer seeds"
             raise ServerError(message) from None
         except RequestError as error:
-            if error.unknown:
+            if error.unknown and not self._answered:
                 raise InputError(f"{self._who()} is unknown: {error}") from error
+            if error.unknown:
+                # It drew before, so that the name is right: another server has taken the port.
+                message = f"{self._who()} is no longer known: {error}: restart ddgan-serve there, or give another url"
+                raise ServerError(message) from error
             if error.unreached:
                 message = f"nobody answers at {self.address} ({error}): start ddgan-serve, or give another url"
                 raise ServerError(message) from error
@@ -186,9 +192,12 @@ class AsyncClient:
         if shape[0] != len(seeds):
             raise RequestError(f"its answer to {len(seeds)} seeds has shape {list(shape)}")
         try:
-            return way.checked(seeds, answer)
+            output = way.checked(seeds, answer)
         except WrongAnswerError as error:
-            raise RequestError(error, again=True) from error
+            message = f"{error}: its answers are mixed up, restart the server"
+            raise RequestError(message, again=True) from error
+        self._answered = True
+        return output
 
     async def _way(self, output: str, limit: asyncio.Timeout) -> Way:
         """How the output is asked for.

@@ -29,9 +29,7 @@ def check(name: str, asked: Sequence[int], drawn: Sequence[int]) -> None:
     """
     if list(asked) != list(drawn):
         wanted, got = next((pair for pair in zip(asked, drawn, strict=False) if pair[0] != pair[1]), (asked, drawn))
-        raise WrongAnswerError(
-            f"{name} {wanted} was answered with an image of {name} {got}: its answers are mixed up, restart the server"
-        )
+        raise WrongAnswerError(f"{name} {wanted} came with an image of {name} {got}")
 
 
 def seed_comment(seed: int) -> bytes:

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -25,6 +26,10 @@ _RESTARTS = re.compile("Stub process .* is not healthy|has no available versions
 """What 2.51 answers where a process of its python backend has died or stood still, until ddgan-serve starts it anew."""
 _UNREACHED = re.compile("Failed to connect to remote host|DNS resolution failed|errors resolving")
 """How gRPC says that there was no connection."""
+_NO_TLS = re.compile("WRONG_VERSION_NUMBER|Handshake read failed")
+"""Of a handshake: the other side spoke in plain text, or hung up as 2.51's HTTP does."""
+_NO_GRPC = re.compile("failed to connect to all addresses.*(Failed parsing HTTP/2|Socket closed)")
+"""The connection came to be, but what came over it is not gRPC: 2.51's HTTP hangs up."""
 _UNKNOWN = ("StatusCode.NOT_FOUND", "404")
 _TOO_LATE = "StatusCode.DEADLINE_EXCEEDED"
 _CHANNEL_OPTIONS = [
@@ -113,18 +118,19 @@ class GrpcTransport:
         import tritonclient.grpc as grpc_client
 
         self._module = grpc_client
+        self._address = address
         self._timeout = timeout
         self._client = grpc_client.InferenceServerClient(address.netloc, ssl=address.tls, channel_args=_CHANNEL_OPTIONS)
 
     async def config(self, model: str) -> dict[str, Any]:
-        with _failures():
+        with self._failures():
             answer: dict[str, Any] = await asyncio.to_thread(
                 self._client.get_model_config, model, as_json=True, client_timeout=self._timeout
             )
             return dict(answer["config"])
 
     async def ready(self, model: str) -> bool:
-        with _failures():
+        with self._failures():
             return bool(await asyncio.to_thread(self._client.is_model_ready, model, client_timeout=self._timeout))
 
     async def infer(self, model: str, inputs: Tensors, outputs: Sequence[str]) -> Tensors:
@@ -139,7 +145,7 @@ class GrpcTransport:
                 answer.set_result(result)
 
         wanted = [self._module.InferRequestedOutput(output) for output in outputs]
-        with _failures():
+        with self._failures():
             call = self._client.async_infer(
                 model, _inputs(self._module, inputs), deliver, outputs=wanted, client_timeout=self._timeout
             )
@@ -150,6 +156,19 @@ class GrpcTransport:
 
     async def close(self) -> None:
         self._client.close()
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            with _failures():
+                yield
+        except RequestError as error:
+            if self._address.tls and _NO_TLS.search(str(error)):
+                raise _speaks_no_tls(self._address) from error
+            if _NO_GRPC.search(str(error)):
+                other = replace(self._address, protocol="http")
+                raise RequestError(f"{error}; if it speaks HTTP, give {other}", again=error.again) from error
+            raise
 
 
 class HttpTransport:
@@ -204,6 +223,9 @@ class HttpTransport:
                 raise RequestError(f"its certificate is not trusted ({error.certificate_error})") from error
             except aiohttp.ClientConnectorError as error:
                 cause = error.os_error
+                # A reset has no text: so ends a handshake with 2.51's HTTP, which does not understand it.
+                if self._address.tls and (_NO_TLS.search(str(cause)) or not str(cause)):
+                    raise _speaks_no_tls(self._address) from error
                 # Where it is refused, asyncio's own text repeats the address instead.
                 refused = isinstance(cause, ConnectionRefusedError)
                 reason = os.strerror(errno.ECONNREFUSED) if refused else cause.strerror or cause
@@ -213,7 +235,15 @@ class HttpTransport:
                     f"the connection broke ({str(error) or type(error).__name__})", again=True
                 ) from error
             except aiohttp.ClientError as error:
-                raise RequestError(f"it does not speak HTTP ({type(error).__name__})") from error
+                other = replace(self._address, protocol="grpc")
+                raise RequestError(
+                    f"it does not speak HTTP ({type(error).__name__}); if it speaks gRPC, give {other}"
+                ) from error
+
+
+def _speaks_no_tls(address: Address) -> RequestError:
+    # Again: a server or proxy that is starting may hang up, too.
+    return RequestError(f"it does not seem to speak TLS: give {replace(address, tls=False)}", again=True)
 
 
 def _inputs(module: Any, inputs: Tensors) -> list[Any]:

@@ -22,7 +22,7 @@ REASONS = {
     "wrong": ("unexpected shape for input 'seed'", 400, grpc.StatusCode.INVALID_ARGUMENT),
     "failed": ("out of memory", 500, grpc.StatusCode.INTERNAL),
     "dead": ("in ensemble 'ddgan_png', Stub process 'ddgan_0_0' is not healthy.", 500, grpc.StatusCode.INTERNAL),
-    "mixed": ("WrongAnswerError: seed 1 was answered with an image of seed 2", 500, grpc.StatusCode.INTERNAL),
+    "mixed": ("WrongAnswerError: seed 1 came with an image of seed 2", 500, grpc.StatusCode.INTERNAL),
     "stopping": ("Request for unknown model: 'ddgan' has no available versions", 404, grpc.StatusCode.NOT_FOUND),
     "unknown": ("Request for unknown model: 'ddgan' is not found", 404, grpc.StatusCode.NOT_FOUND),
 }

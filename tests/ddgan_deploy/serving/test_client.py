@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import socket
 import subprocess
@@ -173,7 +174,7 @@ def test_what_was_not_processed_is_sent_again(protocol, trouble, hasty):
 
 def test_another_request_s_answer_is_handed_to_nobody(protocol, hasty):
     with stand_in(protocol, *["other"] * 9) as server, Client(server.url, retries=2) as client:
-        with pytest.raises(ServerError, match="seed 7 was answered with an image of seed 8: .* restart the server"):
+        with pytest.raises(ServerError, match="seed 7 came with an image of seed 8: .* restart the server"):
             client.generate([7])
         assert len(server.requests) == 3
 
@@ -202,6 +203,16 @@ def test_other_refusals_are_final(protocol, trouble, error):
         with pytest.raises(error, match=REASONS[trouble][0]):
             client.generate([7])
         assert len(server.requests) == 1
+
+
+def test_a_model_that_has_answered_is_no_wrong_input_when_it_is_gone(protocol):
+    with stand_in(protocol, "answer", "unknown", "unknown") as server, Client(server.url) as client:
+        client.generate([7])
+        says = f"model ddgan at {server.url} is no longer known: .*not found: restart ddgan-serve"
+        with pytest.raises(ServerError, match=says):
+            client.generate([8])
+        with pytest.raises(ServerError, match=says):
+            client.generate_each([9], lambda start, images: None)
 
 
 def test_one_failed_request_ends_the_others(protocol):
@@ -288,9 +299,45 @@ def test_nobody_there_is_a_failure_that_names_the_server_and_the_fix(protocol, h
 def test_the_wrong_protocol_is_one_clear_error(speaks, asked, hasty):
     with stand_in(speaks) as server, Client(server.url.replace(speaks, asked, 1)) as client:
         url = str(client.address)
-        with pytest.raises(ServerError, match=f"model ddgan at {url} gave no image: ."):
+        with pytest.raises(ServerError, match=f"model ddgan at {url} gave no image: .*, give {server.url}$"):
             client.generate([7])
         assert not server.requests
+
+
+@pytest.mark.parametrize("asked", ["grpc", "grpcs", "https"])
+def test_one_that_hangs_up_may_speak_something_else(asked, hasty):
+    """As 2.51's HTTP does with what it does not understand."""
+
+    def hang_up(port: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with port.accept()[0] as connection:
+                    connection.recv(1000)
+
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        thread = threading.Thread(target=hang_up, args=(port,))
+        thread.start()
+        address = f"127.0.0.1:{port.getsockname()[1]}"
+        fix = {
+            "grpc": f"; if it speaks HTTP, give http://{address}",
+            "grpcs": f"gave no image: it does not seem to speak TLS: give grpc://{address}",
+            "https": f"gave no image: it does not seem to speak TLS: give http://{address}",
+        }[asked]
+        with Client(f"{asked}://{address}") as client, pytest.raises(ServerError, match=f"{fix}$"):
+            client.generate([7])
+        port.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize(("asked", "fix"), [("https", "http"), ("grpcs", "grpc")])
+def test_tls_where_there_is_none(protocol, asked, fix, hasty):
+    with stand_in(protocol) as server:
+        address = server.url.partition("://")[2]
+        says = (
+            f"^model ddgan at {asked}://{address} gave no image: it does not seem to speak TLS: give {fix}://{address}$"
+        )
+        with Client(f"{asked}://{address}") as client, pytest.raises(ServerError, match=says):
+            client.generate([7])
 
 
 @pytest.mark.parametrize("protocol", ["grpcs", "https"])

@@ -22,9 +22,9 @@ def test_the_same_is_right():
 @pytest.mark.parametrize(
     ("drawn", "says"),
     [
-        ([3, 5], "seed 4 was answered with an image of seed 5"),
-        ([3], "seed [3, 4] was answered"),
-        ([4, 3], "seed 3 was"),
+        ([3, 5], "seed 4 came with an image of seed 5"),
+        ([3], "seed [3, 4] came"),
+        ([4, 3], "seed 3 came with an image of seed 4"),
     ],
 )
 def test_something_else_is_named(drawn, says):

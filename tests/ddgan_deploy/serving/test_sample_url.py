@@ -121,6 +121,30 @@ def test_one_that_falls_silent(tmp_path, capsys, monkeypatch):
     assert "did not answer within 0.5 s" in said and said.endswith("draw the others with --seeds 4-9\n")
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_one_whose_port_another_server_has_taken(protocol, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(client, "IN_FLIGHT", 1)
+    folder = tmp_path / "singles"
+    with stand_in(protocol, "answer", "unknown") as server:
+        arguments = ["--url", server.url, "--seeds", "0-9", "--png-dir", str(folder)]
+        assert command.main(arguments) == 1
+        url = server.url
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: model ddgan at {url} is no longer known: ") and said.count("\n") == 1
+    assert "restart ddgan-serve there, or give another url" in said
+    assert said.endswith(f"; 4 of 10 images are in {folder}: draw the others with --seeds 4-9\n")
+    assert {path.name for path in folder.iterdir()} == {f"{seed}.png" for seed in range(4)}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_model_that_was_never_there_is_a_wrong_input(protocol, tmp_path, capsys):
+    with stand_in(protocol, "unknown") as server:
+        arguments = ["--url", server.url, "--seeds", "0-3", "--png-dir", str(tmp_path / "singles")]
+        assert command.main(arguments) == 2
+    assert "is unknown: " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_how_many_have_arrived_is_told(tmp_path, monkeypatch):
     told = []
 

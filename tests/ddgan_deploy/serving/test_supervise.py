@@ -46,6 +46,9 @@ if words[0] == "loading":
         print("terminate called after throwing", flush=True)
         time.sleep(60)
     end(words[1])
+if words[0] == "deaf":
+    # As one that is still answering requests when it is told to end.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if words[0] == "orphan":
     # As a process of the python backend that outlives the server for a moment.
     subprocess.Popen(["sleep", "60"])
@@ -178,6 +181,20 @@ def test_a_signal_to_us_is_the_end(stage):
     (stage.folder / "words").write_text(json.dumps(["SIGSEGV"]))
     assert supervisor.run() == 128 + signal.SIGTERM
     assert stage.starts == 1
+
+
+@pytest.mark.parametrize("number", ["SIGSEGV", "SIGABRT"])
+def test_a_crash_after_a_signal_to_us_is_the_end_that_was_asked_for(stage, number):
+    supervisor = Supervisor(
+        ServerOptions(stage.folder / "models", http_port=0, grpc_port=0, metrics_port=0),
+        stage.log.append,
+        lambda options: supervisor.forward(signal.SIGTERM),
+    )
+    (stage.folder / "words").write_text(json.dumps([f"deaf {number}"]))
+    assert supervisor.run() == 0
+    assert stage.starts == 1
+    crash = f"the server crashed while it ended (signal {int(signal.Signals[number])})"
+    assert [line for line in stage.log if "crashed" in line] == [f"{crash}, as release 2.51 does under load\n"]
 
 
 PR_SET_CHILD_SUBREAPER = 36
