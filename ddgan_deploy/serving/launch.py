@@ -23,6 +23,7 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.processes import ended_with_parent
 from ddgan_deploy.serving import CACHE_VARIABLE
 from ddgan_deploy.serving.command_line import EXIT_TIMEOUT, command_line
+from ddgan_deploy.serving.environment_folders import environment_folders_removed
 from ddgan_deploy.serving.installed import FETCH
 from ddgan_deploy.serving.options import ServerOptions, checked, model_folders
 from ddgan_deploy.serving.server_log import PREINITIALIZE, TERMINATE, cause, is_noise, last_word
@@ -190,6 +191,7 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
     name = f"ddgan_{secrets.token_hex(8)}"
     with found_server() as server, contextlib.ExitStack() as end:
         end.callback(_free_shared_memory, name)
+        end.enter_context(environment_folders_removed())
         # The python backend splits a path at blanks, and knows ASCII alone.
         plain = end.enter_context(temporary_links("ddgan-models-", {"models": options.repository})) / "models"
         process = _start(
