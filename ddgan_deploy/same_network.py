@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from ddgan_deploy.artifact import Artifact
@@ -33,18 +34,18 @@ def load_same(
     who, fix = str(path), otherwise
     if config is not None:
         who, fix = f"{path} with {config}", f"correct or leave out --config, or {otherwise}"
-    trained = checkpoint.trained_steps
-    if trained is not None and trained != manifest.steps:
-        raise InputError(f"{who} was trained for {trained} steps, {artifact.path} has {manifest.steps}: {fix}")
-    schedule = checkpoint.schedule(manifest.steps)
-    for kind, old, new, names in (
-        ("architecture", manifest.generator, checkpoint.config, tuple(architecture)),
-        ("schedule", manifest.schedule, schedule, SCHEDULE_FIELDS),
-    ):
+
+    def refuse_other(kind: str, old: object, new: object, names: Sequence[str]) -> None:
         for name in names:
             was, now = getattr(old, name), getattr(new, name)
             if was != now:
                 raise InputError(f"{who} has another {kind} than {artifact.path} ({name} {now}, not {was}): {fix}")
+
+    refuse_other("architecture", manifest.generator, checkpoint.config, tuple(architecture))
+    trained = checkpoint.trained_steps
+    if trained is not None and trained != manifest.steps:
+        raise InputError(f"{who} was trained for {trained} steps, {artifact.path} has {manifest.steps}: {fix}")
+    refuse_other("schedule", manifest.schedule, checkpoint.schedule(manifest.steps), SCHEDULE_FIELDS)
     # What was stated at the export still is; the image size had been told from where attention was taken to sit.
     assumed = {assumed.name for assumed in manifest.assumed}
     stated = {*known, "num_timesteps"} - assumed - ({"attn_resolutions"} if "image_size" in assumed else set())

@@ -227,7 +227,8 @@ def test_another_precision(folder, checkpoints, capsys):
 def test_another_architecture(folder, capsys, case, field):
     other = golden_case(case)
     message = untouched(capsys, folder, "--ckpt", other.path, "--config", other.config)
-    assert f"{other.path} has another architecture than {folder} ({field}): export it anew" in message
+    who, fix = f"{other.path} with {other.config}", "correct or leave out --config, or export it anew"
+    assert f"{who} has another architecture than {folder} ({field}): {fix}" in message
 
 
 def test_another_architecture_without_a_config(folder, capsys):
