@@ -294,7 +294,7 @@ def test_sample(capsys, argv, says):
 
 @pytest.mark.parametrize("disk", [1, 2, 3, 4])
 def test_sample_on_a_full_disk(capsys, monkeypatch, disk):
-    """With several outputs, whichever fails: none is left."""
+    """With several outputs, whichever fails: what was drawn by then is there, each file whole, and nothing else."""
     import numpy as np
 
     from ddgan_deploy import engines
@@ -323,8 +323,17 @@ def test_sample_on_a_full_disk(capsys, monkeypatch, disk):
     monkeypatch.setattr(engines, "open_artifact", lambda *_: Engine())
     monkeypatch.setattr(Path, "write_bytes", write)
     argv = ["none", "--seeds", "0-2", "--out", "a/b/grid.png", "--npz", "a/c/all.npz", "--png-dir", "a/d"]
-    message = refused(capsys, *argv, main=sample.main)
-    assert "cannot be written (No space left on device)" in message
+    drawn = disk - 1
+    if not drawn:
+        assert "cannot be written (No space left on device)" in refused(capsys, *argv, main=sample.main)
+        return
+    assert sample.main(argv) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "cannot be written (No space left on device)" in message
+    assert f"{drawn} of 3 images are in a/d and a/c/all-PARTIAL.npz" in message
+    files = sorted(str(path) for path in Path().rglob("*") if path.is_file())
+    assert files == ["a/c/all-PARTIAL.npz", *(f"a/d/{seed}.png" for seed in range(drawn))]
+    assert np.load("a/c/all-PARTIAL.npz")["seeds"].tolist() == list(range(drawn))
 
 
 @pytest.mark.parametrize(
