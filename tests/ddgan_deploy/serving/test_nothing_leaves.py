@@ -26,15 +26,15 @@ CACHES = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "ORT_DISABLE_TELEMETRY")
 
 @pytest.fixture(scope="module")
 def no_network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library that refuses programs the network and notes what they tried."""
+    """The shared object that refuses programs the network and notes what they tried."""
     compiler = os.environ.get("CXX") or shutil.which("c++")
     if compiler is None:
         reason = "there is no C++ compiler"
         pytest.fail(reason) if "CI" in os.environ else pytest.skip(reason)
-    library = tmp_path_factory.mktemp("no_network") / "no_network.so"
-    command = [compiler, "-shared", "-fPIC", "-o", str(library), str(SOURCE), "-ldl"]
+    shared_object = tmp_path_factory.mktemp("no_network") / "no_network.so"
+    command = [compiler, "-shared", "-fPIC", "-o", str(shared_object), str(SOURCE), "-ldl"]
     subprocess.run(command, check=True)
-    return library
+    return shared_object
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,17 @@ class Watched:
     home: Path
     temporary: Path
     log: Path
-    library: Path
+    shared_object: Path
 
     @property
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in CACHES}
-        places = {"HOME": self.home, "TMPDIR": self.temporary, "NO_NETWORK_LOG": self.log, "LD_PRELOAD": self.library}
+        places = {
+            "HOME": self.home,
+            "TMPDIR": self.temporary,
+            "NO_NETWORK_LOG": self.log,
+            "LD_PRELOAD": self.shared_object,
+        }
         return {**kept, **{name: str(place) for name, place in places.items()}}
 
     def run(self, module: str, *arguments: object) -> None:
@@ -95,7 +100,7 @@ def watched(no_network: Path, tmp_path: Path, request: pytest.FixtureRequest) ->
     return made
 
 
-def test_the_library_refuses_and_notes(watched):
+def test_the_shared_object_refuses_and_notes(watched):
     code = """
 import socket
 for reach in (
