@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ddgan_deploy.artifact import Precision
 from ddgan_deploy.checkpoint import Checkpoint
-from ddgan_deploy.comparison import RANGE, Distance, distance, max_abs, psnr, scale_of
+from ddgan_deploy.comparison import RANGE, Distance, distance, max_abs, psnr
 from ddgan_deploy.diffusion import Trajectory, sample
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
@@ -124,15 +124,15 @@ def verify_outputs(
     """
     start = time.perf_counter()
     images, x_0 = engine.generate(seeds), engine.sample(noise)
-    scale = scale_of(reference_x_0)
+    at_end = distance(reference_x_0, x_0)
     # Side by side, so that an engine that splits the batch has both in one.
     twins = engine.sample(_rows(noise, [0, 0, *range(1, len(seeds))]))
     gates = (
         _finite_gate((reference_x_0,), (x_0,)),
-        _tensor_gate("x_0 against PyTorch", distance(reference_x_0, x_0), precision),
+        _tensor_gate("x_0 against PyTorch", at_end, precision),
         _twin_gate(twins[0], twins[1]),
-        _alone_gate(engine.sample(_rows(noise, [0])), x_0, scale, precision),
-        _engine_pixel_gate(images, x_0, scale, precision),
+        _alone_gate(engine.sample(_rows(noise, [0])), x_0, at_end.scale, precision),
+        _engine_pixel_gate(images, x_0, at_end.scale, precision),
     )
     return _timed(ParityResult(engine.name, tuple(seeds), (), gates, 0.0), start)
 

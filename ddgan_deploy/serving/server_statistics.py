@@ -104,10 +104,7 @@ class ServerStatistics:
         Raises:
             GateError: the server no longer answers.
         """
-        try:
-            answer = self._ask("get_model_config", model)
-        except self._failures as error:
-            raise self._gone(error) from None
+        answer = self._ask_again("get_model_config", model)
         config = answer["config"] if self._grpc else answer
         steps = [step["model_name"] for step in config.get("ensemble_scheduling", {}).get("step", [])] or [model]
         return steps[0], steps.count(steps[0])
@@ -118,14 +115,20 @@ class ServerStatistics:
         Raises:
             GateError: the server no longer answers.
         """
-        try:
-            answer = self._ask("get_inference_statistics", model)
-        except self._failures as error:
-            raise self._gone(error) from None
+        answer = self._ask_again("get_inference_statistics", model)
         return sum((parse_statistics(version) for version in answer["model_stats"]), Statistics())
 
-    def _gone(self, error: BaseException) -> GateError:
-        return GateError(f"the server at {self.address} no longer answers ({_reason(error)}): see its log")
+    def _ask_again(self, name: str, model: str) -> Mapping[str, Any]:
+        """Of a server that has answered before.
+
+        Raises:
+            GateError: it no longer does.
+        """
+        try:
+            return self._ask(name, model)
+        except self._failures as error:
+            reason = _reason(error)
+            raise GateError(f"the server at {self.address} no longer answers ({reason}): see its log") from None
 
     def _ask(self, name: str, *arguments: str) -> Mapping[str, Any]:
         options = {"as_json": True, "client_timeout": _TIMEOUT} if self._grpc else {}
