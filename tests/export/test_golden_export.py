@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from ddgan_deploy import open_artifact
-from tests.conftest import CASES, golden_case
+from tests.conftest import CASES, DATA, golden_case
 from tests.export.conftest import export_golden
+from tests.export.structure import structure
+
+PINNED = json.loads((DATA / "pinned.json").read_text())
+"""Case -> its graphs' structure and the names of its gates: a change of either is made knowingly, here."""
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -23,6 +27,12 @@ def test_published_numbers_step_by_step(case, tmp_path):
             assert np.abs(trajectory.x0[k] - golden.io["x0"][k]).max() <= 1e-4, f"x0 of step {k}"
         assert np.abs(trajectory.x_prev[k] - golden.io["x_prev"][k]).max() <= 1e-4, f"x_prev of step {k}"
     assert np.abs(engine.sample(golden.noise) - golden.io["x_prev"][-1]).max() <= 1e-4
+    parity = result.artifact.manifest.parity
+    assert parity is not None
+    assert {
+        "gates": [gate.name for gate in parity.gates],
+        **{name: structure(result.artifact.path / name) for name in ("sampler.onnx", "ddgan.onnx")},
+    } == PINNED[case]
 
 
 @pytest.mark.parametrize("case", ["biggan_oneadagn", "no_fir_t2"])
