@@ -39,8 +39,8 @@ def random_checkpoint(size: str, path: Path) -> None:
     """Writes a checkpoint in the published form, with random weights of a trained network's scale."""
     import torch
 
-    from ddgan_deploy.models.config import GeneratorConfig
-    from ddgan_deploy.models.ncsnpp import Generator
+    from ddgan_deploy.families.ddgan.config import GeneratorConfig
+    from ddgan_deploy.families.ddgan.network import Generator
 
     torch.manual_seed(0)
     generator = Generator(GeneratorConfig(**SIZES[size]["config"]))

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from ddgan_deploy.architecture import Shapes, infer_config
-from ddgan_deploy.assumptions import Assumed, assumptions
-from ddgan_deploy.diffusion import MAX_STEPS, MIN_STEPS, Schedule
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.families.ddgan.architecture import Shapes, infer_config
+from ddgan_deploy.families.ddgan.assumptions import Assumed, assumptions
+from ddgan_deploy.families.ddgan.config import FIELDS, GeneratorConfig
+from ddgan_deploy.families.ddgan.schedule import MAX_STEPS, MIN_STEPS, Schedule
+from ddgan_deploy.families.ddgan.training_args import own_arguments, read_config
 from ddgan_deploy.files import sha256
-from ddgan_deploy.models.config import FIELDS, GeneratorConfig
-from ddgan_deploy.training_args import own_arguments, read_config
 from ddgan_deploy.weight_files.kinds import Kind, Weights
 from ddgan_deploy.weight_files.reading import read
 from ddgan_deploy.weight_files.state_dict import generator
@@ -27,7 +27,7 @@ from ddgan_deploy.weight_files.tensors import as_float32
 if TYPE_CHECKING:
     import torch
 
-    from ddgan_deploy.models.ncsnpp import Generator
+    from ddgan_deploy.families.ddgan.network import Generator
 
 SCHEDULE_FIELDS = ("beta_min", "beta_max", "use_geometric")
 
@@ -83,7 +83,7 @@ class Checkpoint:
 
     def generator(self) -> Generator:
         """The reference generator with these weights, in evaluation mode."""
-        from ddgan_deploy.models.ncsnpp import Generator
+        from ddgan_deploy.families.ddgan.network import Generator
 
         generator = Generator(self.config)
         generator.load_state_dict(dict(self.weights))
@@ -143,7 +143,7 @@ def _joined(own: dict[str, Any], path: Path, given: dict[str, Any], config: Path
 def _expected_shapes(config: GeneratorConfig) -> Shapes:
     import torch
 
-    from ddgan_deploy.models.ncsnpp import Generator
+    from ddgan_deploy.families.ddgan.network import Generator
 
     with torch.device("meta"):
         return {key: tuple(value.shape) for key, value in Generator(config).state_dict().items()}

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ddgan_deploy.diffusion import Trajectory
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
-from ddgan_deploy.models.blocks import AdaGN, GroupNorm
-from ddgan_deploy.models.ncsnpp import Generator
+from ddgan_deploy.families.ddgan.blocks import AdaGN, GroupNorm
+from ddgan_deploy.families.ddgan.network import Generator
+from ddgan_deploy.families.ddgan.schedule import Trajectory
 from ddgan_deploy.noise import Noise
 
 TOLERANCE = 0.02

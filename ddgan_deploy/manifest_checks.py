@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.models.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.serving_terms import check_serving
 
 if TYPE_CHECKING:

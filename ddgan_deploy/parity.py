@@ -19,12 +19,12 @@ import numpy.typing as npt
 from ddgan_deploy.artifact import Precision
 from ddgan_deploy.checkpoint import Checkpoint
 from ddgan_deploy.comparison import RANGE, Distance, distance, max_abs, psnr
-from ddgan_deploy.diffusion import Trajectory, sample
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.network import Generator
+from ddgan_deploy.families.ddgan.schedule import Trajectory, sample
 from ddgan_deploy.images import to_pixels
-from ddgan_deploy.models.config import GeneratorConfig
-from ddgan_deploy.models.ncsnpp import Generator
 from ddgan_deploy.noise import Noise, draw
 from ddgan_deploy.results import Gate, ParityResult, StepParity
 

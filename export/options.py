@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import get_args
 
 from ddgan_deploy.artifact import Precision, check_target
-from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.cpu_engine import check_cpu_engine
 from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
+from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.plan_terms import TITLES
 from ddgan_deploy.serving_terms import DEFAULT_SERVING, Serving, check_serving
 from ddgan_deploy.weight_files.kinds import Weights

@@ -26,7 +26,6 @@ from ddgan_deploy.artifact import (
     staged,
 )
 from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
-from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.export.calibration import activation_ranges
 from ddgan_deploy.export.engine_choice import choose_engine
 from ddgan_deploy.export.engines import build_engines
@@ -40,6 +39,7 @@ from ddgan_deploy.export.serving_backends import check_backend
 from ddgan_deploy.export.serving_graph import seed_to_pixels
 from ddgan_deploy.export.simplify import simplified_sampler
 from ddgan_deploy.export.trace import trace
+from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.names import recorded
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity import SMALL_IMAGE

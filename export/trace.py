@@ -28,10 +28,10 @@ from torch import nn
 from ddgan_deploy.export.rewrites.shared_constants import share_constants
 from ddgan_deploy.export.rewrites.static_reshape import make_reshapes_static
 from ddgan_deploy.export.rewrites.zero_bias import drop_zero_biases
+from ddgan_deploy.families.ddgan.blocks import Conditioning, Style
+from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
-from ddgan_deploy.models.blocks import Conditioning, Style
-from ddgan_deploy.models.ncsnpp import Generator
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 LAYER = "ddgan_layer"

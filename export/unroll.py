@@ -13,12 +13,12 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.export.trace import LAYER, Traced
+from ddgan_deploy.families.ddgan.network import Generator
+from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.op import IR_VERSION, OpSpec
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
-from ddgan_deploy.models.ncsnpp import Generator
 
 BATCH = "batch"
 Attribute = int | float | str | Sequence[int]

@@ -10,9 +10,9 @@ import torch
 from ddgan_deploy.artifact import read_artifact
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.checkpoint import load_checkpoint
-from ddgan_deploy.diffusion import Schedule, denoising_steps
-from ddgan_deploy.models.config import GeneratorConfig
-from ddgan_deploy.models.ncsnpp import Generator
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.network import Generator
+from ddgan_deploy.families.ddgan.schedule import Schedule, denoising_steps
 
 Denoise = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """x_0 from x_t, integer times t [N] and latents z [N, nz]."""

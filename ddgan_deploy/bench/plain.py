@@ -16,10 +16,10 @@ from torch import nn
 from ddgan_deploy.bench.generators import open_generator, sample
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.samplers import Sampler
-from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.engines.base import feeds
+from ddgan_deploy.families.ddgan.network import Generator
+from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.kernels.adagn.spec import reference as adagn
-from ddgan_deploy.models.ncsnpp import Generator
 from ddgan_deploy.noise import Noise
 
 _ERRORS_ONLY = 3

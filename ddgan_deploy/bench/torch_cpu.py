@@ -13,9 +13,9 @@ import torch
 from ddgan_deploy.bench.generators import open_generator
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.samplers import Sampler
-from ddgan_deploy.diffusion import Schedule, sample
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.models.ncsnpp import Generator
+from ddgan_deploy.families.ddgan.network import Generator
+from ddgan_deploy.families.ddgan.schedule import Schedule, sample
 from ddgan_deploy.noise import Noise
 
 

@@ -11,12 +11,12 @@ from ddgan_deploy.bench.generators import Denoise, open_generator, sample
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.samplers import Sampler
 from ddgan_deploy.bench.torch_cpu import compiled
-from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.engines.cuda import open_device
-from ddgan_deploy.models.blocks import Conditioning
-from ddgan_deploy.models.layers import NIN, PyramidConv, Resample
-from ddgan_deploy.models.ncsnpp import Generator
+from ddgan_deploy.families.ddgan.blocks import Conditioning
+from ddgan_deploy.families.ddgan.layers import NIN, PyramidConv, Resample
+from ddgan_deploy.families.ddgan.network import Generator
+from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.noise import Noise
 
 _WARM_UP_RUNS = 3

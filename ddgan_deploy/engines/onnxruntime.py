@@ -14,11 +14,11 @@ import numpy.typing as npt
 import onnxruntime
 
 from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, check_fits, read_sampler
-from ddgan_deploy.diffusion import Trajectory
 from ddgan_deploy.engines.base import Engine, feeds
 from ddgan_deploy.engines.cpu_graph import specialized
 from ddgan_deploy.engines.given_states import state_name, take_states
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.families.ddgan.schedule import Trajectory
 from ddgan_deploy.names import in_utf8
 from ddgan_deploy.noise import Noise, seed_array
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ddgan_deploy.argument_names import short
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.families.ddgan.argument_names import short
 from ddgan_deploy.weight_files.names import own_name
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ddgan_deploy.argument_names import short
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.families.ddgan.argument_names import short
 from ddgan_deploy.weight_files.archive import is_archive
 from ddgan_deploy.weight_files.torch_file import read_torch_file
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ddgan_deploy.argument_names import short
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.families.ddgan.argument_names import short
 from ddgan_deploy.weight_files.averages import are_by_order, averages, has_averages
 from ddgan_deploy.weight_files.kinds import Kind, Weights
 from ddgan_deploy.weight_files.names import plain_name, root_of, said_of

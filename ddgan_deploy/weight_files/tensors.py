@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddgan_deploy.argument_names import short
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.families.ddgan.argument_names import short
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ddgan_deploy.models.layers import init_uniform, time_embedding
+from ddgan_deploy.families.ddgan.layers import init_uniform, time_embedding
 
 SLOPE = 0.2
 """Of the leaky ReLU."""

@@ -20,9 +20,9 @@ from losses import Diffusion
 
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.data import digits_checkpoint
-from ddgan_deploy.diffusion import Schedule, sample
+from ddgan_deploy.families.ddgan.network import Generator
+from ddgan_deploy.families.ddgan.schedule import Schedule, sample
 from ddgan_deploy.images import grid, save_png, to_pixels
-from ddgan_deploy.models.ncsnpp import Generator
 from ddgan_deploy.noise import draw
 
 matplotlib.use("agg")

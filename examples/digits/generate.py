@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.diffusion import Schedule, sample
+from ddgan_deploy.families.ddgan.network import Generator
+from ddgan_deploy.families.ddgan.schedule import Schedule, sample
 from ddgan_deploy.images import to_pixels
-from ddgan_deploy.models.ncsnpp import Generator
 from ddgan_deploy.noise import draw
 
 BATCH = 250

@@ -16,7 +16,7 @@ from generate import generate
 
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.data import split_digits
-from ddgan_deploy.diffusion import Schedule
+from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.quality import Quality, judge
 
 STEPS = 4

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from ddgan_deploy.diffusion import Schedule
+from ddgan_deploy.families.ddgan.schedule import Schedule
 
 FIRST_BETA = 1e-8
 

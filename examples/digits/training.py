@@ -14,9 +14,9 @@ from losses import Diffusion, Pair, discriminator_loss, generator_loss, r1_penal
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from ddgan_deploy.diffusion import Schedule
-from ddgan_deploy.models.config import FIELDS, GeneratorConfig
-from ddgan_deploy.models.ncsnpp import Generator
+from ddgan_deploy.families.ddgan.config import FIELDS, GeneratorConfig
+from ddgan_deploy.families.ddgan.network import Generator
+from ddgan_deploy.families.ddgan.schedule import Schedule
 
 LAST_LR = 1e-5
 """Where the cosine decay ends."""

@@ -14,7 +14,7 @@ from ddgan_deploy.export.calibration import activation_ranges
 from ddgan_deploy.export.quantization.layers import Layer, find_layers
 from ddgan_deploy.export.quantization.qdq import quantize_layers
 from ddgan_deploy.export.quantization.switchboard import Switchboard
-from ddgan_deploy.models.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.noise import Noise, draw
 from ddgan_deploy.results import KeptLayer
 

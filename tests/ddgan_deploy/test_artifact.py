@@ -32,10 +32,10 @@ from ddgan_deploy.artifact import (
     write_manifest,
 )
 from ddgan_deploy.cli import sample
-from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.files import written_whole
-from ddgan_deploy.models.config import GeneratorConfig
 
 FILES = (SAMPLER, SERVED, WEIGHTS)
 

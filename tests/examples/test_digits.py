@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.data import digits_checkpoint, digits_provenance
-from ddgan_deploy.diffusion import Schedule
+from ddgan_deploy.families.ddgan.schedule import Schedule
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "digits"))
 

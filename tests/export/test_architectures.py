@@ -11,8 +11,8 @@ import torch
 
 from ddgan_deploy import open_artifact
 from ddgan_deploy.export import ExportOptions, export
-from ddgan_deploy.models.config import GeneratorConfig
-from ddgan_deploy.models.ncsnpp import Generator
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.noise import draw
 
 ATOL = {"fp32": 2e-5, "fp16": 2e-2}

@@ -14,7 +14,6 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, file_infos, read_artifact
-from ddgan_deploy.diffusion import sample
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import cli
@@ -32,6 +31,7 @@ from ddgan_deploy.export.quantization.switchboard import Switchboard
 from ddgan_deploy.export.quantization.symmetry import is_symmetric
 from ddgan_deploy.export.refit import RefitOptions, refit
 from ddgan_deploy.export.tensorrt_graph import parser_model
+from ddgan_deploy.families.ddgan.schedule import sample
 from ddgan_deploy.parity import verify
 from ddgan_deploy.plan import RTX_PLAN, BatchProfile
 from ddgan_deploy.results import KeptLayer

@@ -19,11 +19,11 @@ import pytest
 from PIL import Image
 
 from ddgan_deploy.artifact import CheckpointInfo, FileInfo, GraphInfo, Manifest, TensorInfo
-from ddgan_deploy.assumptions import Assumed
-from ddgan_deploy.diffusion import Schedule, Trajectory
 from ddgan_deploy.export.formats import date, measured, number, seconds, size
 from ddgan_deploy.export.report import amplification, render, write_report
-from ddgan_deploy.models.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.assumptions import Assumed
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.schedule import Schedule, Trajectory
 from ddgan_deploy.parity import Verification
 from ddgan_deploy.results import Gate, KeptLayer, ParityResult, StepParity
 

@@ -11,7 +11,6 @@ import onnxruntime
 import pytest
 import torch
 
-from ddgan_deploy import diffusion
 from ddgan_deploy.artifact import read_artifact
 from ddgan_deploy.bench.generators import open_generator, random_generator, sample
 from ddgan_deploy.bench.jobs import SampleJob
@@ -19,10 +18,11 @@ from ddgan_deploy.bench.names import COMPILE, EAGER, ONNXRUNTIME_CUDA
 from ddgan_deploy.bench.plain import export_plain
 from ddgan_deploy.bench.samplers import SampleRunner, _imported, peak_mb
 from ddgan_deploy.bench.torch_cuda import float16_denoise
-from ddgan_deploy.diffusion import Schedule
 from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.models.config import GeneratorConfig
+from ddgan_deploy.families.ddgan import schedule as diffusion
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.noise import draw
 
 TINY = GeneratorConfig(

@@ -12,8 +12,8 @@ import torch
 
 from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.models.config import GeneratorConfig
-from ddgan_deploy.models.ncsnpp import Generator
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.network import Generator
 
 CONFIG = GeneratorConfig(
     image_size=16,

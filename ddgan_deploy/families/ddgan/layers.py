@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.models.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
 
 ResampleKind = Literal["none", "down", "up"]
 

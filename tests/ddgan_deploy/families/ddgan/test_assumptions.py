@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from ddgan_deploy.assumptions import Assumed
 from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.families.ddgan.assumptions import Assumed
 from tests.conftest import DATA, golden_case
 
 STORED = {

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from ddgan_deploy.argument_names import refuse_other_networks, refuse_unknown, short
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.families.ddgan.argument_names import refuse_other_networks, refuse_unknown, short
 
 _Pairs = list[tuple[str, Any]]
 _PICKLES = (b"PK", b"\x80")

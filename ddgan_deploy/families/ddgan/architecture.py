@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.models.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
 
 Shapes = Mapping[str, tuple[int, ...]]
 

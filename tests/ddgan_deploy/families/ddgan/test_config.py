@@ -11,8 +11,8 @@ import pytest
 
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.models.config import GeneratorConfig
-from ddgan_deploy.training_args import read_config
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.training_args import read_config
 from tests.conftest import DATA
 
 NET_G = DATA / "biggan" / "netG.pth"

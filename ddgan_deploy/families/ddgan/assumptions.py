@@ -10,8 +10,8 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ddgan_deploy.diffusion import Schedule
-from ddgan_deploy.models.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.schedule import Schedule
 
 _PUBLISHED = "the published default"
 _RGBA = 4

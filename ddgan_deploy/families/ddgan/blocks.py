@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ddgan_deploy.kernels.adagn.spec import adagn
-from ddgan_deploy.models.config import GeneratorConfig
-from ddgan_deploy.models.layers import (
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.layers import (
     NIN,
     Resample,
     ResampleKind,
@@ -21,6 +20,7 @@ from ddgan_deploy.models.layers import (
     norm_groups,
     residual,
 )
+from ddgan_deploy.kernels.adagn.spec import adagn
 
 EPSILON = 1e-6
 TINY = 1e-10

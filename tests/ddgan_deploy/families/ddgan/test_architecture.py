@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from ddgan_deploy.architecture import infer_config
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.models.config import GeneratorConfig
-from ddgan_deploy.models.ncsnpp import Generator
+from ddgan_deploy.families.ddgan.architecture import infer_config
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.network import Generator
 
 BASE: dict[str, Any] = {
     "image_size": 32,

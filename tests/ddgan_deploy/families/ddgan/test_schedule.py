@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ddgan_deploy.diffusion import Schedule, sample
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.families.ddgan.schedule import Schedule, sample
 from tests.conftest import CASES, golden_case
 
 

@@ -20,7 +20,7 @@ from ddgan_deploy.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from ddgan_deploy.models.ncsnpp import Generator
+    from ddgan_deploy.families.ddgan.network import Generator
 
 MIN_STEPS, MAX_STEPS = 1, 64
 T_MIN = 0.001

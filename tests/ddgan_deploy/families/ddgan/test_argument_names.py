@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from ddgan_deploy.argument_names import PUBLISHED
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.training_args import read_config
+from ddgan_deploy.families.ddgan.argument_names import PUBLISHED
+from ddgan_deploy.families.ddgan.training_args import read_config
 from tests.conftest import DATA, golden_case
 
 TRAINING_STATE = DATA / "training_state" / "content.pth"

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ddgan_deploy.models.blocks import (
+from ddgan_deploy.families.ddgan.blocks import (
     TINY,
     AdaGN,
     Attention,
@@ -30,8 +30,15 @@ from ddgan_deploy.models.blocks import (
     ResBlock,
     Style,
 )
-from ddgan_deploy.models.config import GeneratorConfig
-from ddgan_deploy.models.layers import PyramidConv, Resample, init_uniform, initialized, residual, time_embedding
+from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.layers import (
+    PyramidConv,
+    Resample,
+    init_uniform,
+    initialized,
+    residual,
+    time_embedding,
+)
 
 BlockCall = Callable[[torch.Tensor], torch.Tensor]
 

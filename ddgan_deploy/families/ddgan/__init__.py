@@ -1,0 +1,1 @@
+"""Denoising Diffusion GANs (Xiao, Kreis & Vahdat, ICLR 2022)."""

@@ -1,1 +1,0 @@
-"""Reference models in PyTorch."""
