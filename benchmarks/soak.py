@@ -63,8 +63,8 @@ Ask = Callable[[list[int]], npt.NDArray[np.uint8]]
 def tiny_artifact(folder: Path) -> Path:
     """An artifact that draws fast."""
     sys.path.insert(0, str(Path(__file__).parent))
+    from ddgan_deploy.artifact.serving import Serving
     from ddgan_deploy.export import ExportOptions, export
-    from ddgan_deploy.serving_terms import Serving
     from export import SIZES, random_checkpoint
 
     SIZES["tiny"] = {"steps": 1, "config": TINY}

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.results import EQUAL_PSNR
+from ddgan_deploy.artifact.results import EQUAL_PSNR
 
 RANGE = 2.0
 """Of an image in [-1, 1]."""

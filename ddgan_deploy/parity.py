@@ -16,7 +16,8 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.artifact import Precision
+from ddgan_deploy.artifact.manifest import Precision
+from ddgan_deploy.artifact.results import Gate, ParityResult, StepParity
 from ddgan_deploy.checkpoint import Checkpoint
 from ddgan_deploy.comparison import RANGE, Distance, distance, max_abs, psnr
 from ddgan_deploy.engines.base import Engine
@@ -26,7 +27,6 @@ from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.families.ddgan.schedule import Trajectory, sample
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.noise import Noise, draw
-from ddgan_deploy.results import Gate, ParityResult, StepParity
 
 FP32_MAX_ABS = 1e-4
 MIN_PSNR: Mapping[Precision, float] = {"fp16": 40.0, "int8": 40.0}

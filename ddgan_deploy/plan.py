@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, Precision, Versioned, damaged_files, first_problem
+from ddgan_deploy.artifact.manifest import (
+    SAMPLER,
+    SERVED,
+    WEIGHTS,
+    Artifact,
+    Precision,
+    Versioned,
+    damaged_files,
+    first_problem,
+)
+from ddgan_deploy.artifact.results import ParityResult
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.names import quoted
 from ddgan_deploy.plan_terms import TITLES as TITLES
@@ -15,7 +25,6 @@ from ddgan_deploy.plan_terms import BatchProfile as BatchProfile
 from ddgan_deploy.plan_terms import Compatibility as Compatibility
 from ddgan_deploy.plan_terms import Kernels as Kernels
 from ddgan_deploy.plan_terms import Runtime as Runtime
-from ddgan_deploy.results import ParityResult
 
 PLAN_FORMAT = 1
 SAMPLER_PLAN, SERVED_PLAN, RTX_PLAN = "sampler.plan", "ddgan.plan", "sampler.rtx.plan"

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddgan_deploy.artifact import Artifact
+from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.checkpoint import SCHEDULE_FIELDS, Checkpoint, load_checkpoint
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.weight_files.kinds import Weights, asked_again

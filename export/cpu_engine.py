@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.artifact import Artifact, Precision
+from ddgan_deploy.artifact.manifest import Artifact, Precision
+from ddgan_deploy.artifact.results import ParityResult
+from ddgan_deploy.artifact.serving import CPU_ENGINES, Serving
 from ddgan_deploy.engines import open_engine, require_installed
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity import verify_outputs
-from ddgan_deploy.results import ParityResult
-from ddgan_deploy.serving_terms import CPU_ENGINES, Serving
 
 
 def check_cpu_engine(serving: Serving, precision: Precision, proven: bool = True) -> None:

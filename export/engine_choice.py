@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ddgan_deploy.artifact import Precision
+from ddgan_deploy.artifact.manifest import Precision
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.engines.runtimes import import_runtime, installed
 from ddgan_deploy.errors import InputError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddgan_deploy.artifact import Precision
+from ddgan_deploy.artifact.manifest import Precision
 from ddgan_deploy.export.engine_options import EngineOptions
 from ddgan_deploy.plan import TITLES, Kernels, Runtime
 

@@ -11,7 +11,7 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.plan_terms import TITLES, BatchProfile, Compatibility, Kernels, Runtime
 
 if TYPE_CHECKING:
-    from ddgan_deploy.artifact import Precision
+    from ddgan_deploy.artifact.manifest import Precision
 
 EngineChoice = Literal["auto", "none", "tensorrt", "tensorrt-rtx"]
 KernelChoice = Literal["auto", "fused", "portable"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddgan_deploy.artifact import Manifest
+from ddgan_deploy.artifact.manifest import Manifest
 from ddgan_deploy.export.formats import environment
 from ddgan_deploy.plan import TITLES, PlanInfo, plan_name
 

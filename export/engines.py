@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.artifact import SAMPLER, WEIGHTS, Artifact
+from ddgan_deploy.artifact.manifest import SAMPLER, WEIGHTS, Artifact
+from ddgan_deploy.artifact.results import ParityResult
 from ddgan_deploy.engines.cuda import driver_version, has_gpu, open_device
 from ddgan_deploy.engines.runtimes import import_runtime
 from ddgan_deploy.engines.tensorrt import TensorRt
@@ -39,7 +40,6 @@ from ddgan_deploy.plan import (
     plan_name,
     write_plan_info,
 )
-from ddgan_deploy.results import ParityResult
 
 _WARM_UPS, _RUNS = 3, 20
 

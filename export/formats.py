@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ddgan_deploy.artifact.results import EQUAL_PSNR, Gate
 from ddgan_deploy.names import printable
-from ddgan_deploy.results import EQUAL_PSNR, Gate
 
 if TYPE_CHECKING:
     import jinja2

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ddgan_deploy.artifact import Artifact
+from ddgan_deploy.artifact.manifest import Artifact
+from ddgan_deploy.artifact.serving import Serving, check_serving
 from ddgan_deploy.export.serving_backends import engine_model
 from ddgan_deploy.serving import ENCODER_MODEL, MODEL, PNG_MODEL
-from ddgan_deploy.serving_terms import Serving, check_serving
 
 REPOSITORY = "model_repository"
 TEMPLATES = Path(__file__).resolve().parent.parent / "triton_repo"

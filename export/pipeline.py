@@ -14,7 +14,7 @@ import onnx_ir as ir
 import onnxruntime
 
 import ddgan_deploy
-from ddgan_deploy.artifact import (
+from ddgan_deploy.artifact.manifest import (
     FORMAT_VERSION,
     SAMPLER,
     SERVED,
@@ -25,6 +25,7 @@ from ddgan_deploy.artifact import (
     TensorInfo,
     staged,
 )
+from ddgan_deploy.artifact.results import KeptLayer
 from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
 from ddgan_deploy.export.calibration import activation_ranges
 from ddgan_deploy.export.engine_choice import choose_engine
@@ -44,7 +45,6 @@ from ddgan_deploy.names import recorded
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity import SMALL_IMAGE
 from ddgan_deploy.plan import PlanInfo
-from ddgan_deploy.results import KeptLayer
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnx-ir", "numpy")
 

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from ddgan_deploy.artifact.results import KeptLayer
 from ddgan_deploy.export.calibration import Range
 from ddgan_deploy.export.trace import LAYER
 from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
-from ddgan_deploy.results import KeptLayer
 
 FLOAT16_MAX = 65504.0
 HEADROOM = 4.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.artifact import (
+from ddgan_deploy.artifact.manifest import (
     SAMPLER,
     SERVED,
     WEIGHTS,
@@ -20,6 +20,7 @@ from ddgan_deploy.artifact import (
     file_infos,
     write_manifest,
 )
+from ddgan_deploy.artifact.results import ParityResult
 from ddgan_deploy.checkpoint import Checkpoint
 from ddgan_deploy.engines.onnxruntime import OnnxRuntime
 from ddgan_deploy.errors import GateError
@@ -31,7 +32,6 @@ from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.export.report import write_report
 from ddgan_deploy.parity import SMALL_IMAGE, Verification, verify
 from ddgan_deploy.plan import PlanInfo
-from ddgan_deploy.results import ParityResult
 
 _SAMPLES = 16
 _LARGE_SAMPLES = 2

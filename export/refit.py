@@ -10,11 +10,11 @@ from pathlib import Path
 
 import onnx
 
-from ddgan_deploy.artifact import MANIFEST, SAMPLER, SERVED, WEIGHTS, Artifact, Manifest, read_artifact, staged
+from ddgan_deploy.artifact.copying import copy_others
+from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER, SERVED, WEIGHTS, Artifact, Manifest, read_artifact, staged
 from ddgan_deploy.checkpoint import Checkpoint
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.export.copying import copy_others
 from ddgan_deploy.export.engine_choice import Choice
 from ddgan_deploy.export.engine_job import log_path
 from ddgan_deploy.export.engine_options import EngineOptions

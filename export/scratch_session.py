@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 import onnxruntime
 
-from ddgan_deploy.artifact import WEIGHTS
+from ddgan_deploy.artifact.manifest import WEIGHTS
 from ddgan_deploy.engines.onnxruntime import new_session
 from ddgan_deploy.export.graph import attach_functions
 

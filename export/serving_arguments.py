@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import get_args
 
-from ddgan_deploy.serving_terms import CPU_ENGINES, DEFAULT_MAX_BATCH, Accelerator, Backend, Serving
+from ddgan_deploy.artifact.serving import CPU_ENGINES, DEFAULT_MAX_BATCH, Accelerator, Backend, Serving
 
 
 def add_serving_options(parser: argparse.ArgumentParser) -> None:

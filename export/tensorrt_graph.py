@@ -18,7 +18,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.optimizer import fold_constants_ir
 
-from ddgan_deploy.artifact import Precision
+from ddgan_deploy.artifact.manifest import Precision
 from ddgan_deploy.export.engine_job import ParserModel
 from ddgan_deploy.export.graph import INLINE_BYTES, check_file
 from ddgan_deploy.export.rewrites.static_reshape import make_reshapes_static

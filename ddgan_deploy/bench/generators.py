@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from ddgan_deploy.artifact import read_artifact
+from ddgan_deploy.artifact.manifest import read_artifact
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.families.ddgan.config import GeneratorConfig

@@ -15,7 +15,7 @@ from typing import Any
 
 import onnx
 
-from ddgan_deploy.artifact import Artifact, read_sampler
+from ddgan_deploy.artifact.manifest import Artifact, read_sampler
 from ddgan_deploy.bench import environment as machine
 from ddgan_deploy.bench.doubts import with_doubts
 from ddgan_deploy.bench.gpu_data_sheets import gpu_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ddgan_deploy.artifact import Precision
+from ddgan_deploy.artifact.manifest import Precision
 from ddgan_deploy.errors import InputError
 
 Device = Literal["cpu", "cuda"]

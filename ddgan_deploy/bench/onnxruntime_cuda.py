@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from ddgan_deploy.artifact import SAMPLER, read_artifact
+from ddgan_deploy.artifact.manifest import SAMPLER, read_artifact
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.samplers import Sampler
 from ddgan_deploy.engines.base import feeds

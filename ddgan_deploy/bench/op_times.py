@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ddgan_deploy.artifact import SAMPLER, Artifact, read_artifact
+from ddgan_deploy.artifact.manifest import SAMPLER, Artifact, read_artifact
 from ddgan_deploy.bench.jobs import PerOpJob
 from ddgan_deploy.engines import open_engine
 from ddgan_deploy.engines.base import OpTime, feeds

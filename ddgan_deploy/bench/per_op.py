@@ -11,7 +11,7 @@ from pathlib import Path
 
 import onnx
 
-from ddgan_deploy.artifact import Artifact
+from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.bench.jobs import PerOpJob
 from ddgan_deploy.bench.names import Device, Dtype, dtype_of
 from ddgan_deploy.bench.options import BenchOptions

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddgan_deploy.artifact import Artifact, Precision, read_artifact
+from ddgan_deploy.artifact.manifest import Artifact, Precision, read_artifact
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.names import FROM_WEIGHTS, Device, Dtype, all_engines, device_of, dtype_of
 from ddgan_deploy.bench.options import BenchOptions

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from ddgan_deploy.artifact import Artifact, read_artifact
+from ddgan_deploy.artifact.manifest import Artifact, read_artifact
+from ddgan_deploy.artifact.serving import CPU_ENGINES
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.engines.cuda import has_gpu
 from ddgan_deploy.engines.runtimes import NotInstalled
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.plan import PLANS, has_plans
-from ddgan_deploy.serving_terms import CPU_ENGINES
 
 ENGINES = (*PLANS, *CPU_ENGINES)
 """The engines that this version has, those of GPUs first."""

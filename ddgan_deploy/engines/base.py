@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.artifact import Artifact
+from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.noise import Noise
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.artifact import GraphInfo, TensorInfo
+from ddgan_deploy.artifact.manifest import GraphInfo, TensorInfo
 from ddgan_deploy.engines.cuda import Buffer, CudaDevice, Graph
 from ddgan_deploy.errors import GateError
 

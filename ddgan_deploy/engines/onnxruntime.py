@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, check_fits, read_sampler
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, check_fits, read_sampler
 from ddgan_deploy.engines.base import Engine, feeds
 from ddgan_deploy.engines.cpu_graph import specialized
 from ddgan_deploy.engines.given_states import state_name, take_states

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.artifact import SAMPLER, Artifact, check_fits
+from ddgan_deploy.artifact.checks import COMPARED
+from ddgan_deploy.artifact.manifest import SAMPLER, Artifact, check_fits
 from ddgan_deploy.engines.base import Engine, OpTime, feeds
 from ddgan_deploy.engines.runtimes import NotInstalled
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.kernels.op import DOMAIN
-from ddgan_deploy.manifest_checks import COMPARED
 from ddgan_deploy.names import in_utf8
 from ddgan_deploy.noise import Noise, draw
 

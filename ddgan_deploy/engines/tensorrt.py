@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.artifact import Artifact
+from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.engines.base import Engine, feeds
 from ddgan_deploy.engines.cuda import CudaDevice, open_device, require_gpu
 from ddgan_deploy.engines.loaded_plan import LoadedPlan, PlanErrors, tensor_mismatch

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from ddgan_deploy.artifact.results import KeptLayer
 from ddgan_deploy.comparison import psnr_of
 from ddgan_deploy.export.calibration import activation_ranges
 from ddgan_deploy.export.quantization.layers import Layer, find_layers
@@ -16,7 +17,6 @@ from ddgan_deploy.export.quantization.qdq import quantize_layers
 from ddgan_deploy.export.quantization.switchboard import Switchboard
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.noise import Noise, draw
-from ddgan_deploy.results import KeptLayer
 
 MARGIN = 1.0
 """dB that every gate must hold by on the noise that layers are chosen on: other seeds do worse."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ddgan_deploy.artifact import Artifact, read_artifact
+from ddgan_deploy.artifact.manifest import Artifact, read_artifact
 from ddgan_deploy.engines.onnxruntime import new_session
 from ddgan_deploy.kernels.native_library import ort_library
 from ddgan_deploy.plan import GRAPHS, PLAN_FORMAT, PLANS, BatchProfile, PlanInfo, write_plan_info

@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.artifact import (
+from ddgan_deploy.artifact.manifest import (
     MANIFEST,
     SAMPLER,
     SERVED,

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.artifact import Artifact, read_damaged
+from ddgan_deploy.artifact.manifest import Artifact, read_damaged
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.engines.cuda import TorchDevice, driver_version, has_gpu
 from ddgan_deploy.engines.loaded_plan import KEPT_BATCH_SIZES

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.artifact import read_artifact, write_manifest
+from ddgan_deploy.artifact.manifest import read_artifact, write_manifest
+from ddgan_deploy.artifact.serving import Serving
 from ddgan_deploy.cli import sample, verify
 from ddgan_deploy.engines import openvino as engine_module
 from ddgan_deploy.engines.openvino import OpenVino
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
-from ddgan_deploy.serving_terms import Serving
 from tests.export.conftest import export_golden
 
 

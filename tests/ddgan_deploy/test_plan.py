@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from ddgan_deploy.artifact.results import Gate, ParityResult
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.plan import (
     PLANS,
@@ -21,7 +22,6 @@ from ddgan_deploy.plan import (
     rebuild_command,
     write_plan_info,
 )
-from ddgan_deploy.results import Gate, ParityResult
 from tests.ddgan_deploy.fake_tensorrt import VERSION, add_plans, plan_info
 from tests.export.conftest import export_golden
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ddgan_deploy.artifact import MANIFEST, SAMPLER
+from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER
 from ddgan_deploy.cli import sample, verify
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export import cli, engine_choice, pipeline

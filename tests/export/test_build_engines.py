@@ -13,7 +13,7 @@ import onnx.parser
 import pytest
 
 from ddgan_deploy import kernels
-from ddgan_deploy.artifact import SAMPLER, SERVED, Artifact, FileInfo
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, Artifact, FileInfo
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.export import engines
 from ddgan_deploy.export.engine_job import EngineJob, ParserModel, log_path

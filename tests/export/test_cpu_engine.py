@@ -7,11 +7,11 @@ import shutil
 import pytest
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.artifact import read_artifact
+from ddgan_deploy.artifact.manifest import read_artifact
+from ddgan_deploy.artifact.serving import Serving
 from ddgan_deploy.engines.openvino import OpenVino
 from ddgan_deploy.export import cli as export_command
 from ddgan_deploy.export.proof import FailedGate
-from ddgan_deploy.serving_terms import Serving
 from tests.export.conftest import export_golden
 
 

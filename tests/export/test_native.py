@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from ddgan_deploy.artifact import SAMPLER, SERVED
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED
 from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.engines.onnxruntime import new_session
 from tests.kernels.native import Native

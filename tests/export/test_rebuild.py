@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddgan_deploy.artifact import (
+from ddgan_deploy.artifact.manifest import (
     MANIFEST,
     SAMPLER,
     SERVED,

@@ -15,7 +15,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from ddgan_deploy.artifact import SAMPLER, SERVED, Artifact, file_infos, read_artifact, write_manifest
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, Artifact, file_infos, read_artifact, write_manifest
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.export import cli, engines
 from ddgan_deploy.export import refit as refit_module
@@ -279,7 +279,7 @@ def test_graphs_of_another_form(folder, checkpoints, capsys, graphs_of_itself):
 
 
 def read_artifact_unchecked(folder: Path):
-    from ddgan_deploy.artifact import read_damaged
+    from ddgan_deploy.artifact.manifest import read_damaged
 
     return read_damaged(folder)[0].manifest
 

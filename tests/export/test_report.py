@@ -18,14 +18,14 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from ddgan_deploy.artifact import CheckpointInfo, FileInfo, GraphInfo, Manifest, TensorInfo
+from ddgan_deploy.artifact.manifest import CheckpointInfo, FileInfo, GraphInfo, Manifest, TensorInfo
+from ddgan_deploy.artifact.results import Gate, KeptLayer, ParityResult, StepParity
 from ddgan_deploy.export.formats import date, measured, number, seconds, size
 from ddgan_deploy.export.report import amplification, render, write_report
 from ddgan_deploy.families.ddgan.assumptions import Assumed
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.families.ddgan.schedule import Schedule, Trajectory
 from ddgan_deploy.parity import Verification
-from ddgan_deploy.results import Gate, KeptLayer, ParityResult, StepParity
 
 TIMINGS = [("trace the generator", 9.3), ("write the graphs", 0.7)]
 WHERE = "step1/all_modules.17/GroupNorm_1/AdaGN"

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from ddgan_deploy.artifact import SAMPLER, SERVED
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED
 from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export.tensorrt_graph import parser_model

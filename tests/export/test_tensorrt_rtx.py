@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from ddgan_deploy.artifact import SAMPLER, SERVED, WEIGHTS, Artifact, file_infos, read_artifact, write_manifest
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, file_infos, read_artifact, write_manifest
 from ddgan_deploy.engines.runtimes import import_runtime
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export import cli, engine_choice, tensorrt_engine

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from ddgan_deploy.artifact import read_artifact
+from ddgan_deploy.artifact.manifest import read_artifact
 from ddgan_deploy.bench.gpu_data_sheets import data_sheet
 from ddgan_deploy.bench.names import all_engines, device_of, dtype_of
 from ddgan_deploy.bench.results import Opened, Rates

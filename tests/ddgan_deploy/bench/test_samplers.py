@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import torch
 
-from ddgan_deploy.artifact import read_artifact
+from ddgan_deploy.artifact.manifest import read_artifact
 from ddgan_deploy.bench.generators import open_generator, random_generator, sample
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.names import COMPILE, EAGER, ONNXRUNTIME_CUDA

@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ddgan_deploy.artifact.serving import check_serving
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
-from ddgan_deploy.serving_terms import check_serving
 
 if TYPE_CHECKING:
-    from ddgan_deploy.artifact import GraphInfo, Manifest, TensorInfo
+    from ddgan_deploy.artifact.manifest import GraphInfo, Manifest, TensorInfo
 
 Tensors = dict[str, tuple[str, tuple[int | str, ...]]]
 """Names -> dtypes and shapes."""

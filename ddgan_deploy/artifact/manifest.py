@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ddgan_deploy.artifact.checks import check_consistent, misfit
+from ddgan_deploy.artifact.results import KeptLayer, ParityResult
+from ddgan_deploy.artifact.serving import DEFAULT_SERVING, Serving
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.ddgan.assumptions import Assumed
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.files import replace_folder, sha256, temporary_folder
-from ddgan_deploy.manifest_checks import check_consistent, misfit
-from ddgan_deploy.results import KeptLayer, ParityResult
-from ddgan_deploy.serving_terms import DEFAULT_SERVING, Serving
 from ddgan_deploy.weight_files.kinds import Kind
 
 if TYPE_CHECKING:

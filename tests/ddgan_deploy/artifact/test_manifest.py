@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ddgan_deploy.artifact import (
+from ddgan_deploy.artifact.manifest import (
     MANIFEST,
     SAMPLER,
     SERVED,
@@ -532,7 +532,7 @@ def test_a_full_disk_leaves_no_part_of_a_file(small_disk):
 INTERRUPTED = """
 import sys, time
 from pathlib import Path
-from ddgan_deploy.artifact import staged
+from ddgan_deploy.artifact.manifest import staged
 from ddgan_deploy.cli.common import run
 
 def main(argv):

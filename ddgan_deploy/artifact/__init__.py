@@ -1,0 +1,1 @@
+"""The exported folder: what lies in it, and how it comes to be."""
