@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ddgan_deploy.engines.onnxruntime import OnnxRuntime
+from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.families.ddgan.blocks import AdaGN, GroupNorm
 from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.families.ddgan.schedule import Trajectory

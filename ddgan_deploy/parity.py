@@ -21,7 +21,7 @@ from ddgan_deploy.artifact.results import Gate, ParityResult, StepParity
 from ddgan_deploy.checkpoint import Checkpoint
 from ddgan_deploy.comparison import RANGE, Distance, distance, max_abs, psnr
 from ddgan_deploy.engines.base import Engine
-from ddgan_deploy.engines.onnxruntime import OnnxRuntime
+from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.families.ddgan.schedule import Trajectory, sample

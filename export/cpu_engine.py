@@ -11,7 +11,7 @@ from ddgan_deploy.artifact.manifest import Artifact, Precision
 from ddgan_deploy.artifact.results import ParityResult
 from ddgan_deploy.artifact.serving import CPU_ENGINES, Serving
 from ddgan_deploy.engines import open_engine, require_installed
-from ddgan_deploy.engines.onnxruntime import OnnxRuntime
+from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.noise import draw

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ddgan_deploy.artifact.manifest import Precision
-from ddgan_deploy.engines.cuda import has_gpu
-from ddgan_deploy.engines.runtimes import import_runtime, installed
+from ddgan_deploy.engines.tensorrt.device import has_gpu
+from ddgan_deploy.engines.tensorrt.plan import TITLES, Runtime
+from ddgan_deploy.engines.tensorrt.runtimes import import_runtime, installed
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
-from ddgan_deploy.plan import TITLES, Runtime
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddgan_deploy.artifact.manifest import Precision
+from ddgan_deploy.engines.tensorrt.plan import TITLES, Kernels, Runtime
 from ddgan_deploy.export.engine_options import EngineOptions
-from ddgan_deploy.plan import TITLES, Kernels, Runtime
 
 
 @dataclass(frozen=True)

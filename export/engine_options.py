@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ddgan_deploy.engines.tensorrt.terms import TITLES, BatchProfile, Compatibility, Kernels, Runtime
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.plan_terms import TITLES, BatchProfile, Compatibility, Kernels, Runtime
 
 if TYPE_CHECKING:
     from ddgan_deploy.artifact.manifest import Precision

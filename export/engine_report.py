@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddgan_deploy.artifact.manifest import Manifest
+from ddgan_deploy.engines.tensorrt.plan import TITLES, PlanInfo, plan_name
 from ddgan_deploy.export.formats import environment
-from ddgan_deploy.plan import TITLES, PlanInfo, plan_name
 
 _BEGIN, _END = "<!-- engines -->", "<!-- /engines -->"
 

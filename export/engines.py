@@ -17,18 +17,9 @@ import numpy.typing as npt
 
 from ddgan_deploy.artifact.manifest import SAMPLER, WEIGHTS, Artifact
 from ddgan_deploy.artifact.results import ParityResult
-from ddgan_deploy.engines.cuda import driver_version, has_gpu, open_device
-from ddgan_deploy.engines.runtimes import import_runtime
-from ddgan_deploy.engines.tensorrt import TensorRt
-from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.export.engine_job import EngineJob, log_path
-from ddgan_deploy.export.engine_options import DEFAULT_TARGETS, EngineOptions, builds
-from ddgan_deploy.export.engine_process import build_engine
-from ddgan_deploy.export.progress import Clock
-from ddgan_deploy.export.tensorrt_graph import parser_model
-from ddgan_deploy.noise import draw
-from ddgan_deploy.parity import verify_outputs
-from ddgan_deploy.plan import (
+from ddgan_deploy.engines.tensorrt.device import driver_version, has_gpu, open_device
+from ddgan_deploy.engines.tensorrt.engine import TensorRt
+from ddgan_deploy.engines.tensorrt.plan import (
     GRAPHS,
     PLAN_FORMAT,
     PLANS,
@@ -40,6 +31,15 @@ from ddgan_deploy.plan import (
     plan_name,
     write_plan_info,
 )
+from ddgan_deploy.engines.tensorrt.runtimes import import_runtime
+from ddgan_deploy.errors import GateError, InputError
+from ddgan_deploy.export.engine_job import EngineJob, log_path
+from ddgan_deploy.export.engine_options import DEFAULT_TARGETS, EngineOptions, builds
+from ddgan_deploy.export.engine_process import build_engine
+from ddgan_deploy.export.progress import Clock
+from ddgan_deploy.export.tensorrt_graph import parser_model
+from ddgan_deploy.noise import draw
+from ddgan_deploy.parity import verify_outputs
 
 _WARM_UPS, _RUNS = 3, 20
 

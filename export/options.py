@@ -8,11 +8,11 @@ from typing import get_args
 
 from ddgan_deploy.artifact.manifest import Precision, check_target
 from ddgan_deploy.artifact.serving import DEFAULT_SERVING, Serving, check_serving
+from ddgan_deploy.engines.tensorrt.terms import TITLES
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.cpu_engine import check_cpu_engine
 from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
 from ddgan_deploy.families.ddgan.schedule import Schedule
-from ddgan_deploy.plan_terms import TITLES
 from ddgan_deploy.weight_files.kinds import Weights
 
 _DEFAULT_ENGINE_OPTIONS = EngineOptions()

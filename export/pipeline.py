@@ -27,6 +27,7 @@ from ddgan_deploy.artifact.manifest import (
 )
 from ddgan_deploy.artifact.results import KeptLayer
 from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
+from ddgan_deploy.engines.tensorrt.plan import PlanInfo
 from ddgan_deploy.export.calibration import activation_ranges
 from ddgan_deploy.export.engine_choice import choose_engine
 from ddgan_deploy.export.engines import build_engines
@@ -44,7 +45,6 @@ from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.names import recorded
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity import SMALL_IMAGE
-from ddgan_deploy.plan import PlanInfo
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnx-ir", "numpy")
 

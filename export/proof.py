@@ -22,7 +22,8 @@ from ddgan_deploy.artifact.manifest import (
 )
 from ddgan_deploy.artifact.results import ParityResult
 from ddgan_deploy.checkpoint import Checkpoint
-from ddgan_deploy.engines.onnxruntime import OnnxRuntime
+from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
+from ddgan_deploy.engines.tensorrt.plan import PlanInfo
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export.cpu_engine import prove_cpu_engine
 from ddgan_deploy.export.engine_choice import Choice
@@ -31,7 +32,6 @@ from ddgan_deploy.export.model_repository import write_model_repository
 from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.export.report import write_report
 from ddgan_deploy.parity import SMALL_IMAGE, Verification, verify
-from ddgan_deploy.plan import PlanInfo
 
 _SAMPLES = 16
 _LARGE_SAMPLES = 2

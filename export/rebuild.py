@@ -9,8 +9,9 @@ from pathlib import Path
 from ddgan_deploy.artifact.copying import copy_others
 from ddgan_deploy.artifact.manifest import SAMPLER, Artifact, read_artifact, read_sampler, staged
 from ddgan_deploy.artifact.serving import Serving, check_serving
-from ddgan_deploy.engines.cuda import has_gpu
-from ddgan_deploy.engines.onnxruntime import OnnxRuntime
+from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
+from ddgan_deploy.engines.tensorrt.device import has_gpu
+from ddgan_deploy.engines.tensorrt.plan import PLANS, PlanInfo, Runtime, has_plans, read_plan_info
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.cpu_engine import check_cpu_engine, prove_cpu_engine
 from ddgan_deploy.export.engine_choice import Choice, choose_engine
@@ -24,7 +25,6 @@ from ddgan_deploy.export.quantization.symmetry import check_symmetric
 from ddgan_deploy.export.report import REPORT
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity import default_seeds
-from ddgan_deploy.plan import PLANS, PlanInfo, Runtime, has_plans, read_plan_info
 
 _REPOSITORY_ALONE = Choice(None, "the model repository alone was made anew, all else is as it was")
 

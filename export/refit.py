@@ -13,7 +13,8 @@ import onnx
 from ddgan_deploy.artifact.copying import copy_others
 from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER, SERVED, WEIGHTS, Artifact, Manifest, read_artifact, staged
 from ddgan_deploy.checkpoint import Checkpoint
-from ddgan_deploy.engines.cuda import has_gpu
+from ddgan_deploy.engines.tensorrt.device import has_gpu
+from ddgan_deploy.engines.tensorrt.plan import PlanInfo, plan_name, write_plan_info
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.engine_choice import Choice
 from ddgan_deploy.export.engine_job import log_path
@@ -29,7 +30,6 @@ from ddgan_deploy.export.rebuild import plan_infos
 from ddgan_deploy.export.report import REPORT, SAMPLES
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.export.tensorrt_refit import refit_engine
-from ddgan_deploy.plan import PlanInfo, plan_name, write_plan_info
 from ddgan_deploy.same_network import load_same
 from ddgan_deploy.weight_files.kinds import Weights
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from ddgan_deploy.artifact.manifest import MANIFEST, SERVED, WEIGHTS, Artifact
 from ddgan_deploy.artifact.serving import DEFAULT_MAX_BATCH, Serving
+from ddgan_deploy.engines.tensorrt.plan import PLANS, SERVED_PLAN, has_plans, read_plan_info
+from ddgan_deploy.engines.tensorrt.terms import BatchProfile
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.kernels.native_library import ort_library
-from ddgan_deploy.plan import PLANS, SERVED_PLAN, has_plans, read_plan_info
-from ddgan_deploy.plan_terms import BatchProfile
 
 ARTIFACT = "artifact"
 """Folder, in the version folder, of the artifact that the python backend opens."""

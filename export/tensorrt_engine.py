@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ddgan_deploy.engines.runtimes import import_runtime
+from ddgan_deploy.engines.tensorrt.runtimes import import_runtime
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.export.engine_job import EngineJob, log_path
 from ddgan_deploy.export.engine_options import DEFAULT_TARGETS, EngineOptions

@@ -19,6 +19,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.optimizer import fold_constants_ir
 
 from ddgan_deploy.artifact.manifest import Precision
+from ddgan_deploy.engines.tensorrt.plan import Kernels
 from ddgan_deploy.export.engine_job import ParserModel
 from ddgan_deploy.export.graph import INLINE_BYTES, check_file
 from ddgan_deploy.export.rewrites.static_reshape import make_reshapes_static
@@ -27,7 +28,6 @@ from ddgan_deploy.kernels.adagn.launches import chunk_pixels, single_launch
 from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
 from ddgan_deploy.kernels.launch import NCHW, NHWC
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
-from ddgan_deploy.plan import Kernels
 
 _FOLDED_ELEMENTS = INLINE_BYTES // 4
 """Constants up to this size are folded, sizes and the like. Larger ones may lie in the weights file, unread."""

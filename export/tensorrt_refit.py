@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ddgan_deploy.engines.runtimes import import_runtime
+from ddgan_deploy.engines.tensorrt.runtimes import import_runtime
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.export.engine_job import ParserModel
 from ddgan_deploy.export.tensorrt_engine import first_error, new_log, one_line

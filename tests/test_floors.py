@@ -53,7 +53,7 @@ def test_runtimes_stay_in_their_rooms():
     assert _rooms("triton") == {"kernels/aot.py", *(f"kernels/{op}/tl_kernel.py" for op in ops)}
     assert _rooms("tensorrt") <= {
         "export/tensorrt_engine.py",
-        "ddgan_deploy/engines/tensorrt.py",
+        "ddgan_deploy/engines/tensorrt/engine.py",
         "kernels/trt_launch.py",
         *(f"kernels/{op}/trt_plugin.py" for op in ops),
     }

@@ -29,7 +29,7 @@ from ddgan_deploy.bench.results import BenchResult, Environment, Opened, PerOp, 
 from ddgan_deploy.bench.roofline import medians, with_data_sheet
 from ddgan_deploy.bench.rows import Timed, rows_of
 from ddgan_deploy.bench.series import Series, all_series, check_checkpoint, read_artifacts
-from ddgan_deploy.engines.cuda import has_gpu
+from ddgan_deploy.engines.tensorrt.device import has_gpu
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.files import written_whole
 from ddgan_deploy.graph_cost import graph_cost

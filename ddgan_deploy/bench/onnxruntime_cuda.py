@@ -16,7 +16,7 @@ from ddgan_deploy.artifact.manifest import SAMPLER, read_artifact
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.samplers import Sampler
 from ddgan_deploy.engines.base import feeds
-from ddgan_deploy.engines.cuda import open_device
+from ddgan_deploy.engines.tensorrt.device import open_device
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.kernels.native_library import ort_library
 from ddgan_deploy.noise import Noise

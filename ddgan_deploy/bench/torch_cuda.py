@@ -12,7 +12,7 @@ from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.samplers import Sampler
 from ddgan_deploy.bench.torch_cpu import compiled
 from ddgan_deploy.engines.base import feeds
-from ddgan_deploy.engines.cuda import open_device
+from ddgan_deploy.engines.tensorrt.device import open_device
 from ddgan_deploy.families.ddgan.blocks import Conditioning
 from ddgan_deploy.families.ddgan.layers import NIN, PyramidConv, Resample
 from ddgan_deploy.families.ddgan.network import Generator

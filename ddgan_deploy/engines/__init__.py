@@ -9,10 +9,10 @@ from pathlib import Path
 from ddgan_deploy.artifact.manifest import Artifact, read_artifact
 from ddgan_deploy.artifact.serving import CPU_ENGINES
 from ddgan_deploy.engines.base import Engine
-from ddgan_deploy.engines.cuda import has_gpu
-from ddgan_deploy.engines.runtimes import NotInstalled
+from ddgan_deploy.engines.tensorrt.device import has_gpu
+from ddgan_deploy.engines.tensorrt.plan import PLANS, has_plans
+from ddgan_deploy.engines.tensorrt.runtimes import NotInstalled
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.plan import PLANS, has_plans
 
 ENGINES = (*PLANS, *CPU_ENGINES)
 """The engines that this version has, those of GPUs first."""
@@ -92,14 +92,14 @@ def require_installed(engine: str) -> None:
 def _open(artifact: Artifact, engine: str, threads: int | None) -> Engine:
     for runtime in PLANS:
         if engine == runtime:
-            from ddgan_deploy.engines.tensorrt import TensorRt
+            from ddgan_deploy.engines.tensorrt.engine import TensorRt
 
             return TensorRt(artifact, runtime)
     if engine.startswith("openvino"):
         from ddgan_deploy.engines.openvino import OpenVino
 
         return OpenVino(artifact, engine, threads)
-    from ddgan_deploy.engines.onnxruntime import OnnxRuntime
+    from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 
     return OnnxRuntime(artifact, threads, _native_library() if engine == "onnxruntime" else None)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from ddgan_deploy import open_artifact
 from ddgan_deploy.cli import sample as command
 from ddgan_deploy.cli import sample_outputs
-from ddgan_deploy.engines.onnxruntime import OnnxRuntime
+from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.errors import GateError, InputError
 from tests.export.conftest import export_golden
 

@@ -123,7 +123,9 @@ def test_engines(capsys, monkeypatch, argv, says):
 
 
 def test_an_engine_that_is_not_installed(capsys, monkeypatch):
-    monkeypatch.setattr("ddgan_deploy.engines.runtimes.MODULES", {"tensorrt": "none1", "tensorrt-rtx": "none2"})
+    monkeypatch.setattr(
+        "ddgan_deploy.engines.tensorrt.runtimes.MODULES", {"tensorrt": "none1", "tensorrt-rtx": "none2"}
+    )
     message = refused(capsys, "--ckpt", NET_G, "--steps", 4, "--engine", "tensorrt-rtx")
     assert "engine tensorrt-rtx needs TensorRT-RTX, which is not installed: pip install" in message
 

@@ -14,6 +14,7 @@ import pytest
 
 from ddgan_deploy import kernels
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, Artifact, FileInfo
+from ddgan_deploy.engines.tensorrt.plan import BatchProfile, PlanInfo, read_plan_info
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.export import engines
 from ddgan_deploy.export.engine_job import EngineJob, ParserModel, log_path
@@ -21,7 +22,6 @@ from ddgan_deploy.export.engine_options import EngineOptions
 from ddgan_deploy.export.engines import build_engines, engine_files, is_engine_file
 from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.export.tensorrt_engine import build_engine, first_error, one_line
-from ddgan_deploy.plan import BatchProfile, PlanInfo, read_plan_info
 from tests.export.fake_builder import (
     CACHE,
     PLAN,
@@ -474,6 +474,6 @@ def test_the_first_error_and_its_noise():
 
 
 def test_tensorrt_that_is_not_there(tmp_path, monkeypatch):
-    monkeypatch.setattr("ddgan_deploy.engines.runtimes.MODULES", {"tensorrt": "no_such_tensorrt"})
+    monkeypatch.setattr("ddgan_deploy.engines.tensorrt.runtimes.MODULES", {"tensorrt": "no_such_tensorrt"})
     with pytest.raises(InputError, match="not installed"):
         build_engine(make_job(tmp_path))

@@ -8,7 +8,7 @@ import pytest
 
 from ddgan_deploy import open_artifact
 from ddgan_deploy.artifact.manifest import SAMPLER
-from ddgan_deploy.engines.cpu_graph import specialize, specialized
+from ddgan_deploy.engines.onnxruntime.conv3x3 import specialize, specialized
 from ddgan_deploy.noise import Noise
 
 

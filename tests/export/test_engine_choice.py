@@ -7,12 +7,12 @@ import types
 
 import pytest
 
-from ddgan_deploy.engines.runtimes import NotInstalled, import_runtime
+from ddgan_deploy.engines.tensorrt.plan import BatchProfile
+from ddgan_deploy.engines.tensorrt.runtimes import NotInstalled, import_runtime
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import engine_choice
 from ddgan_deploy.export.engine_choice import choose_engine
 from ddgan_deploy.export.engine_options import EngineOptions
-from ddgan_deploy.plan import BatchProfile
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_tensorrt_without_a_gpu(machine):
 def test_what_is_not_installed(monkeypatch):
     monkeypatch.setattr(engine_choice, "has_gpu", lambda: True)
     modules = {"tensorrt": "no_such_tensorrt", "tensorrt-rtx": "no_such_rtx"}
-    monkeypatch.setattr("ddgan_deploy.engines.runtimes.MODULES", modules)
+    monkeypatch.setattr("ddgan_deploy.engines.tensorrt.runtimes.MODULES", modules)
     for runtime, extra in (("tensorrt", "gpu"), ("tensorrt-rtx", "tensorrt-rtx")):
         with pytest.raises(NotInstalled, match=rf"engine {runtime} needs .*pip install 'ddgan-deploy\[{extra}\]'"):
             choose_engine(runtime, EngineOptions(), "fp16")

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from ddgan_deploy.engines.tensorrt.plan import BatchProfile
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.engine_arguments import add_engine_options, engine_options
 from ddgan_deploy.export.engine_options import (
@@ -19,7 +20,6 @@ from ddgan_deploy.export.engine_options import (
     parse_target,
 )
 from ddgan_deploy.export.options import ExportOptions
-from ddgan_deploy.plan import BatchProfile
 
 
 def options(*argv: str) -> EngineOptions:

@@ -15,7 +15,8 @@ from onnx import TensorProto, numpy_helper
 
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, file_infos, read_artifact
 from ddgan_deploy.artifact.results import KeptLayer
-from ddgan_deploy.engines.onnxruntime import OnnxRuntime
+from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
+from ddgan_deploy.engines.tensorrt.plan import RTX_PLAN, BatchProfile
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import cli
 from ddgan_deploy.export.calibration import Range
@@ -34,7 +35,6 @@ from ddgan_deploy.export.refit import RefitOptions, refit
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.families.ddgan.schedule import sample
 from ddgan_deploy.parity import verify
-from ddgan_deploy.plan import RTX_PLAN, BatchProfile
 from tests.conftest import CASES, golden_case
 from tests.export.conftest import export_golden
 

@@ -13,10 +13,17 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInsta
 
 from ddgan_deploy.artifact.manifest import Artifact, read_artifact, write_manifest
 from ddgan_deploy.artifact.serving import Serving
+from ddgan_deploy.engines.tensorrt.plan import (
+    PLAN_FORMAT,
+    RTX_PLAN,
+    SERVED_PLAN,
+    BatchProfile,
+    PlanInfo,
+    write_plan_info,
+)
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import cli
 from ddgan_deploy.export.model_repository import REPOSITORY, write_model_repository
-from ddgan_deploy.plan import PLAN_FORMAT, RTX_PLAN, SERVED_PLAN, BatchProfile, PlanInfo, write_plan_info
 from tests.conftest import golden_case
 from tests.export.conftest import export_golden
 

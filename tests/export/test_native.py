@@ -10,7 +10,7 @@ import pytest
 
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED
 from ddgan_deploy.engines.base import feeds
-from ddgan_deploy.engines.onnxruntime import new_session
+from ddgan_deploy.engines.onnxruntime.engine import new_session
 from tests.kernels.native import Native
 
 _SERVE = """

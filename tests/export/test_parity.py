@@ -13,7 +13,7 @@ import torch
 
 from ddgan_deploy import open_artifact
 from ddgan_deploy.cli import verify as verify_command
-from ddgan_deploy.engines.onnxruntime import OnnxRuntime
+from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export import cli as export_command
 from ddgan_deploy.export import pipeline

@@ -22,7 +22,8 @@ from ddgan_deploy.artifact.manifest import (
     read_damaged,
     write_manifest,
 )
-from ddgan_deploy.engines.onnxruntime import OnnxRuntime
+from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
+from ddgan_deploy.engines.tensorrt.plan import PLANS, RTX_PLAN, BatchProfile
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.export import cli, engine_choice, engines
 from ddgan_deploy.export import rebuild as rebuild_module
@@ -31,7 +32,6 @@ from ddgan_deploy.export.engine_options import EngineOptions
 from ddgan_deploy.export.model_repository import REPOSITORY
 from ddgan_deploy.export.rebuild import plan_infos, rebuild
 from ddgan_deploy.files import sha256
-from ddgan_deploy.plan import PLANS, RTX_PLAN, BatchProfile
 from tests.conftest import golden_case
 from tests.export.conftest import export_golden
 from tests.export.test_report import Page, make_verification

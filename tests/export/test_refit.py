@@ -16,6 +16,7 @@ import torch
 from onnx import numpy_helper
 
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, Artifact, file_infos, read_artifact, write_manifest
+from ddgan_deploy.engines.tensorrt.plan import PLANS, RTX_PLAN, BatchProfile, read_plan_info
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.export import cli, engines
 from ddgan_deploy.export import refit as refit_module
@@ -26,7 +27,6 @@ from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.export.refit import RefitOptions, refit, structural_difference
 from ddgan_deploy.export.tensorrt_refit import refit_engine
 from ddgan_deploy.files import sha256
-from ddgan_deploy.plan import PLANS, RTX_PLAN, BatchProfile, read_plan_info
 from tests.conftest import DATA, golden_case
 from tests.export.conftest import export_golden
 from tests.export.fake_builder import ParserError, fake_module

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from ddgan_deploy.engines.base import feeds
-from ddgan_deploy.engines.onnxruntime import new_session
+from ddgan_deploy.engines.onnxruntime.engine import new_session
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export import simplify
 from ddgan_deploy.export.graph import attach_functions

@@ -15,7 +15,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, file_infos, read_artifact, write_manifest
-from ddgan_deploy.engines.runtimes import import_runtime
+from ddgan_deploy.engines.tensorrt.plan import RTX_PLAN, BatchProfile, PlanInfo, info_path, read_plan_info
+from ddgan_deploy.engines.tensorrt.runtimes import import_runtime
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export import cli, engine_choice, tensorrt_engine
 from ddgan_deploy.export.engine_job import EngineJob, ParserModel, log_path
@@ -27,7 +28,6 @@ from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.export.tensorrt_engine import build_engine
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.files import sha256
-from ddgan_deploy.plan import RTX_PLAN, BatchProfile, PlanInfo, info_path, read_plan_info
 from tests.conftest import golden_case
 
 pytest.importorskip("tensorrt_rtx_bindings")

@@ -15,15 +15,22 @@ from ddgan_deploy import open_artifact
 from ddgan_deploy.artifact.manifest import read_artifact
 from ddgan_deploy.cli import sample as sample_command
 from ddgan_deploy.cli import verify as verify_command
-from ddgan_deploy.engines import cuda
-from ddgan_deploy.engines.loaded_plan import KEPT_BATCH_SIZES
-from ddgan_deploy.engines.runtimes import NotInstalled
-from ddgan_deploy.engines.tensorrt import TensorRt
+from ddgan_deploy.engines.tensorrt import device as cuda
+from ddgan_deploy.engines.tensorrt.engine import TensorRt
+from ddgan_deploy.engines.tensorrt.loaded_plan import KEPT_BATCH_SIZES
+from ddgan_deploy.engines.tensorrt.plan import (
+    RTX_PLAN,
+    SAMPLER_PLAN,
+    SERVED_PLAN,
+    BatchProfile,
+    info_path,
+    write_plan_info,
+)
+from ddgan_deploy.engines.tensorrt.runtimes import NotInstalled
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.noise import Noise, draw
 from ddgan_deploy.parity import verify
-from ddgan_deploy.plan import RTX_PLAN, SAMPLER_PLAN, SERVED_PLAN, BatchProfile, info_path, write_plan_info
-from tests.ddgan_deploy.fake_tensorrt import HostDevice, add_plans, fake_module, plan_info
+from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import HostDevice, add_plans, fake_module, plan_info
 from tests.export.conftest import export_golden
 
 
@@ -52,7 +59,7 @@ def gpu(device, trt, monkeypatch):
     """The stand-in in the place of the machine's GPU."""
     monkeypatch.setattr(cuda, "has_gpu", lambda: True)
     monkeypatch.setattr("ddgan_deploy.engines.has_gpu", lambda: True)
-    monkeypatch.setattr("ddgan_deploy.engines.tensorrt.open_device", lambda engine: device)
+    monkeypatch.setattr("ddgan_deploy.engines.tensorrt.engine.open_device", lambda engine: device)
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ from ddgan_deploy.artifact.manifest import (
     first_problem,
 )
 from ddgan_deploy.artifact.results import ParityResult
+from ddgan_deploy.engines.tensorrt.terms import TITLES as TITLES
+from ddgan_deploy.engines.tensorrt.terms import BatchProfile as BatchProfile
+from ddgan_deploy.engines.tensorrt.terms import Compatibility as Compatibility
+from ddgan_deploy.engines.tensorrt.terms import Kernels as Kernels
+from ddgan_deploy.engines.tensorrt.terms import Runtime as Runtime
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.names import quoted
-from ddgan_deploy.plan_terms import TITLES as TITLES
-from ddgan_deploy.plan_terms import BatchProfile as BatchProfile
-from ddgan_deploy.plan_terms import Compatibility as Compatibility
-from ddgan_deploy.plan_terms import Kernels as Kernels
-from ddgan_deploy.plan_terms import Runtime as Runtime
 
 PLAN_FORMAT = 1
 SAMPLER_PLAN, SERVED_PLAN, RTX_PLAN = "sampler.plan", "ddgan.plan", "sampler.rtx.plan"

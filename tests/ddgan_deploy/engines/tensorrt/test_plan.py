@@ -8,8 +8,7 @@ import json
 import pytest
 
 from ddgan_deploy.artifact.results import Gate, ParityResult
-from ddgan_deploy.errors import InputError
-from ddgan_deploy.plan import (
+from ddgan_deploy.engines.tensorrt.plan import (
     PLANS,
     RTX_PLAN,
     SAMPLER_PLAN,
@@ -22,7 +21,8 @@ from ddgan_deploy.plan import (
     rebuild_command,
     write_plan_info,
 )
-from tests.ddgan_deploy.fake_tensorrt import VERSION, add_plans, plan_info
+from ddgan_deploy.errors import InputError
+from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import VERSION, add_plans, plan_info
 from tests.export.conftest import export_golden
 
 HERE = Here(VERSION, "8.9")

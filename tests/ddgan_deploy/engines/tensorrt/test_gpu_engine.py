@@ -14,14 +14,14 @@ import torch
 from ddgan_deploy import open_artifact
 from ddgan_deploy.artifact.manifest import Artifact, read_damaged
 from ddgan_deploy.checkpoint import load_checkpoint
-from ddgan_deploy.engines.cuda import TorchDevice, driver_version, has_gpu
-from ddgan_deploy.engines.loaded_plan import KEPT_BATCH_SIZES
-from ddgan_deploy.engines.tensorrt import TensorRt
+from ddgan_deploy.engines.tensorrt.device import TorchDevice, driver_version, has_gpu
+from ddgan_deploy.engines.tensorrt.engine import TensorRt
+from ddgan_deploy.engines.tensorrt.loaded_plan import KEPT_BATCH_SIZES
+from ddgan_deploy.engines.tensorrt.plan import PLANS, SERVED_PLAN, read_plan_info, write_plan_info
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity import verify
-from ddgan_deploy.plan import PLANS, SERVED_PLAN, read_plan_info, write_plan_info
 
 pytestmark = pytest.mark.gpu
 

@@ -13,13 +13,9 @@ import numpy.typing as npt
 
 from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.engines.base import Engine, feeds
-from ddgan_deploy.engines.cuda import CudaDevice, open_device, require_gpu
-from ddgan_deploy.engines.loaded_plan import LoadedPlan, PlanErrors, tensor_mismatch
-from ddgan_deploy.engines.runtimes import import_runtime
-from ddgan_deploy.errors import InputError
-from ddgan_deploy.images import to_pixels
-from ddgan_deploy.noise import Noise, draw, seed_array
-from ddgan_deploy.plan import (
+from ddgan_deploy.engines.tensorrt.device import CudaDevice, open_device, require_gpu
+from ddgan_deploy.engines.tensorrt.loaded_plan import LoadedPlan, PlanErrors, tensor_mismatch
+from ddgan_deploy.engines.tensorrt.plan import (
     GRAPHS,
     PLANS,
     RTX_PLAN,
@@ -32,6 +28,10 @@ from ddgan_deploy.plan import (
     read_plan_info,
     rebuild_command,
 )
+from ddgan_deploy.engines.tensorrt.runtimes import import_runtime
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.images import to_pixels
+from ddgan_deploy.noise import Noise, draw, seed_array
 
 
 class TensorRt(Engine):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.artifact.manifest import GraphInfo, TensorInfo
-from ddgan_deploy.engines.cuda import Buffer, CudaDevice, Graph
+from ddgan_deploy.engines.tensorrt.device import Buffer, CudaDevice, Graph
 from ddgan_deploy.errors import GateError
 
 KEPT_BATCH_SIZES = 8

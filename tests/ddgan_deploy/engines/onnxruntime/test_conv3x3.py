@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ddgan_deploy.engines import cpu_graph
-from ddgan_deploy.engines.cpu_graph import specialize, specialized
-from ddgan_deploy.engines.onnxruntime import new_session
+from ddgan_deploy.engines.onnxruntime import conv3x3 as cpu_graph
+from ddgan_deploy.engines.onnxruntime.conv3x3 import specialize, specialized
+from ddgan_deploy.engines.onnxruntime.engine import new_session
 
 SHAPE = (2, 16, 8, 8)
 PADS = {"pads": [1, 1, 1, 1]}

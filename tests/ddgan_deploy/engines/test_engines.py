@@ -25,10 +25,11 @@ from ddgan_deploy.artifact.manifest import (
     write_manifest,
 )
 from ddgan_deploy.cli import sample, verify
-from ddgan_deploy.engines import ENGINES, cuda
+from ddgan_deploy.engines import ENGINES
+from ddgan_deploy.engines.tensorrt import device as cuda
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.noise import draw
-from tests.ddgan_deploy.fake_tensorrt import HostDevice, add_plans, fake_module
+from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import HostDevice, add_plans, fake_module
 from tests.export.conftest import export_golden
 
 
@@ -230,7 +231,7 @@ def gpu(monkeypatch):
     device = HostDevice()
     monkeypatch.setattr("ddgan_deploy.engines.has_gpu", lambda: True)
     monkeypatch.setattr(cuda, "has_gpu", lambda: True)
-    monkeypatch.setattr("ddgan_deploy.engines.tensorrt.open_device", lambda engine: HostDevice())
+    monkeypatch.setattr("ddgan_deploy.engines.tensorrt.engine.open_device", lambda engine: HostDevice())
     monkeypatch.setitem(sys.modules, "tensorrt", fake_module(device))
     monkeypatch.setitem(sys.modules, "tensorrt_rtx_bindings", fake_module(device, rtx=True))
 
@@ -289,7 +290,7 @@ def test_without_a_gpu_auto_imports_nothing_large(artifact, plans):
         "ctypes.CDLL = no_driver\n"
         "from ddgan_deploy import open_artifact\n"
         f"print(open_artifact({str(artifact)!r}, 'auto').name)\n"
-        "large = {'torch', 'tensorrt', 'tensorrt_rtx_bindings', 'ddgan_deploy.engines.tensorrt'}\n"
+        "large = {'torch', 'tensorrt', 'tensorrt_rtx_bindings', 'ddgan_deploy.engines.tensorrt.engine'}\n"
         "print(sorted(large & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

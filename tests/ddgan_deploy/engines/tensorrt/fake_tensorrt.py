@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from ddgan_deploy.artifact.manifest import Artifact, read_artifact
-from ddgan_deploy.engines.onnxruntime import new_session
+from ddgan_deploy.engines.onnxruntime.engine import new_session
+from ddgan_deploy.engines.tensorrt.plan import GRAPHS, PLAN_FORMAT, PLANS, BatchProfile, PlanInfo, write_plan_info
 from ddgan_deploy.kernels.native_library import ort_library
-from ddgan_deploy.plan import GRAPHS, PLAN_FORMAT, PLANS, BatchProfile, PlanInfo, write_plan_info
 
 SCRATCH = 4096
 VERSION, RTX_VERSION = "11.4.0.106", "1.7.1.116"
@@ -34,7 +34,7 @@ _devices: weakref.WeakValueDictionary[int, HostDevice] = weakref.WeakValueDictio
 
 
 class HostDevice:
-    """A GPU with one stream, made of NumPy arrays; see `ddgan_deploy.engines.cuda.CudaDevice`.
+    """A GPU with one stream, made of NumPy arrays; see `ddgan_deploy.engines.tensorrt.device.CudaDevice`.
 
     Attributes:
         capturable: whether CUDA graphs can be captured.

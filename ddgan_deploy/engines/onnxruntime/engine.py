@@ -15,8 +15,8 @@ import onnxruntime
 
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, check_fits, read_sampler
 from ddgan_deploy.engines.base import Engine, feeds
-from ddgan_deploy.engines.cpu_graph import specialized
-from ddgan_deploy.engines.given_states import state_name, take_states
+from ddgan_deploy.engines.onnxruntime.conv3x3 import specialized
+from ddgan_deploy.engines.onnxruntime.probes import state_name, take_states
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.ddgan.schedule import Trajectory
 from ddgan_deploy.names import in_utf8

@@ -7,8 +7,8 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
+from ddgan_deploy.engines.tensorrt.plan import TITLES, Runtime
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.plan import TITLES, Runtime
 
 MODULES: Mapping[Runtime, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx_bindings"}
 EXTRAS: Mapping[Runtime, str] = {"tensorrt": "gpu", "tensorrt-rtx": "tensorrt-rtx"}

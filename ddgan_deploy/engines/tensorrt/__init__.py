@@ -1,0 +1,1 @@
+"""TensorRT and TensorRT-RTX: engine files, on a GPU."""
