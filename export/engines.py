@@ -39,7 +39,7 @@ from ddgan_deploy.export.engine_process import build_engine
 from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.noise import draw
-from ddgan_deploy.parity import verify_outputs
+from ddgan_deploy.parity.verify import verify_outputs
 
 _WARM_UPS, _RUNS = 3, 20
 

@@ -44,7 +44,7 @@ from ddgan_deploy.export.trace import trace
 from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.names import recorded
 from ddgan_deploy.noise import draw
-from ddgan_deploy.parity import SMALL_IMAGE
+from ddgan_deploy.parity.verify import SMALL_IMAGE
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnx-ir", "numpy")
 

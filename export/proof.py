@@ -31,7 +31,7 @@ from ddgan_deploy.export.engines import engine_files, is_engine_file, prove_engi
 from ddgan_deploy.export.model_repository import write_model_repository
 from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.export.report import write_report
-from ddgan_deploy.parity import SMALL_IMAGE, Verification, verify
+from ddgan_deploy.parity.verify import SMALL_IMAGE, Verification, verify
 
 _SAMPLES = 16
 _LARGE_SAMPLES = 2

@@ -24,7 +24,7 @@ from ddgan_deploy.export.proof import ExportResult, checked, finish, with_engine
 from ddgan_deploy.export.quantization.symmetry import check_symmetric
 from ddgan_deploy.export.report import REPORT
 from ddgan_deploy.noise import draw
-from ddgan_deploy.parity import default_seeds
+from ddgan_deploy.parity.verify import default_seeds
 
 _REPOSITORY_ALONE = Choice(None, "the model repository alone was made anew, all else is as it was")
 

@@ -19,7 +19,7 @@ from ddgan_deploy.export.engine_report import render_engines
 from ddgan_deploy.export.formats import environment, number
 from ddgan_deploy.families.ddgan.schedule import Float32
 from ddgan_deploy.images import grid, png, to_pixels
-from ddgan_deploy.parity import Verification
+from ddgan_deploy.parity.verify import Verification
 
 REPORT = "report.html"
 SAMPLES = "samples.png"

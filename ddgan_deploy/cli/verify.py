@@ -25,7 +25,7 @@ def _main(argv: Sequence[str] | None) -> None:
     from ddgan_deploy.data import digits_checkpoint, digits_config
     from ddgan_deploy.engines import open_engine
     from ddgan_deploy.noise import parse_seeds
-    from ddgan_deploy.parity import verify
+    from ddgan_deploy.parity.verify import verify
     from ddgan_deploy.same_network import load_same
 
     seeds = parse_seeds(args.seeds) if args.seeds else None

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ddgan_deploy.comparison import distance, scale_of, squared_error
 from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.export.calibration import Range
 from ddgan_deploy.export.quantization.layers import Layer, find_layers, quantizes_input, weight_of
@@ -25,7 +24,8 @@ from ddgan_deploy.export.scratch_session import scratch_session
 from ddgan_deploy.export.unroll import graph_input
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
 from ddgan_deploy.noise import Noise
-from ddgan_deploy.parity import INT8_MIN_X0_PSNR, MIN_PSNR
+from ddgan_deploy.parity.comparison import distance, scale_of, squared_error
+from ddgan_deploy.parity.verify import INT8_MIN_X0_PSNR, MIN_PSNR
 
 _TRUE_STATES = "true_states"
 Images = npt.NDArray[np.float32]

@@ -34,7 +34,7 @@ from ddgan_deploy.export.quantization.symmetry import is_symmetric
 from ddgan_deploy.export.refit import RefitOptions, refit
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.families.ddgan.schedule import sample
-from ddgan_deploy.parity import verify
+from ddgan_deploy.parity.verify import verify
 from tests.conftest import CASES, golden_case
 from tests.export.conftest import export_golden
 

@@ -19,7 +19,7 @@ from ddgan_deploy.export import cli as export_command
 from ddgan_deploy.export import pipeline
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.noise import draw
-from ddgan_deploy.parity import verify
+from ddgan_deploy.parity.verify import verify
 from tests.conftest import Golden, golden_case
 from tests.export.conftest import export_golden
 

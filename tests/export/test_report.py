@@ -25,7 +25,7 @@ from ddgan_deploy.export.report import amplification, render, write_report
 from ddgan_deploy.families.ddgan.assumptions import Assumed
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.families.ddgan.schedule import Schedule, Trajectory
-from ddgan_deploy.parity import Verification
+from ddgan_deploy.parity.verify import Verification
 
 TIMINGS = [("trace the generator", 9.3), ("write the graphs", 0.7)]
 WHERE = "step1/all_modules.17/GroupNorm_1/AdaGN"

@@ -29,7 +29,7 @@ from ddgan_deploy.engines.tensorrt.plan import (
 from ddgan_deploy.engines.tensorrt.runtimes import NotInstalled
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.noise import Noise, draw
-from ddgan_deploy.parity import verify
+from ddgan_deploy.parity.verify import verify
 from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import HostDevice, add_plans, fake_module, plan_info
 from tests.export.conftest import export_golden
 

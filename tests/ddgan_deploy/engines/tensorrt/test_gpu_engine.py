@@ -21,7 +21,7 @@ from ddgan_deploy.engines.tensorrt.plan import PLANS, SERVED_PLAN, read_plan_inf
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.noise import draw
-from ddgan_deploy.parity import verify
+from ddgan_deploy.parity.verify import verify
 
 pytestmark = pytest.mark.gpu
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ddgan_deploy.artifact.results import Gate
-from ddgan_deploy.comparison import scale_of
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.noise import Noise
-from ddgan_deploy.parity import _engine_pixel_gate, _served_pixel_gate, verify_outputs
+from ddgan_deploy.parity.comparison import scale_of
+from ddgan_deploy.parity.verify import _engine_pixel_gate, _served_pixel_gate, verify_outputs
 
 SEEDS = (3, 5, 8)
 SHAPE = (2, 4, 6)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ddgan_deploy.comparison import distance, max_abs, psnr, scale_of, squared_error
-from ddgan_deploy.parity import INT8_MIN_X0_PSNR
+from ddgan_deploy.parity.comparison import distance, max_abs, psnr, scale_of, squared_error
+from ddgan_deploy.parity.verify import INT8_MIN_X0_PSNR
 
 
 def values(rms: float) -> np.ndarray:

@@ -19,7 +19,6 @@ import numpy.typing as npt
 from ddgan_deploy.artifact.manifest import Precision
 from ddgan_deploy.artifact.results import Gate, ParityResult, StepParity
 from ddgan_deploy.checkpoint import Checkpoint
-from ddgan_deploy.comparison import RANGE, Distance, distance, max_abs, psnr
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
@@ -27,6 +26,7 @@ from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.families.ddgan.schedule import Trajectory, sample
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.noise import Noise, draw
+from ddgan_deploy.parity.comparison import RANGE, Distance, distance, max_abs, psnr
 
 FP32_MAX_ABS = 1e-4
 MIN_PSNR: Mapping[Precision, float] = {"fp16": 40.0, "int8": 40.0}
@@ -296,7 +296,7 @@ def _located(
     failed = next((gate for gate in gates if not gate.passed and gate.name.startswith("step ")), None)
     if failed is None or any(gate.where for gate in gates):
         return gates
-    from ddgan_deploy.drift import first_drift
+    from ddgan_deploy.parity.drift import first_drift
 
     where = first_drift(generator, engine, noise, reference, step=int(failed.name.split()[1]))
     return [dataclasses.replace(gate, where=where) if gate is failed else gate for gate in gates]

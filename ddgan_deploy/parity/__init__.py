@@ -1,0 +1,1 @@
+"""The proof: an engine against the reference."""
