@@ -38,7 +38,7 @@ opened = ddgan_deploy.engines.open_artifact(artifact, engine, threads)
 loaded = time.time()
 opened.generate([0])
 drawn = time.time()
-from ddgan_deploy.bench.samplers import peak_mb
+from ddgan_deploy.bench.worker.sampling import peak_mb
 print(json.dumps({"start": start, "import": imported, "load": loaded, "image": drawn, "peak_mb": peak_mb()}))
 """
 COLUMNS = ("start_s", "import_s", "load_s", "first_image_s", "total_s", "peak_mb")

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from ddgan_deploy.bench.jobs import Job
 
-_COMMAND = (sys.executable, "-P", "-m", "ddgan_deploy.bench.worker")
+_COMMAND = (sys.executable, "-P", "-m", "ddgan_deploy.bench.worker.main")
 _PATIENCE = 5.0
 """Seconds that a worker has to end by itself."""
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from ddgan_deploy.bench.limits.graph_cost import GraphCost, graph_cost
+from ddgan_deploy.bench.limits.roofline import graph_ms
 from ddgan_deploy.bench.names import REFERENCE, Device
 from ddgan_deploy.bench.results import Opened, Rates, Row
-from ddgan_deploy.bench.roofline import graph_ms
 from ddgan_deploy.bench.series import Series
-from ddgan_deploy.graph_cost import GraphCost, graph_cost
 
 
 @dataclass(frozen=True)

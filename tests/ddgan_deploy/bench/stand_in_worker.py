@@ -8,9 +8,9 @@ import subprocess
 import sys
 import time
 
-from ddgan_deploy.bench import worker
 from ddgan_deploy.bench.jobs import Job, PerOpJob, RateJob
 from ddgan_deploy.bench.results import Opened
+from ddgan_deploy.bench.worker import main as worker
 from ddgan_deploy.engines.base import OpTime
 from ddgan_deploy.errors import InputError
 

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from ddgan_deploy.bench import op_times
 from ddgan_deploy.bench.jobs import PerOpJob
-from ddgan_deploy.bench.op_times import OpRunner, median_times, read_profile
+from ddgan_deploy.bench.limits.graph_cost import GraphCost, NodeCost
 from ddgan_deploy.bench.per_op import TOP, shares
 from ddgan_deploy.bench.results import OpShare, Rates
+from ddgan_deploy.bench.worker import op_times
+from ddgan_deploy.bench.worker.op_times import OpRunner, median_times, read_profile
 from ddgan_deploy.engines.base import OpTime
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.graph_cost import GraphCost, NodeCost
 
 
 def node(name: str, op_type: str, output: str, flops: int) -> NodeCost:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ddgan_deploy.bench.generators import open_generator
+from ddgan_deploy.bench.engines.generators import open_generator
 from ddgan_deploy.bench.jobs import SampleJob
-from ddgan_deploy.bench.samplers import Sampler
+from ddgan_deploy.bench.worker.sampling import Sampler
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.families.ddgan.schedule import Schedule, sample

@@ -13,9 +13,9 @@ import onnxruntime
 import torch
 from torch import nn
 
-from ddgan_deploy.bench.generators import open_generator, sample
+from ddgan_deploy.bench.engines.generators import open_generator, sample
 from ddgan_deploy.bench.jobs import SampleJob
-from ddgan_deploy.bench.samplers import Sampler
+from ddgan_deploy.bench.worker.sampling import Sampler
 from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.families.ddgan.schedule import Schedule

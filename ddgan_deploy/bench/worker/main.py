@@ -30,14 +30,14 @@ def open_job(job: Job) -> Runner:
         InputError: it cannot be done here.
     """
     if isinstance(job, RateJob):
-        from ddgan_deploy.bench.rates import RateRunner
+        from ddgan_deploy.bench.worker.rates import RateRunner
 
         return RateRunner(job)
     if isinstance(job, PerOpJob):
-        from ddgan_deploy.bench.op_times import OpRunner
+        from ddgan_deploy.bench.worker.op_times import OpRunner
 
         return OpRunner(job)
-    from ddgan_deploy.bench.samplers import SampleRunner
+    from ddgan_deploy.bench.worker.sampling import SampleRunner
 
     return SampleRunner(job)
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from ddgan_deploy.artifact.manifest import read_artifact
-from ddgan_deploy.bench.generators import open_generator, random_generator, sample
+from ddgan_deploy.bench.engines.generators import open_generator, random_generator, sample
+from ddgan_deploy.bench.engines.plain import export_plain
+from ddgan_deploy.bench.engines.torch_cuda import float16_denoise
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.names import COMPILE, EAGER, ONNXRUNTIME_CUDA
-from ddgan_deploy.bench.plain import export_plain
-from ddgan_deploy.bench.samplers import SampleRunner, _imported, peak_mb
-from ddgan_deploy.bench.torch_cuda import float16_denoise
+from ddgan_deploy.bench.worker.sampling import SampleRunner, _imported, peak_mb
 from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.ddgan import schedule as diffusion
@@ -97,7 +97,8 @@ def test_random_weights_give_ordinary_numbers(job):
 def test_a_runner_times_what_it_prepared(job, monkeypatch):
     batches = []
     monkeypatch.setattr(
-        "ddgan_deploy.bench.samplers._imported", lambda engine: lambda job: lambda noise: batches.append(len(noise.x_T))
+        "ddgan_deploy.bench.worker.sampling._imported",
+        lambda engine: lambda job: lambda noise: batches.append(len(noise.x_T)),
     )
     runner = SampleRunner(dataclasses.replace(job, first_batch=2))
     assert batches == [2]

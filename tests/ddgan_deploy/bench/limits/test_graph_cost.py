@@ -8,10 +8,10 @@ import torch
 from onnx import parser
 from torch.utils.flop_counter import FlopCounterMode
 
+from ddgan_deploy.bench.limits.graph_cost import graph_cost
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.families.ddgan.network import Generator
-from ddgan_deploy.graph_cost import graph_cost
 
 CIFAR10 = {"num_channels_dae": 128, "ch_mult": (1, 2, 2, 2), "z_emb_dim": 256, "n_mlp": 4, "image_size": 32}
 CELEBA = {"num_channels_dae": 64, "ch_mult": (1, 1, 2, 2, 4, 4), "z_emb_dim": 256, "n_mlp": 3, "image_size": 256}

@@ -8,14 +8,14 @@ import onnx
 import pytest
 
 from ddgan_deploy.artifact.manifest import read_artifact
-from ddgan_deploy.bench.gpu_data_sheets import data_sheet
+from ddgan_deploy.bench.limits.gpu_data_sheets import data_sheet
+from ddgan_deploy.bench.limits.graph_cost import GraphCost, NodeCost, graph_cost
+from ddgan_deploy.bench.limits.roofline import graph_ms, medians, node_ms, with_data_sheet
 from ddgan_deploy.bench.names import all_engines, device_of, dtype_of
 from ddgan_deploy.bench.results import Opened, Rates
-from ddgan_deploy.bench.roofline import graph_ms, medians, node_ms, with_data_sheet
 from ddgan_deploy.bench.rows import Timed, rows_of
 from ddgan_deploy.bench.series import Series
 from ddgan_deploy.engines import ENGINES
-from ddgan_deploy.graph_cost import GraphCost, NodeCost, graph_cost
 
 NODE = NodeCost("a", "Conv", "a", (1,), flops=8_000_000, weight_bytes=1000, bytes=4000)
 COST = GraphCost(1, (NODE, NODE), io_bytes=500)

@@ -7,10 +7,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ddgan_deploy.bench.generators import Denoise, open_generator, sample
+from ddgan_deploy.bench.engines.generators import Denoise, open_generator, sample
+from ddgan_deploy.bench.engines.torch_cpu import compiled
 from ddgan_deploy.bench.jobs import SampleJob
-from ddgan_deploy.bench.samplers import Sampler
-from ddgan_deploy.bench.torch_cpu import compiled
+from ddgan_deploy.bench.worker.sampling import Sampler
 from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.engines.tensorrt.device import open_device
 from ddgan_deploy.families.ddgan.blocks import Conditioning

@@ -14,7 +14,7 @@ import onnxruntime
 
 from ddgan_deploy.artifact.manifest import SAMPLER, read_artifact
 from ddgan_deploy.bench.jobs import SampleJob
-from ddgan_deploy.bench.samplers import Sampler
+from ddgan_deploy.bench.worker.sampling import Sampler
 from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.engines.tensorrt.device import open_device
 from ddgan_deploy.errors import InputError

@@ -1,0 +1,1 @@
+"""What is measured beside an artifact's own engines."""
