@@ -17,14 +17,16 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 # What the native library is built from.
 NATIVE := CMakeLists.txt $(wildcard kernels/*.cc kernels/*/*.h kernels/*/*.cc kernels/*/*.map)
 # What fetches Triton Inference Server and perf_analyzer.
-FETCH  := $(addprefix ddgan_deploy/serving/,fetch.py debian.py installed.py)
+FETCH  := $(addprefix ddgan_deploy/serving/,fetch/__main__.py fetch/debian.py installed.py)
+# An editable install knows packages by their places.
+ROOMS  := $(shell find ddgan_deploy export kernels -name __init__.py)
 SANITIZED := build/sanitize
 
 .PHONY: setup demo test lint types unit test-native test-gpu gpu clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt tools/make_venv.sh tools/fetch_onnxruntime_headers.sh $(NATIVE) $(FETCH)
+$(STAMP): pyproject.toml constraints.txt tools/make_venv.sh tools/fetch_onnxruntime_headers.sh $(NATIVE) $(FETCH) $(ROOMS)
 	sh tools/make_venv.sh "$(PYTHON)" "$(VENV)"
 	$(PIP) install --quiet $(PIP_FLAGS) -c constraints.txt scikit-build-core cmake ninja setuptools wheel
 	sh tools/fetch_onnxruntime_headers.sh $(BIN)/python

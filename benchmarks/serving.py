@@ -30,10 +30,10 @@ from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.serving import MODEL
 from ddgan_deploy.serving.address import Address
-from ddgan_deploy.serving.launch import started
-from ddgan_deploy.serving.options import ServerOptions
-from ddgan_deploy.serving.perf import PerfOptions, run
-from ddgan_deploy.serving.server_statistics import ServerStatistics
+from ddgan_deploy.serving.client.statistics import ServerStatistics
+from ddgan_deploy.serving.perf.run import PerfOptions, run
+from ddgan_deploy.serving.server.launch import started
+from ddgan_deploy.serving.server.options import ServerOptions
 
 BATCH = 8
 """Of the server by default, and the concurrency that fills it."""

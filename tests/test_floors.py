@@ -58,8 +58,8 @@ def test_runtimes_stay_in_their_rooms():
         *(f"kernels/{op}/trt_plugin.py" for op in ops),
     }
     assert _rooms("tritonclient") == {
-        "ddgan_deploy/serving/server_statistics.py",
-        "ddgan_deploy/serving/transports.py",
+        "ddgan_deploy/serving/client/statistics.py",
+        "ddgan_deploy/serving/client/transports.py",
     }
     assert _rooms("openvino") == {
         "ddgan_deploy/engines/openvino.py",

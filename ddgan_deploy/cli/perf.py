@@ -15,8 +15,8 @@ from ddgan_deploy.errors import GateError
 from ddgan_deploy.serving import MODEL, PNG_MODEL
 
 if TYPE_CHECKING:
-    from ddgan_deploy.serving.perf import PerfOptions
-    from ddgan_deploy.serving.perf_result import Level, PerfResult
+    from ddgan_deploy.serving.perf.result import Level, PerfResult
+    from ddgan_deploy.serving.perf.run import PerfOptions
 
 _COLUMNS = (
     "protocol",
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> None:
     options = _options(argv)
-    from ddgan_deploy.serving import perf
+    from ddgan_deploy.serving.perf import run as perf
 
     result = perf.run(options, StepList())
     _print_table(result)
@@ -124,7 +124,7 @@ def _options(argv: Sequence[str] | None) -> PerfOptions:
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run's results")
     args = parser.parse_args(argv)
     from ddgan_deploy.serving.address import parse_url
-    from ddgan_deploy.serving.perf import PerfOptions
+    from ddgan_deploy.serving.perf.run import PerfOptions
 
     urls = [url if "://" in url or not args.protocol else f"{args.protocol}://{url}" for url in args.url]
     return PerfOptions(

@@ -14,7 +14,7 @@ from ddgan_deploy.cli.screen import note, say
 from ddgan_deploy.serving import MODEL
 
 if TYPE_CHECKING:
-    from ddgan_deploy.serving.options import ServerOptions
+    from ddgan_deploy.serving.server.options import ServerOptions
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     options = _options(argv)
-    from ddgan_deploy.serving.supervise import Supervisor
+    from ddgan_deploy.serving.server.supervise import Supervisor
 
     supervisor = Supervisor(options, _log, _print_addresses)
     # From here on the server decides when it ends.
@@ -77,7 +77,7 @@ def _options(argv: Sequence[str] | None) -> ServerOptions:
     )
     parser.add_argument("extra", nargs="*", metavar="-- OPTION", help="further options of tritonserver, after --")
     args = parser.parse_args(argv)
-    from ddgan_deploy.serving.options import ServerOptions
+    from ddgan_deploy.serving.server.options import ServerOptions
 
     return ServerOptions(
         repository=args.repository,

@@ -19,10 +19,10 @@ import numpy.typing as npt
 from ddgan_deploy.engines import open_artifact
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.images import COMMENT_BYTES, grid, png, with_comment
+from ddgan_deploy.serving.backend.dlpack import Input, padding, to_bytes_tensor, to_tensor
+from ddgan_deploy.serving.backend.heartbeat import Heartbeat
+from ddgan_deploy.serving.backend.image_cache import Image, ImageCache, cache_bytes
 from ddgan_deploy.serving.echo import DRAWN, check, seed_comment
-from ddgan_deploy.serving.heartbeat import Heartbeat
-from ddgan_deploy.serving.image_cache import Image, ImageCache, cache_bytes
-from ddgan_deploy.serving.tensors import Input, padding, to_bytes_tensor, to_tensor
 
 IMAGE = "image"
 DRAWN_SEED = DRAWN + "seed"

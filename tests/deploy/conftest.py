@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from ddgan_deploy.cli import serve
-from ddgan_deploy.serving.options import ServerOptions
+from ddgan_deploy.serving.server.options import ServerOptions
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"

@@ -10,7 +10,7 @@ import yaml
 
 import ddgan_deploy
 from ddgan_deploy.serving import MODEL
-from ddgan_deploy.serving.command_line import EXIT_TIMEOUT
+from ddgan_deploy.serving.server.command_line import EXIT_TIMEOUT
 from tests.deploy.conftest import KUBERNETES, Built, Manifest, kustomize, served_with
 
 OLDEST, NEWEST = "1.30", "1.37"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ddgan_deploy.serving.launch import command_line
-from ddgan_deploy.serving.tritonserver import TritonServer
+from ddgan_deploy.serving.server.launch import command_line
+from ddgan_deploy.serving.server.tritonserver import TritonServer
 from tests.deploy.conftest import KUBERNETES, Manifest, kustomize, served_with
 
 

@@ -13,8 +13,8 @@ from tritonclient.grpc import service_pb2
 
 from ddgan_deploy.cli.serve import curl_line
 from ddgan_deploy.serving import ENCODER_MODEL, MODEL, PNG_MODEL
-from ddgan_deploy.serving.command_line import MOST_REQUEST_BYTES
-from ddgan_deploy.serving.options import ServerOptions
+from ddgan_deploy.serving.server.command_line import MOST_REQUEST_BYTES
+from ddgan_deploy.serving.server.options import ServerOptions
 
 CONFIG = (Path(__file__).parents[2] / "deploy" / "proxy" / "haproxy.cfg").read_text()
 FRONTENDS = {

@@ -13,9 +13,9 @@ import pytest
 from ddgan_deploy.data import DIGITS_STEPS, digits_checkpoint
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import ExportOptions, export
-from ddgan_deploy.serving.launch import RunningServer, started
-from ddgan_deploy.serving.options import ServerOptions
-from ddgan_deploy.serving.tritonserver import found_server
+from ddgan_deploy.serving.server.launch import RunningServer, started
+from ddgan_deploy.serving.server.options import ServerOptions
+from ddgan_deploy.serving.server.tritonserver import found_server
 
 Serve = Callable[..., contextlib.AbstractContextManager["Served"]]
 

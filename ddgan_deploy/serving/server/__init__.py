@@ -1,0 +1,1 @@
+"""Triton Inference Server as a process that is started, watched and ended."""
