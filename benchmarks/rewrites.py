@@ -29,9 +29,9 @@ from ddgan_deploy.engines import open_artifact
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.export import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs
-from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.export.simplify import REWRITES
 from ddgan_deploy.noise import Noise, draw
+from ddgan_deploy.progress import Clock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from export import random_checkpoint

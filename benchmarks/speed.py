@@ -18,8 +18,8 @@ from typing import Any
 
 from ddgan_deploy.bench import BenchOptions, BenchResult, run
 from ddgan_deploy.cli.bench_tables import skipped_lines
-from ddgan_deploy.cli.screen import StepList
 from ddgan_deploy.export import ExportOptions, export
+from ddgan_deploy.screen import StepList
 
 sys.path.insert(0, str(Path(__file__).parent))
 from export import SIZES, random_checkpoint

@@ -13,9 +13,9 @@ from ddgan_deploy.artifact.serving import CPU_ENGINES, Serving
 from ddgan_deploy.engines import open_engine, require_installed
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity.verify import verify_outputs
+from ddgan_deploy.progress import Clock
 
 
 def check_cpu_engine(serving: Serving, precision: Precision, proven: bool = True) -> None:

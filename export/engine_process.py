@@ -18,7 +18,7 @@ from typing import BinaryIO
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.export import tensorrt_engine
 from ddgan_deploy.export.engine_job import EngineJob, log_path
-from ddgan_deploy.export.progress import Report, silent
+from ddgan_deploy.progress import Report, silent
 
 _PR_SET_PDEATHSIG = 1
 _CALLBACK = "Exception caught in"

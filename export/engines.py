@@ -36,10 +36,10 @@ from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.export.engine_job import EngineJob, log_path
 from ddgan_deploy.export.engine_options import DEFAULT_TARGETS, EngineOptions, builds
 from ddgan_deploy.export.engine_process import build_engine
-from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity.verify import verify_outputs
+from ddgan_deploy.progress import Clock
 
 _WARM_UPS, _RUNS = 3, 20
 

@@ -34,7 +34,6 @@ from ddgan_deploy.export.engines import build_engines
 from ddgan_deploy.export.graph import save
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.precision import to_float16
-from ddgan_deploy.export.progress import Clock, Progress, no_progress
 from ddgan_deploy.export.proof import ExportResult, checked, prove
 from ddgan_deploy.export.quantization import Calibration, to_int8
 from ddgan_deploy.export.serving_backends import check_backend
@@ -45,6 +44,7 @@ from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.names import recorded
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity.verify import SMALL_IMAGE
+from ddgan_deploy.progress import Clock, Progress, no_progress
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnx-ir", "numpy")
 

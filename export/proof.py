@@ -29,9 +29,9 @@ from ddgan_deploy.export.cpu_engine import prove_cpu_engine
 from ddgan_deploy.export.engine_choice import Choice
 from ddgan_deploy.export.engines import engine_files, is_engine_file, prove_engines
 from ddgan_deploy.export.model_repository import write_model_repository
-from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.export.report import write_report
 from ddgan_deploy.parity.verify import SMALL_IMAGE, Verification, verify
+from ddgan_deploy.progress import Clock
 
 _SAMPLES = 16
 _LARGE_SAMPLES = 2

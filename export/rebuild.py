@@ -19,12 +19,12 @@ from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
 from ddgan_deploy.export.engine_report import replace_engines
 from ddgan_deploy.export.engines import build_engines, is_engine_file, prove_engines
 from ddgan_deploy.export.model_repository import REPOSITORY
-from ddgan_deploy.export.progress import Clock, Progress, no_progress
 from ddgan_deploy.export.proof import ExportResult, checked, finish, with_engine_files
 from ddgan_deploy.export.quantization.symmetry import check_symmetric
 from ddgan_deploy.export.report import REPORT
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity.verify import default_seeds
+from ddgan_deploy.progress import Clock, Progress, no_progress
 
 _REPOSITORY_ALONE = Choice(None, "the model repository alone was made anew, all else is as it was")
 

@@ -23,13 +23,13 @@ from ddgan_deploy.export.engines import build_engines, is_engine_file
 from ddgan_deploy.export.model_repository import REPOSITORY
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs
-from ddgan_deploy.export.progress import Clock, Progress, no_progress
 from ddgan_deploy.export.proof import ExportResult, checked, prove
 from ddgan_deploy.export.quantization.symmetry import is_symmetric
 from ddgan_deploy.export.rebuild import plan_infos
 from ddgan_deploy.export.report import REPORT, SAMPLES
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.export.tensorrt_refit import refit_engine
+from ddgan_deploy.progress import Clock, Progress, no_progress
 from ddgan_deploy.same_network import load_same
 from ddgan_deploy.weight_files.kinds import Weights
 

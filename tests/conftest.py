@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ddgan_deploy import screen
 from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
-from ddgan_deploy.cli import screen
 from ddgan_deploy.kernels.native_library import ort_library
 from ddgan_deploy.noise import Noise
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ddgan_deploy.cli.screen import print_table, say, table_of
+from ddgan_deploy.screen import print_table, say, table_of
 
 if TYPE_CHECKING:
     from ddgan_deploy.bench.results import BenchResult, Environment, OpShare, PerOp, Row

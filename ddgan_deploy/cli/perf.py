@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddgan_deploy.cli.common import Parser, run
-from ddgan_deploy.cli.screen import StepList, note, print_table, say, table_of
+from ddgan_deploy.command import Parser, run
 from ddgan_deploy.errors import GateError
+from ddgan_deploy.screen import StepList, note, print_table, say, table_of
 from ddgan_deploy.serving import MODEL, PNG_MODEL
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddgan_deploy.cli.common import Parser, run
-from ddgan_deploy.cli.screen import note, say
+from ddgan_deploy.command import Parser, run
+from ddgan_deploy.screen import note, say
 from ddgan_deploy.serving import MODEL
 
 if TYPE_CHECKING:

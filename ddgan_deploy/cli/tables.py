@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, Manifest
 from ddgan_deploy.artifact.results import EQUAL_PSNR, Gate, ParityResult
-from ddgan_deploy.cli.screen import Table, print_table, say, table_of
 from ddgan_deploy.engines.tensorrt.plan import PLANS, TITLES, PlanInfo, plan_name
 from ddgan_deploy.names import quoted
+from ddgan_deploy.screen import Table, print_table, say, table_of
 
 _WEIGHTS = {
     "ema": "the moving average (EMA)",

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddgan_deploy.cli.common import Parser, add_engine_arguments, run
-from ddgan_deploy.cli.screen import StepList, note, say
+from ddgan_deploy.command import Parser, add_engine_arguments, run
 from ddgan_deploy.errors import GateError, InputError
+from ddgan_deploy.screen import StepList, note, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 import ddgan_deploy.cli
-from ddgan_deploy.cli import common, screen
-from ddgan_deploy.cli.screen import StepList, print_table, say, table_of
+from ddgan_deploy import command as common
+from ddgan_deploy import screen
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.screen import StepList, print_table, say, table_of
 
 HOSTILE = os.fsdecode(b"[b]net[/b] :smile: \x1b[31m\n\xff\xc3\xb6{x}")
 SHOWN = r"[b]net[/b] :smile: \x1b[31m\n\xffö{x}"
@@ -49,8 +50,8 @@ def test_an_error_is_one_line(capsys):
 
 SCRIPT = """
 import os, sys
-from ddgan_deploy.cli.common import run
-from ddgan_deploy.cli.screen import StepList, print_table, say, table_of
+from ddgan_deploy.command import run
+from ddgan_deploy.screen import StepList, print_table, say, table_of
 
 def main(argv):
     with StepList()("Read \\u00f6"):
@@ -168,7 +169,7 @@ def test_work_goes_on_where_nobody_reads_of_it(monkeypatch):
 
 def test_a_terminal_ticks_names_off_as_they_are():
     code = f"""
-from ddgan_deploy.cli.screen import StepList
+from ddgan_deploy.screen import StepList
 with StepList()({HOSTILE!r}) as report:
     report(0.5, {HOSTILE!r})
 """

@@ -20,8 +20,8 @@ from ddgan_deploy.export import engines
 from ddgan_deploy.export.engine_job import EngineJob, ParserModel, log_path
 from ddgan_deploy.export.engine_options import EngineOptions
 from ddgan_deploy.export.engines import build_engines, engine_files, is_engine_file
-from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.export.tensorrt_engine import build_engine, first_error, one_line
+from ddgan_deploy.progress import Clock
 from tests.export.fake_builder import (
     CACHE,
     PLAN,

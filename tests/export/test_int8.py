@@ -24,7 +24,6 @@ from ddgan_deploy.export.engine_options import EngineOptions
 from ddgan_deploy.export.engines import build_engines
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs
-from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.export.quantization import Calibration
 from ddgan_deploy.export.quantization import quantize as quantize_module
 from ddgan_deploy.export.quantization.qdq import scale_and_zero
@@ -35,6 +34,7 @@ from ddgan_deploy.export.refit import RefitOptions, refit
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.families.ddgan.schedule import sample
 from ddgan_deploy.parity.verify import verify
+from ddgan_deploy.progress import Clock
 from tests.conftest import CASES, golden_case
 from tests.export.conftest import export_golden
 

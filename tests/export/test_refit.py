@@ -23,10 +23,10 @@ from ddgan_deploy.export import refit as refit_module
 from ddgan_deploy.export.engine_job import EngineJob, ParserModel, log_path
 from ddgan_deploy.export.engine_options import EngineOptions
 from ddgan_deploy.export.engines import build_engines, engine_files
-from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.export.refit import RefitOptions, refit, structural_difference
 from ddgan_deploy.export.tensorrt_refit import refit_engine
 from ddgan_deploy.files import sha256
+from ddgan_deploy.progress import Clock
 from tests.conftest import DATA, golden_case
 from tests.export.conftest import export_golden
 from tests.export.fake_builder import ParserError, fake_module

@@ -24,10 +24,10 @@ from ddgan_deploy.export.engine_options import TARGETS, EngineOptions
 from ddgan_deploy.export.engines import build_engines
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs
-from ddgan_deploy.export.progress import Clock
 from ddgan_deploy.export.tensorrt_engine import build_engine
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.files import sha256
+from ddgan_deploy.progress import Clock
 from tests.conftest import golden_case
 
 pytest.importorskip("tensorrt_rtx_bindings")

@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddgan_deploy.cli.common import Parser, run
-from ddgan_deploy.cli.screen import note, say
+from ddgan_deploy.command import Parser, run
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.files import folder_written_whole
+from ddgan_deploy.screen import note, say
 from ddgan_deploy.serving.fetch import debian
 from ddgan_deploy.serving.installed import (
     FETCH,

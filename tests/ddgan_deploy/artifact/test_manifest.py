@@ -533,7 +533,7 @@ INTERRUPTED = """
 import sys, time
 from pathlib import Path
 from ddgan_deploy.artifact.manifest import staged
-from ddgan_deploy.cli.common import run
+from ddgan_deploy.command import run
 
 def main(argv):
     with staged(Path(argv[0]), overwrite=False) as staging:

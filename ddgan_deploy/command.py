@@ -10,8 +10,8 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from ddgan_deploy.cli.screen import note, take_any_text
 from ddgan_deploy.errors import GateError, InputError
+from ddgan_deploy.screen import note, take_any_text
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
