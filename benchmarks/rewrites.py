@@ -2,8 +2,8 @@
 
     python benchmarks/rewrites.py [--engines NAME ...] [--batch N ...] [--threads 2] [--rounds 15] [--json FILE]
 
-Exports the CIFAR-10-size generator (random weights, T = 4, fp32) once with every rewrite of export/simplify.py, and
-once without each. For every engine and batch they draw the same noise in turn, so that a busy machine slows
+Exports the CIFAR-10-size generator (random weights, T = 4, fp32) once with every rewrite of export/graph/rewriting.py,
+and once without each. For every engine and batch they draw the same noise in turn, so that a busy machine slows
 all alike. A figure over 1 says how many times slower the sampler is without that rewrite: the median, and the
 quartiles, over the rounds of the ratio of times within a round; and the ratio of the best times, since what else
 runs on a machine only adds to them.
@@ -28,8 +28,8 @@ from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.engines import open_artifact
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.export import ExportOptions
+from ddgan_deploy.export.graph.rewriting import REWRITES
 from ddgan_deploy.export.pipeline import build_graphs
-from ddgan_deploy.export.simplify import REWRITES
 from ddgan_deploy.noise import Noise, draw
 from ddgan_deploy.progress import Clock
 

@@ -31,15 +31,15 @@ from ddgan_deploy.engines.tensorrt.plan import PlanInfo
 from ddgan_deploy.export.calibration import activation_ranges
 from ddgan_deploy.export.engine_choice import choose_engine
 from ddgan_deploy.export.engines import build_engines
-from ddgan_deploy.export.graph import save
+from ddgan_deploy.export.graph.rewriting import simplified_sampler
+from ddgan_deploy.export.graph.save import save
+from ddgan_deploy.export.graph.served import seed_to_pixels
+from ddgan_deploy.export.graph.trace import trace
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.precision import to_float16
 from ddgan_deploy.export.proof import ExportResult, checked, prove
 from ddgan_deploy.export.quantization import Calibration, to_int8
 from ddgan_deploy.export.serving_backends import check_backend
-from ddgan_deploy.export.serving_graph import seed_to_pixels
-from ddgan_deploy.export.simplify import simplified_sampler
-from ddgan_deploy.export.trace import trace
 from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.names import recorded
 from ddgan_deploy.noise import draw

@@ -10,7 +10,7 @@ import onnxruntime
 
 from ddgan_deploy.artifact.manifest import WEIGHTS
 from ddgan_deploy.engines.onnxruntime.engine import new_session
-from ddgan_deploy.export.graph import attach_functions
+from ddgan_deploy.export.graph.save import attach_functions
 
 _INLINE_BYTES = 1 << 17
 """Sizes must stay in the graph file, since shape inference reads them; weights need not."""

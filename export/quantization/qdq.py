@@ -20,8 +20,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from ddgan_deploy.export.calibration import Range
+from ddgan_deploy.export.graph.trace import LAYER
 from ddgan_deploy.export.quantization.layers import Layer, quantizes_input, weight_of
-from ddgan_deploy.export.trace import LAYER
 
 _LARGEST = 127
 """Of int8; -128 is not used, so that a value and its negative round alike."""

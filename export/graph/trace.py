@@ -25,9 +25,9 @@ from onnxscript.optimizer import fold_constants_ir
 from onnxscript.values import Op, Opset
 from torch import nn
 
-from ddgan_deploy.export.rewrites.shared_constants import share_constants
-from ddgan_deploy.export.rewrites.static_reshape import make_reshapes_static
-from ddgan_deploy.export.rewrites.zero_bias import drop_zero_biases
+from ddgan_deploy.export.graph.rewrites.shared_constants import share_constants
+from ddgan_deploy.export.graph.rewrites.static_reshape import make_reshapes_static
+from ddgan_deploy.export.graph.rewrites.zero_bias import drop_zero_biases
 from ddgan_deploy.families.ddgan.blocks import Conditioning, Style
 from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.kernels import op as ops

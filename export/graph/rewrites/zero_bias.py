@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ddgan_deploy.export.rewrites.filters import is_filter
+from ddgan_deploy.export.graph.rewrites.filters import is_filter
 
 
 def drop_zero_biases(graph: ir.Graph) -> int:

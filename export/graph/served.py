@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.convenience import replace_all_uses_with
 
-from ddgan_deploy.export.unroll import BATCH, GraphBuilder, graph_input, noise_name
+from ddgan_deploy.export.graph.builder import BATCH, GraphBuilder, graph_input, noise_name
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
 from ddgan_deploy.noise import X_T_STREAM, noise_stream, z_stream

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ddgan_deploy.export.rewrites.filters import is_filter
+from ddgan_deploy.export.graph.rewrites.filters import is_filter
 
 
 def hoist_shortcuts(graph: ir.Graph) -> int:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from ddgan_deploy.errors import GateError
-from ddgan_deploy.export.rewrites.shortcut_upsampling import hoist_shortcuts
-from ddgan_deploy.export.rewrites.time_bias import fold_time_biases
-from ddgan_deploy.export.trace import Traced
-from ddgan_deploy.export.unroll import unroll
+from ddgan_deploy.export.graph.builder import unroll
+from ddgan_deploy.export.graph.rewrites.shortcut_upsampling import hoist_shortcuts
+from ddgan_deploy.export.graph.rewrites.time_bias import fold_time_biases
+from ddgan_deploy.export.graph.trace import Traced
 from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.families.ddgan.schedule import Schedule
 

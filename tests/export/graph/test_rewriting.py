@@ -9,9 +9,9 @@ import pytest
 from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.engines.onnxruntime.engine import new_session
 from ddgan_deploy.errors import GateError
-from ddgan_deploy.export import simplify
-from ddgan_deploy.export.graph import attach_functions
-from ddgan_deploy.export.trace import trace
+from ddgan_deploy.export.graph import rewriting as simplify
+from ddgan_deploy.export.graph.save import attach_functions
+from ddgan_deploy.export.graph.trace import trace
 
 
 def test_all_rewrites_together_compute_the_same(biggan):

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from ddgan_deploy.export.trace import LAYER, Traced
+from ddgan_deploy.export.graph.trace import LAYER, Traced
 from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.kernels import op as ops

@@ -9,13 +9,13 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from ddgan_deploy.export.rewrites.filters import is_filter
-from ddgan_deploy.export.rewrites.shared_constants import share_constants
-from ddgan_deploy.export.rewrites.shortcut_upsampling import hoist_shortcuts
-from ddgan_deploy.export.rewrites.static_reshape import make_reshapes_static
-from ddgan_deploy.export.rewrites.time_bias import fold_time_biases
-from ddgan_deploy.export.rewrites.zero_bias import drop_zero_biases
-from ddgan_deploy.export.trace import trace
+from ddgan_deploy.export.graph.rewrites.filters import is_filter
+from ddgan_deploy.export.graph.rewrites.shared_constants import share_constants
+from ddgan_deploy.export.graph.rewrites.shortcut_upsampling import hoist_shortcuts
+from ddgan_deploy.export.graph.rewrites.static_reshape import make_reshapes_static
+from ddgan_deploy.export.graph.rewrites.time_bias import fold_time_biases
+from ddgan_deploy.export.graph.rewrites.zero_bias import drop_zero_biases
+from ddgan_deploy.export.graph.trace import trace
 
 HEADER = '<ir_version: 10, opset_import: ["" : 20]>\n'
 RNG = np.random.default_rng(0)

@@ -1,0 +1,1 @@
+"""The graphs, from a traced network to ONNX files."""
