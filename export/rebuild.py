@@ -19,8 +19,8 @@ from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
 from ddgan_deploy.export.engine_report import replace_engines
 from ddgan_deploy.export.engines import build_engines, is_engine_file, prove_engines
 from ddgan_deploy.export.model_repository import REPOSITORY
+from ddgan_deploy.export.precision.int8.symmetry import check_symmetric
 from ddgan_deploy.export.proof import ExportResult, checked, finish, with_engine_files
-from ddgan_deploy.export.quantization.symmetry import check_symmetric
 from ddgan_deploy.export.report import REPORT
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity.verify import default_seeds

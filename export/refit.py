@@ -23,8 +23,8 @@ from ddgan_deploy.export.engines import build_engines, is_engine_file
 from ddgan_deploy.export.model_repository import REPOSITORY
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs
+from ddgan_deploy.export.precision.int8.symmetry import is_symmetric
 from ddgan_deploy.export.proof import ExportResult, checked, prove
-from ddgan_deploy.export.quantization.symmetry import is_symmetric
 from ddgan_deploy.export.rebuild import plan_infos
 from ddgan_deploy.export.report import REPORT, SAMPLES
 from ddgan_deploy.export.tensorrt_graph import parser_model

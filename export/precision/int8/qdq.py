@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ddgan_deploy.export.calibration import Range
 from ddgan_deploy.export.graph.trace import LAYER
-from ddgan_deploy.export.quantization.layers import Layer, quantizes_input, weight_of
+from ddgan_deploy.export.precision.int8.layers import Layer, quantizes_input, weight_of
+from ddgan_deploy.export.precision.ranges import Range
 
 _LARGEST = 127
 """Of int8; -128 is not used, so that a value and its negative round alike."""

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ddgan_deploy.export.quantization.quantize import Calibration, to_int8
+from ddgan_deploy.export.precision.int8.quantize import Calibration, to_int8
 
 __all__ = ["Calibration", "to_int8"]

@@ -19,17 +19,17 @@ from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.engines.tensorrt.plan import RTX_PLAN, BatchProfile
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import cli
-from ddgan_deploy.export.calibration import Range
 from ddgan_deploy.export.engine_options import EngineOptions
 from ddgan_deploy.export.engines import build_engines
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs
-from ddgan_deploy.export.quantization import Calibration
-from ddgan_deploy.export.quantization import quantize as quantize_module
-from ddgan_deploy.export.quantization.qdq import scale_and_zero
-from ddgan_deploy.export.quantization.quantize import choose_kept
-from ddgan_deploy.export.quantization.switchboard import Switchboard
-from ddgan_deploy.export.quantization.symmetry import is_symmetric
+from ddgan_deploy.export.precision.int8 import Calibration
+from ddgan_deploy.export.precision.int8 import quantize as quantize_module
+from ddgan_deploy.export.precision.int8.qdq import scale_and_zero
+from ddgan_deploy.export.precision.int8.quantize import choose_kept
+from ddgan_deploy.export.precision.int8.switchboard import Switchboard
+from ddgan_deploy.export.precision.int8.symmetry import is_symmetric
+from ddgan_deploy.export.precision.ranges import Range
 from ddgan_deploy.export.refit import RefitOptions, refit
 from ddgan_deploy.export.tensorrt_graph import parser_model
 from ddgan_deploy.families.ddgan.schedule import sample

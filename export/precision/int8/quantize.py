@@ -10,10 +10,10 @@ import numpy as np
 import onnx_ir as ir
 
 from ddgan_deploy.artifact.results import KeptLayer
-from ddgan_deploy.export.calibration import activation_ranges
-from ddgan_deploy.export.quantization.layers import Layer, find_layers
-from ddgan_deploy.export.quantization.qdq import quantize_layers
-from ddgan_deploy.export.quantization.switchboard import Switchboard
+from ddgan_deploy.export.precision.int8.layers import Layer, find_layers
+from ddgan_deploy.export.precision.int8.qdq import quantize_layers
+from ddgan_deploy.export.precision.int8.switchboard import Switchboard
+from ddgan_deploy.export.precision.ranges import activation_ranges
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.noise import Noise, draw
 from ddgan_deploy.parity.comparison import psnr_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ddgan_deploy.export.precision import layer_of
+from ddgan_deploy.export.precision.float16 import layer_of
 
 READING = 32
 """Multiplications that take about as long as reading a weight from memory."""

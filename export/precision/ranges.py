@@ -8,7 +8,7 @@ from typing import NamedTuple
 import onnx_ir as ir
 
 from ddgan_deploy.engines.base import feeds
-from ddgan_deploy.export.scratch_session import scratch_session
+from ddgan_deploy.export.precision.scratch_session import scratch_session
 from ddgan_deploy.noise import Noise
 
 

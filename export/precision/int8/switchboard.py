@@ -17,11 +17,11 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from ddgan_deploy.engines.base import feeds
-from ddgan_deploy.export.calibration import Range
 from ddgan_deploy.export.graph.builder import graph_input
-from ddgan_deploy.export.quantization.layers import Layer, find_layers, quantizes_input, weight_of
-from ddgan_deploy.export.quantization.qdq import named, quantize_dequantize, register, round_weight
-from ddgan_deploy.export.scratch_session import scratch_session
+from ddgan_deploy.export.precision.int8.layers import Layer, find_layers, quantizes_input, weight_of
+from ddgan_deploy.export.precision.int8.qdq import named, quantize_dequantize, register, round_weight
+from ddgan_deploy.export.precision.ranges import Range
+from ddgan_deploy.export.precision.scratch_session import scratch_session
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
 from ddgan_deploy.noise import Noise
 from ddgan_deploy.parity.comparison import distance, scale_of, squared_error

@@ -14,8 +14,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ddgan_deploy.artifact.results import KeptLayer
-from ddgan_deploy.export.calibration import Range
 from ddgan_deploy.export.graph.trace import LAYER
+from ddgan_deploy.export.precision.ranges import Range
 from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
 
