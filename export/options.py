@@ -11,7 +11,7 @@ from ddgan_deploy.artifact.serving import DEFAULT_SERVING, Serving, check_servin
 from ddgan_deploy.engines.tensorrt.terms import TITLES
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.cpu_engine import check_cpu_engine
-from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
+from ddgan_deploy.export.tensorrt.options import EngineChoice, EngineOptions
 from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.weight_files.kinds import Weights
 

@@ -28,8 +28,6 @@ from ddgan_deploy.artifact.manifest import (
 from ddgan_deploy.artifact.results import KeptLayer
 from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo
-from ddgan_deploy.export.engine_choice import choose_engine
-from ddgan_deploy.export.engines import build_engines
 from ddgan_deploy.export.graph.rewriting import simplified_sampler
 from ddgan_deploy.export.graph.save import save
 from ddgan_deploy.export.graph.served import seed_to_pixels
@@ -40,6 +38,8 @@ from ddgan_deploy.export.precision.int8 import Calibration, to_int8
 from ddgan_deploy.export.precision.ranges import activation_ranges
 from ddgan_deploy.export.proof import ExportResult, checked, prove
 from ddgan_deploy.export.serving_backends import check_backend
+from ddgan_deploy.export.tensorrt.choice import choose_engine
+from ddgan_deploy.export.tensorrt.engines import build_engines
 from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.names import recorded
 from ddgan_deploy.noise import draw

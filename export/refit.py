@@ -16,10 +16,6 @@ from ddgan_deploy.checkpoint import Checkpoint
 from ddgan_deploy.engines.tensorrt.device import has_gpu
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo, plan_name, write_plan_info
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.export.engine_choice import Choice
-from ddgan_deploy.export.engine_job import log_path
-from ddgan_deploy.export.engine_options import EngineOptions
-from ddgan_deploy.export.engines import build_engines, is_engine_file
 from ddgan_deploy.export.model_repository import REPOSITORY
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs
@@ -27,8 +23,12 @@ from ddgan_deploy.export.precision.int8.symmetry import is_symmetric
 from ddgan_deploy.export.proof import ExportResult, checked, prove
 from ddgan_deploy.export.rebuild import plan_infos
 from ddgan_deploy.export.report import REPORT, SAMPLES
-from ddgan_deploy.export.tensorrt_graph import parser_model
-from ddgan_deploy.export.tensorrt_refit import refit_engine
+from ddgan_deploy.export.tensorrt.choice import Choice
+from ddgan_deploy.export.tensorrt.engines import build_engines, is_engine_file
+from ddgan_deploy.export.tensorrt.job import log_path
+from ddgan_deploy.export.tensorrt.options import EngineOptions
+from ddgan_deploy.export.tensorrt.parser_graph import parser_model
+from ddgan_deploy.export.tensorrt.refit import refit_engine
 from ddgan_deploy.progress import Clock, Progress, no_progress
 from ddgan_deploy.same_network import load_same
 from ddgan_deploy.weight_files.kinds import Weights

@@ -52,7 +52,7 @@ def test_runtimes_stay_in_their_rooms():
     ops = ("adagn", "philox_normal", "posterior_sample")
     assert _rooms("triton") == {"kernels/aot.py", *(f"kernels/{op}/tl_kernel.py" for op in ops)}
     assert _rooms("tensorrt") <= {
-        "export/tensorrt_engine.py",
+        "export/tensorrt/build.py",
         "ddgan_deploy/engines/tensorrt/engine.py",
         "kernels/trt_launch.py",
         *(f"kernels/{op}/trt_plugin.py" for op in ops),

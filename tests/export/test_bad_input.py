@@ -13,7 +13,8 @@ import pytest
 from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER
 from ddgan_deploy.cli import sample, verify
 from ddgan_deploy.errors import GateError
-from ddgan_deploy.export import cli, engine_choice, pipeline
+from ddgan_deploy.export import cli, pipeline
+from ddgan_deploy.export.tensorrt import choice as engine_choice
 from tests.conftest import DATA
 
 NET_G = DATA / "biggan" / "netG.pth"

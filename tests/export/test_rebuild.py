@@ -25,12 +25,14 @@ from ddgan_deploy.artifact.manifest import (
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.engines.tensorrt.plan import PLANS, RTX_PLAN, BatchProfile
 from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.export import cli, engine_choice, engines
+from ddgan_deploy.export import cli
 from ddgan_deploy.export import rebuild as rebuild_module
-from ddgan_deploy.export.engine_job import EngineJob, log_path
-from ddgan_deploy.export.engine_options import EngineOptions
 from ddgan_deploy.export.model_repository import REPOSITORY
 from ddgan_deploy.export.rebuild import plan_infos, rebuild
+from ddgan_deploy.export.tensorrt import choice as engine_choice
+from ddgan_deploy.export.tensorrt import engines
+from ddgan_deploy.export.tensorrt.job import EngineJob, log_path
+from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.files import sha256
 from tests.conftest import golden_case
 from tests.export.conftest import export_golden

@@ -18,18 +18,19 @@ from onnx import numpy_helper
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, Artifact, file_infos, read_artifact, write_manifest
 from ddgan_deploy.engines.tensorrt.plan import PLANS, RTX_PLAN, BatchProfile, read_plan_info
 from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.export import cli, engines
+from ddgan_deploy.export import cli
 from ddgan_deploy.export import refit as refit_module
-from ddgan_deploy.export.engine_job import EngineJob, ParserModel, log_path
-from ddgan_deploy.export.engine_options import EngineOptions
-from ddgan_deploy.export.engines import build_engines, engine_files
 from ddgan_deploy.export.refit import RefitOptions, refit, structural_difference
-from ddgan_deploy.export.tensorrt_refit import refit_engine
+from ddgan_deploy.export.tensorrt import engines
+from ddgan_deploy.export.tensorrt.engines import build_engines, engine_files
+from ddgan_deploy.export.tensorrt.job import EngineJob, ParserModel, log_path
+from ddgan_deploy.export.tensorrt.options import EngineOptions
+from ddgan_deploy.export.tensorrt.refit import refit_engine
 from ddgan_deploy.files import sha256
 from ddgan_deploy.progress import Clock
 from tests.conftest import DATA, golden_case
 from tests.export.conftest import export_golden
-from tests.export.fake_builder import ParserError, fake_module
+from tests.export.tensorrt.fake_builder import ParserError, fake_module
 from tests.export.test_rebuild import hashes, refused
 
 GOLDEN = golden_case("no_fir_t2")

@@ -19,8 +19,6 @@ from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.engines.tensorrt.plan import RTX_PLAN, BatchProfile
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import cli
-from ddgan_deploy.export.engine_options import EngineOptions
-from ddgan_deploy.export.engines import build_engines
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs
 from ddgan_deploy.export.precision.int8 import Calibration
@@ -31,7 +29,9 @@ from ddgan_deploy.export.precision.int8.switchboard import Switchboard
 from ddgan_deploy.export.precision.int8.symmetry import is_symmetric
 from ddgan_deploy.export.precision.ranges import Range
 from ddgan_deploy.export.refit import RefitOptions, refit
-from ddgan_deploy.export.tensorrt_graph import parser_model
+from ddgan_deploy.export.tensorrt.engines import build_engines
+from ddgan_deploy.export.tensorrt.options import EngineOptions
+from ddgan_deploy.export.tensorrt.parser_graph import parser_model
 from ddgan_deploy.families.ddgan.schedule import sample
 from ddgan_deploy.parity.verify import verify
 from ddgan_deploy.progress import Clock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
-from ddgan_deploy.export.engine_options import (
+from ddgan_deploy.export.tensorrt.options import (
     DEFAULT_PROFILE,
     DEFAULT_TARGETS,
     TARGETS,

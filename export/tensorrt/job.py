@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ddgan_deploy.artifact.manifest import Precision
 from ddgan_deploy.engines.tensorrt.plan import TITLES, Kernels, Runtime
-from ddgan_deploy.export.engine_options import EngineOptions
+from ddgan_deploy.export.tensorrt.options import EngineOptions
 
 
 @dataclass(frozen=True)

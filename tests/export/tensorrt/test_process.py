@@ -8,10 +8,10 @@ import sys
 import pytest
 
 from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.export import engine_process
-from ddgan_deploy.export.engine_job import EngineJob, ParserModel, log_path
-from ddgan_deploy.export.engine_options import EngineOptions
-from ddgan_deploy.export.engine_process import build_engine
+from ddgan_deploy.export.tensorrt import process as engine_process
+from ddgan_deploy.export.tensorrt.job import EngineJob, ParserModel, log_path
+from ddgan_deploy.export.tensorrt.options import EngineOptions
+from ddgan_deploy.export.tensorrt.process import build_engine
 
 READ = "import pickle, sys, os, time; job = pickle.load(sys.stdin.buffer); "
 SAY = "say = lambda message: (pickle.dump(message, sys.stdout.buffer), sys.stdout.flush()); "

@@ -16,13 +16,13 @@ from ddgan_deploy import kernels
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, Artifact, FileInfo
 from ddgan_deploy.engines.tensorrt.plan import BatchProfile, PlanInfo, read_plan_info
 from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.export import engines
-from ddgan_deploy.export.engine_job import EngineJob, ParserModel, log_path
-from ddgan_deploy.export.engine_options import EngineOptions
-from ddgan_deploy.export.engines import build_engines, engine_files, is_engine_file
-from ddgan_deploy.export.tensorrt_engine import build_engine, first_error, one_line
+from ddgan_deploy.export.tensorrt import engines
+from ddgan_deploy.export.tensorrt.build import build_engine, first_error, one_line
+from ddgan_deploy.export.tensorrt.engines import build_engines, engine_files, is_engine_file
+from ddgan_deploy.export.tensorrt.job import EngineJob, ParserModel, log_path
+from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.progress import Clock
-from tests.export.fake_builder import (
+from tests.export.tensorrt.fake_builder import (
     CACHE,
     PLAN,
     VERSION,

@@ -9,7 +9,7 @@ from ddgan_deploy.engines.tensorrt.device import has_gpu
 from ddgan_deploy.engines.tensorrt.plan import TITLES, Runtime
 from ddgan_deploy.engines.tensorrt.runtimes import import_runtime, installed
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.export.engine_options import EngineChoice, EngineOptions
+from ddgan_deploy.export.tensorrt.options import EngineChoice, EngineOptions
 
 
 @dataclass(frozen=True)

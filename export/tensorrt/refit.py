@@ -7,8 +7,8 @@ from typing import Any
 
 from ddgan_deploy.engines.tensorrt.runtimes import import_runtime
 from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.export.engine_job import ParserModel
-from ddgan_deploy.export.tensorrt_engine import first_error, new_log, one_line
+from ddgan_deploy.export.tensorrt.build import first_error, new_log, one_line
+from ddgan_deploy.export.tensorrt.job import ParserModel
 
 
 def refit_engine(plan: Path, model: ParserModel, onnx: Path, target: Path) -> None:

@@ -18,14 +18,16 @@ from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, f
 from ddgan_deploy.engines.tensorrt.plan import RTX_PLAN, BatchProfile, PlanInfo, info_path, read_plan_info
 from ddgan_deploy.engines.tensorrt.runtimes import import_runtime
 from ddgan_deploy.errors import GateError
-from ddgan_deploy.export import cli, engine_choice, tensorrt_engine
-from ddgan_deploy.export.engine_job import EngineJob, ParserModel, log_path
-from ddgan_deploy.export.engine_options import TARGETS, EngineOptions
-from ddgan_deploy.export.engines import build_engines
+from ddgan_deploy.export import cli
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs
-from ddgan_deploy.export.tensorrt_engine import build_engine
-from ddgan_deploy.export.tensorrt_graph import parser_model
+from ddgan_deploy.export.tensorrt import build as tensorrt_engine
+from ddgan_deploy.export.tensorrt import choice as engine_choice
+from ddgan_deploy.export.tensorrt.build import build_engine
+from ddgan_deploy.export.tensorrt.engines import build_engines
+from ddgan_deploy.export.tensorrt.job import EngineJob, ParserModel, log_path
+from ddgan_deploy.export.tensorrt.options import TARGETS, EngineOptions
+from ddgan_deploy.export.tensorrt.parser_graph import parser_model
 from ddgan_deploy.files import sha256
 from ddgan_deploy.progress import Clock
 from tests.conftest import golden_case

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED
 from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.errors import GateError
-from ddgan_deploy.export.tensorrt_graph import parser_model
+from ddgan_deploy.export.tensorrt.parser_graph import parser_model
 from ddgan_deploy.kernels.adagn.launches import chunk_pixels, single_launch
 from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
 from ddgan_deploy.kernels.launch import NCHW, NHWC

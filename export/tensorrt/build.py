@@ -17,8 +17,8 @@ from typing import Any
 
 from ddgan_deploy.engines.tensorrt.runtimes import import_runtime
 from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.export.engine_job import EngineJob, log_path
-from ddgan_deploy.export.engine_options import DEFAULT_TARGETS, EngineOptions
+from ddgan_deploy.export.tensorrt.job import EngineJob, log_path
+from ddgan_deploy.export.tensorrt.options import DEFAULT_TARGETS, EngineOptions
 from ddgan_deploy.progress import Report, silent
 
 _MIB = 2**20

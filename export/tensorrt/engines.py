@@ -33,10 +33,10 @@ from ddgan_deploy.engines.tensorrt.plan import (
 )
 from ddgan_deploy.engines.tensorrt.runtimes import import_runtime
 from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.export.engine_job import EngineJob, log_path
-from ddgan_deploy.export.engine_options import DEFAULT_TARGETS, EngineOptions, builds
-from ddgan_deploy.export.engine_process import build_engine
-from ddgan_deploy.export.tensorrt_graph import parser_model
+from ddgan_deploy.export.tensorrt.job import EngineJob, log_path
+from ddgan_deploy.export.tensorrt.options import DEFAULT_TARGETS, EngineOptions, builds
+from ddgan_deploy.export.tensorrt.parser_graph import parser_model
+from ddgan_deploy.export.tensorrt.process import build_engine
 from ddgan_deploy.noise import draw
 from ddgan_deploy.parity.verify import verify_outputs
 from ddgan_deploy.progress import Clock

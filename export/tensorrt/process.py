@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.export import tensorrt_engine
-from ddgan_deploy.export.engine_job import EngineJob, log_path
+from ddgan_deploy.export.tensorrt import build as tensorrt_engine
+from ddgan_deploy.export.tensorrt.job import EngineJob, log_path
 from ddgan_deploy.progress import Report, silent
 
 _PR_SET_PDEATHSIG = 1
 _CALLBACK = "Exception caught in"
-_COMMAND = (sys.executable, "-P", "-m", "ddgan_deploy.export.engine_process")
+_COMMAND = (sys.executable, "-P", "-m", "ddgan_deploy.export.tensorrt.process")
 
 
 def build_engine(job: EngineJob, report: Report = silent) -> float:

@@ -9,8 +9,9 @@ import pytest
 
 from ddgan_deploy.engines.tensorrt.plan import BatchProfile
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.export.engine_arguments import add_engine_options, engine_options
-from ddgan_deploy.export.engine_options import (
+from ddgan_deploy.export.options import ExportOptions
+from ddgan_deploy.export.tensorrt.arguments import add_engine_options, engine_options
+from ddgan_deploy.export.tensorrt.options import (
     DEFAULT_TARGETS,
     MOST_BATCH,
     TARGETS,
@@ -19,7 +20,6 @@ from ddgan_deploy.export.engine_options import (
     parse_batch,
     parse_target,
 )
-from ddgan_deploy.export.options import ExportOptions
 
 
 def options(*argv: str) -> EngineOptions:

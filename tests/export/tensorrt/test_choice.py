@@ -10,9 +10,9 @@ import pytest
 from ddgan_deploy.engines.tensorrt.plan import BatchProfile
 from ddgan_deploy.engines.tensorrt.runtimes import NotInstalled, import_runtime
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.export import engine_choice
-from ddgan_deploy.export.engine_choice import choose_engine
-from ddgan_deploy.export.engine_options import EngineOptions
+from ddgan_deploy.export.tensorrt import choice as engine_choice
+from ddgan_deploy.export.tensorrt.choice import choose_engine
+from ddgan_deploy.export.tensorrt.options import EngineOptions
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from onnxscript.optimizer import fold_constants_ir
 
 from ddgan_deploy.artifact.manifest import Precision
 from ddgan_deploy.engines.tensorrt.plan import Kernels
-from ddgan_deploy.export.engine_job import ParserModel
 from ddgan_deploy.export.graph.rewrites.static_reshape import make_reshapes_static
 from ddgan_deploy.export.graph.save import INLINE_BYTES, check_file
+from ddgan_deploy.export.tensorrt.job import ParserModel
 from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.adagn.launches import chunk_pixels, single_launch
 from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN

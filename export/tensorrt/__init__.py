@@ -1,0 +1,1 @@
+"""Engine files for NVIDIA GPUs, by TensorRT and TensorRT-RTX."""
