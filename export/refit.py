@@ -22,7 +22,7 @@ from ddgan_deploy.export.pipeline import build_graphs
 from ddgan_deploy.export.precision.int8.symmetry import is_symmetric
 from ddgan_deploy.export.proof import ExportResult, checked, prove
 from ddgan_deploy.export.rebuild import plan_infos
-from ddgan_deploy.export.report import REPORT, SAMPLES
+from ddgan_deploy.export.report.write import REPORT, SAMPLES
 from ddgan_deploy.export.tensorrt.choice import Choice
 from ddgan_deploy.export.tensorrt.engines import build_engines, is_engine_file
 from ddgan_deploy.export.tensorrt.job import log_path

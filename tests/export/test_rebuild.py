@@ -36,7 +36,7 @@ from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.files import sha256
 from tests.conftest import golden_case
 from tests.export.conftest import export_golden
-from tests.export.test_report import Page, make_verification
+from tests.export.report.test_report import Page, make_verification
 
 VERSION = "11.4.0.106"
 SECTION = re.compile("<!-- engines -->.*<!-- /engines -->", re.DOTALL)

@@ -22,6 +22,7 @@ from ddgan_deploy.export.tensorrt.engines import build_engines, engine_files, is
 from ddgan_deploy.export.tensorrt.job import EngineJob, ParserModel, log_path
 from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.progress import Clock
+from tests.export.report.test_report import make_manifest
 from tests.export.tensorrt.fake_builder import (
     CACHE,
     PLAN,
@@ -34,7 +35,6 @@ from tests.export.tensorrt.fake_builder import (
     ParserError,
     fake_module,
 )
-from tests.export.test_report import make_manifest
 
 SHA = {SAMPLER: "5a" * 32, SERVED: "77" * 32, "weights.bin": "e1" * 32}
 PROFILE = BatchProfile(1, 2, 4)

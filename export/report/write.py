@@ -15,8 +15,8 @@ import numpy.typing as npt
 from ddgan_deploy.artifact.manifest import ENGINE_SUFFIXES, SAMPLER, SERVED, WEIGHTS, Manifest
 from ddgan_deploy.artifact.results import ParityResult
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo
-from ddgan_deploy.export.engine_report import render_engines
-from ddgan_deploy.export.formats import environment, number
+from ddgan_deploy.export.report.engines import render_engines
+from ddgan_deploy.export.report.formats import environment, number
 from ddgan_deploy.families.ddgan.schedule import Float32
 from ddgan_deploy.images import grid, png, to_pixels
 from ddgan_deploy.parity.verify import Verification

@@ -11,9 +11,9 @@ from ddgan_deploy.artifact.manifest import Artifact, FileInfo
 from ddgan_deploy.artifact.results import Gate, ParityResult
 from ddgan_deploy.cli.tables import print_export
 from ddgan_deploy.engines.tensorrt.plan import GRAPHS, PLAN_FORMAT, PLANS, BatchProfile, PlanInfo
-from ddgan_deploy.export.engine_report import render_engines, replace_engines
-from ddgan_deploy.export.report import render
-from tests.export.test_report import TIMINGS, Page, make_images, make_manifest, make_verification
+from ddgan_deploy.export.report.engines import render_engines, replace_engines
+from ddgan_deploy.export.report.write import render
+from tests.export.report.test_report import TIMINGS, Page, make_images, make_manifest, make_verification
 
 BEGIN, END = "<!-- engines -->", "<!-- /engines -->"
 BYTES = {"sampler.rtx.plan": 217_000_000, "sampler.plan": 12_300_000, "ddgan.plan": 12_400_000}

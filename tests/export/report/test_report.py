@@ -20,8 +20,8 @@ from PIL import Image
 
 from ddgan_deploy.artifact.manifest import CheckpointInfo, FileInfo, GraphInfo, Manifest, TensorInfo
 from ddgan_deploy.artifact.results import Gate, KeptLayer, ParityResult, StepParity
-from ddgan_deploy.export.formats import date, measured, number, seconds, size
-from ddgan_deploy.export.report import amplification, render, write_report
+from ddgan_deploy.export.report.formats import date, measured, number, seconds, size
+from ddgan_deploy.export.report.write import amplification, render, write_report
 from ddgan_deploy.families.ddgan.assumptions import Assumed
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.families.ddgan.schedule import Schedule, Trajectory

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ddgan_deploy.artifact.manifest import Manifest
 from ddgan_deploy.engines.tensorrt.plan import TITLES, PlanInfo, plan_name
-from ddgan_deploy.export.formats import environment
+from ddgan_deploy.export.report.formats import environment
 
 _BEGIN, _END = "<!-- engines -->", "<!-- /engines -->"
 
