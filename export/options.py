@@ -10,7 +10,7 @@ from ddgan_deploy.artifact.manifest import Precision, check_target
 from ddgan_deploy.artifact.serving import DEFAULT_SERVING, Serving, check_serving
 from ddgan_deploy.engines.tensorrt.terms import TITLES
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.export.cpu_engine import check_cpu_engine
+from ddgan_deploy.export.repository.cpu_engine import check_cpu_engine
 from ddgan_deploy.export.tensorrt.options import EngineChoice, EngineOptions
 from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.weight_files.kinds import Weights

@@ -37,7 +37,7 @@ from ddgan_deploy.export.precision.float16 import to_float16
 from ddgan_deploy.export.precision.int8 import Calibration, to_int8
 from ddgan_deploy.export.precision.ranges import activation_ranges
 from ddgan_deploy.export.proof import ExportResult, checked, prove
-from ddgan_deploy.export.serving_backends import check_backend
+from ddgan_deploy.export.repository.backends import check_backend
 from ddgan_deploy.export.tensorrt.choice import choose_engine
 from ddgan_deploy.export.tensorrt.engines import build_engines
 from ddgan_deploy.families.ddgan.schedule import Schedule

@@ -25,9 +25,9 @@ from ddgan_deploy.checkpoint import Checkpoint
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo
 from ddgan_deploy.errors import GateError
-from ddgan_deploy.export.cpu_engine import prove_cpu_engine
-from ddgan_deploy.export.model_repository import write_model_repository
 from ddgan_deploy.export.report.write import write_report
+from ddgan_deploy.export.repository.cpu_engine import prove_cpu_engine
+from ddgan_deploy.export.repository.write import write_model_repository
 from ddgan_deploy.export.tensorrt.choice import Choice
 from ddgan_deploy.export.tensorrt.engines import engine_files, is_engine_file, prove_engines
 from ddgan_deploy.parity.verify import SMALL_IMAGE, Verification, verify

@@ -13,12 +13,12 @@ from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.engines.tensorrt.device import has_gpu
 from ddgan_deploy.engines.tensorrt.plan import PLANS, PlanInfo, Runtime, has_plans, read_plan_info
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.export.cpu_engine import check_cpu_engine, prove_cpu_engine
-from ddgan_deploy.export.model_repository import REPOSITORY
 from ddgan_deploy.export.precision.int8.symmetry import check_symmetric
 from ddgan_deploy.export.proof import ExportResult, checked, finish, with_engine_files
 from ddgan_deploy.export.report.engines import replace_engines
 from ddgan_deploy.export.report.write import REPORT
+from ddgan_deploy.export.repository.cpu_engine import check_cpu_engine, prove_cpu_engine
+from ddgan_deploy.export.repository.write import REPOSITORY
 from ddgan_deploy.export.tensorrt.choice import Choice, choose_engine
 from ddgan_deploy.export.tensorrt.engines import build_engines, is_engine_file, prove_engines
 from ddgan_deploy.export.tensorrt.options import EngineChoice, EngineOptions

@@ -16,13 +16,13 @@ from ddgan_deploy.checkpoint import Checkpoint
 from ddgan_deploy.engines.tensorrt.device import has_gpu
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo, plan_name, write_plan_info
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.export.model_repository import REPOSITORY
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs
 from ddgan_deploy.export.precision.int8.symmetry import is_symmetric
 from ddgan_deploy.export.proof import ExportResult, checked, prove
 from ddgan_deploy.export.rebuild import plan_infos
 from ddgan_deploy.export.report.write import REPORT, SAMPLES
+from ddgan_deploy.export.repository.write import REPOSITORY
 from ddgan_deploy.export.tensorrt.choice import Choice
 from ddgan_deploy.export.tensorrt.engines import build_engines, is_engine_file
 from ddgan_deploy.export.tensorrt.job import log_path

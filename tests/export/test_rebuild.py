@@ -27,8 +27,8 @@ from ddgan_deploy.engines.tensorrt.plan import PLANS, RTX_PLAN, BatchProfile
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.export import cli
 from ddgan_deploy.export import rebuild as rebuild_module
-from ddgan_deploy.export.model_repository import REPOSITORY
 from ddgan_deploy.export.rebuild import plan_infos, rebuild
+from ddgan_deploy.export.repository.write import REPOSITORY
 from ddgan_deploy.export.tensorrt import choice as engine_choice
 from ddgan_deploy.export.tensorrt import engines
 from ddgan_deploy.export.tensorrt.job import EngineJob, log_path

@@ -12,11 +12,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.artifact.serving import Serving, check_serving
-from ddgan_deploy.export.serving_backends import engine_model
+from ddgan_deploy.export.repository.backends import engine_model
 from ddgan_deploy.serving import ENCODER_MODEL, MODEL, PNG_MODEL
 
 REPOSITORY = "model_repository"
-TEMPLATES = Path(__file__).resolve().parent.parent / "triton_repo"
+TEMPLATES = Path(__file__).resolve().parents[2] / "triton_repo"
 VERSION = "1"
 
 _CONFIG, _SCRIPT, _WARM_UP = "config.pbtxt", "model.py", "warmup"

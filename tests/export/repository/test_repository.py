@@ -23,7 +23,7 @@ from ddgan_deploy.engines.tensorrt.plan import (
 )
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import cli
-from ddgan_deploy.export.model_repository import REPOSITORY, write_model_repository
+from ddgan_deploy.export.repository.write import REPOSITORY, write_model_repository
 from tests.conftest import golden_case
 from tests.export.conftest import export_golden
 
@@ -189,7 +189,7 @@ class TestOnnxRuntime:
         assert _inputs(configs["ddgan_encoder"]) == [("image", UINT8, _dims(artifact)), ("seed", INT64, [1])]
 
     def test_without_the_native_library(self, artifact, monkeypatch):
-        monkeypatch.setattr("ddgan_deploy.export.serving_backends.ort_library", lambda: None)
+        monkeypatch.setattr("ddgan_deploy.export.repository.backends.ort_library", lambda: None)
         folder = write_model_repository(artifact, Serving("onnxruntime"))
         assert not _configs(folder)["ddgan"].HasField("model_operations")
 
