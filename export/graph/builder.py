@@ -44,21 +44,24 @@ def unroll(traced: Traced, generator: Generator, schedule: Schedule) -> ir.Model
         time_biases = _time_biases(build, generator, t, f"step{k}")
         inputs = [x, *time_biases, *_styles(build, styles, traced.style_widths, k)]
         (raw,) = build.copy(traced.step.graph, inputs, step_weights, prefix=f"step{k}/")
+        x_0 = build.op(
+            "Tanh" if generator.squash == "tanh" else "Identity", [raw], name=f"step{k}/x0" if t > 0 else "x_0"
+        )
         if t > 0:
             index = build.constant(f"{noise_name(k)}/index", np.int64(k))
             noise_k = build.op("Gather", [noise, index], name=noise_name(k), axis=1)
             coef_x0, coef_xt, sigma = schedule.posterior.at(t)
             x = build.fused(
                 POSTERIOR_SAMPLE,
-                [raw, x, noise_k],
+                [x_0, x, noise_k],
                 name=f"step{k}/PosteriorSample",
                 coef_x0=coef_x0,
                 coef_xt=coef_xt,
                 sigma=sigma,
-                squash=generator.squash,
+                squash="none",
             )
         else:
-            x = build.op("Tanh" if generator.squash == "tanh" else "Identity", [raw], name="x_0")
+            x = x_0
     x.name = "x_0"
     x.shape = ir.Shape((BATCH, *config.image_shape))
     graph = ir.Graph(

@@ -60,8 +60,9 @@ def layer_of(node: ir.Node) -> str:
 def _always_fp32(node: ir.Node) -> bool:
     if node.domain == ops.DOMAIN:
         return _is_posterior_sample(node)
-    # z_transform.0 normalizes the latent; x_0 is the last activation.
-    return layer_of(node) == "z_transform.0" or node.outputs[0].is_graph_output() or _picks_noise(node)
+    # z_transform.0 normalizes the latent; every step's x0 and x_0 are the last activation.
+    last = node.outputs[0].is_graph_output() or (node.name or "").endswith("/x0")
+    return last or layer_of(node) == "z_transform.0" or _picks_noise(node)
 
 
 def _picks_noise(node: ir.Node) -> bool:
