@@ -17,10 +17,10 @@ from typing import get_args
 import numpy as np
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.artifact.manifest import Precision
 from ddgan_deploy.data import DIGITS_STEPS, digits_checkpoint, split_digits
 from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.quality import Quality, judge
+from ddgan_deploy.sampler import Precision
 
 BATCH = 100
 

@@ -27,10 +27,10 @@ from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, file_infos,
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.engines import open_artifact
 from ddgan_deploy.engines.base import Engine
-from ddgan_deploy.export import ExportOptions
-from ddgan_deploy.export.graph.rewriting import REWRITES
+from ddgan_deploy.export.families.ddgan import GRAPHS
 from ddgan_deploy.export.pipeline import build_graphs
-from ddgan_deploy.noise import Noise, draw
+from ddgan_deploy.export.recipe import Recipe
+from ddgan_deploy.inputs import Inputs, draw
 from ddgan_deploy.progress import Clock
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -45,19 +45,18 @@ def export_variants(folder: Path) -> dict[str, Path]:
     path = folder / f"{SIZE}.pth"
     random_checkpoint(SIZE, path)
     checkpoint = load_checkpoint(path)
-    schedule = checkpoint.schedule(STEPS)
-    variants = {ALL: folder / ALL} | {rewrite.name: folder / rewrite.name for rewrite in REWRITES}
+    sampling = checkpoint.choose(STEPS)
+    variants = {ALL: folder / ALL} | {rewrite.name: folder / rewrite.name for rewrite in GRAPHS.rewrites}
     for name, target in variants.items():
         target.mkdir()
-        options = ExportOptions(path, STEPS, out=target, engine="none")
-        without = () if name == ALL else (name,)
-        manifest = build_graphs(target, checkpoint, schedule, options, Clock(), without=without)
+        recipe = Recipe(checkpoint, sampling, "fp32", without=() if name == ALL else (name,))
+        manifest = build_graphs(target, recipe, Clock())
         files = file_infos(target, [SAMPLER, SERVED, WEIGHTS])
         write_manifest(target, dataclasses.replace(manifest, files=files))
     return variants
 
 
-def interleaved(engines: Mapping[str, Engine], noise: Noise, rounds: int) -> dict[str, list[float]]:
+def interleaved(engines: Mapping[str, Engine], inputs: Inputs, rounds: int) -> dict[str, list[float]]:
     """Seconds of every engine in every round, after one for warming up."""
     times: dict[str, list[float]] = {name: [] for name in engines}
     order = collections.deque(engines.items())
@@ -65,7 +64,7 @@ def interleaved(engines: Mapping[str, Engine], noise: Noise, rounds: int) -> dic
         order.rotate()  # else the same one would always run after the same other one
         for name, engine in order:
             start = time.perf_counter()
-            engine.sample(noise)
+            engine.sample(inputs)
             times[name].append(time.perf_counter() - start)
     return {name: seen[1:] for name, seen in times.items()}
 
@@ -77,9 +76,8 @@ def rows(variants: Mapping[str, Path], args: argparse.Namespace) -> list[dict[st
         # Weights of all variants of one engine at once are what fits into memory.
         opened = {name: open_artifact(folder, engine, args.threads) for name, folder in variants.items()}
         for batch in args.batch:
-            manifest = opened[ALL].artifact.manifest
-            noise = draw(range(batch), manifest.generator.image_shape, manifest.generator.nz, manifest.steps)
-            times = interleaved(opened, noise, args.rounds)
+            inputs = draw(opened[ALL].artifact.manifest.sampler, range(batch))
+            times = interleaved(opened, inputs, args.rounds)
             whole = times.pop(ALL)
             for name, seen in times.items():
                 ratios = [without / all_ for without, all_ in zip(seen, whole, strict=True)]

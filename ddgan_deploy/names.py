@@ -20,6 +20,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
+def short(text: str) -> str:
+    """A name as it may stand in a line: quoted, and cut where it is long."""
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
 def quoted(name: object) -> str:
     """A name, or what prints as one, as a word that a shell reads as it is; also one that is not printable."""
     text = str(name)

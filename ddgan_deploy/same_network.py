@@ -1,20 +1,22 @@
-"""The checkpoint of an artifact that exists: of its architecture and its schedule, or refused."""
+"""The checkpoint of an artifact that exists: of its architecture and its sampling, or refused."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ddgan_deploy.artifact.manifest import Artifact
-from ddgan_deploy.checkpoint import SCHEDULE_FIELDS, Checkpoint, load_checkpoint
+from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.families.base import Checkpoint
+from ddgan_deploy.families.registry import model_and_sampling, told_by
 from ddgan_deploy.weight_files.kinds import Weights, asked_again
 
 
 def load_same(
     artifact: Artifact, path: Path, config: Path | None, weights: Weights | None, otherwise: str
-) -> Checkpoint:
+) -> Checkpoint[Any, Any]:
     """Reads a checkpoint of the network that an artifact has.
 
     Args:
@@ -25,28 +27,28 @@ def load_same(
         otherwise: what to do where it is another network, for the error.
 
     Raises:
-        InputError: the file cannot be read, or is of another architecture, schedule or number of steps.
+        InputError: the file cannot be read, or is of another family, architecture, sampling or number of steps.
     """
     manifest = artifact.manifest
-    architecture = dataclasses.asdict(manifest.generator)
-    known = architecture | {name: getattr(manifest.schedule, name) for name in SCHEDULE_FIELDS}
-    checkpoint = load_checkpoint(path, config, weights or asked_again(manifest.checkpoint.weights), known)
+    info = manifest.family
+    model, sampling = model_and_sampling(info)
+    known, guessed = told_by(model, sampling), [assumed.name for assumed in manifest.assumed]
+    checkpoint = load_checkpoint(path, config, weights or asked_again(manifest.checkpoint.weights), known, guessed)
     who, fix = str(path), otherwise
     if config is not None:
         who, fix = f"{path} with {config}", f"correct or leave out --config, or {otherwise}"
+    if checkpoint.family.name != info.name:
+        raise InputError(f"{who} is {checkpoint.family.title}, {artifact.path} is not: {fix}")
 
-    def refuse_other(kind: str, old: object, new: object, names: Sequence[str]) -> None:
-        for name in names:
+    def refuse_other(kind: str, old: Any, new: Any) -> None:
+        for name in (field.name for field in dataclasses.fields(old)):
             was, now = getattr(old, name), getattr(new, name)
             if was != now:
                 raise InputError(f"{who} has another {kind} than {artifact.path} ({name} {now}, not {was}): {fix}")
 
-    refuse_other("architecture", manifest.generator, checkpoint.config, tuple(architecture))
+    refuse_other("architecture", model, checkpoint.model)
     trained = checkpoint.trained_steps
     if trained is not None and trained != manifest.steps:
         raise InputError(f"{who} was trained for {trained} steps, {artifact.path} has {manifest.steps}: {fix}")
-    refuse_other("schedule", manifest.schedule, checkpoint.schedule(manifest.steps), SCHEDULE_FIELDS)
-    # What was stated at the export still is; the image size had been told from where attention was taken to sit.
-    assumed = {assumed.name for assumed in manifest.assumed}
-    stated = {*known, "num_timesteps"} - assumed - ({"attn_resolutions"} if "image_size" in assumed else set())
-    return dataclasses.replace(checkpoint, stated=stated.union(checkpoint.stated))
+    refuse_other("schedule", sampling, checkpoint.choose(manifest.steps))
+    return checkpoint

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from ddgan_deploy.artifact.manifest import Precision, check_target
+from ddgan_deploy.artifact.engine_files import TITLES
 from ddgan_deploy.artifact.serving import DEFAULT_SERVING, Serving, check_serving
-from ddgan_deploy.engines.tensorrt.terms import TITLES
+from ddgan_deploy.artifact.staging import check_target
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.repository.cpu_engine import check_cpu_engine
 from ddgan_deploy.export.tensorrt.options import EngineChoice, EngineOptions
-from ddgan_deploy.families.ddgan.schedule import Schedule
+from ddgan_deploy.sampler import Precision
 from ddgan_deploy.weight_files.kinds import Weights
 
 _DEFAULT_ENGINE_OPTIONS = EngineOptions()
@@ -24,7 +24,7 @@ class ExportOptions:
 
     Attributes:
         checkpoint: a netG_<epoch>.pth, content.pth or .safetensors file.
-        steps: T, 1..64; None: as many as the checkpoint or the config tells.
+        steps: T, as far as its family takes it; None: as many as the checkpoint or the config tells.
         fp16: half precision where it holds.
         config: JSON of the training script's arguments, or a ``content.pth`` that has them.
         out: the artifact's folder; None: ``<checkpoint stem>-T<steps>[-fp16|-int8]`` in the current one.
@@ -91,8 +91,8 @@ class ExportOptions:
             raise InputError(
                 "--refittable needs the gates, since it can change what TensorRT computes: leave --no-verify out"
             )
-        if self.steps is not None:
-            Schedule(self.steps)
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"steps {self.steps} is out of range: give 1 or more")
         for path in (self.checkpoint, self.config):
             if path is not None and not path.exists():
                 raise InputError(f"{path} does not exist: give the path of an existing file")

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import json
 import platform
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,27 +23,26 @@ from ddgan_deploy.artifact.manifest import (
     GraphInfo,
     Manifest,
     TensorInfo,
-    staged,
 )
 from ddgan_deploy.artifact.results import KeptLayer
-from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
+from ddgan_deploy.artifact.staging import staged
+from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo
-from ddgan_deploy.export.graph.rewriting import simplified_sampler
+from ddgan_deploy.export.families.base import graph_family
 from ddgan_deploy.export.graph.save import save
 from ddgan_deploy.export.graph.served import seed_to_pixels
-from ddgan_deploy.export.graph.trace import trace
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.precision.float16 import to_float16
 from ddgan_deploy.export.precision.int8 import Calibration, to_int8
 from ddgan_deploy.export.precision.ranges import activation_ranges
 from ddgan_deploy.export.proof import ExportResult, checked, prove
+from ddgan_deploy.export.recipe import Recipe
 from ddgan_deploy.export.repository.backends import check_backend
 from ddgan_deploy.export.tensorrt.choice import choose_engine
 from ddgan_deploy.export.tensorrt.engines import build_engines
-from ddgan_deploy.families.ddgan.schedule import Schedule
+from ddgan_deploy.families.registry import info_of
 from ddgan_deploy.names import recorded
-from ddgan_deploy.noise import draw
-from ddgan_deploy.parity.verify import SMALL_IMAGE
+from ddgan_deploy.parity.verify import trial
 from ddgan_deploy.progress import Clock, Progress, no_progress
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnx-ir", "numpy")
@@ -67,10 +66,11 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     clock = Clock(progress)
     with clock.stop("Read the checkpoint"):
         checkpoint = load_checkpoint(options.checkpoint, options.config, options.weights)
-        schedule = checkpoint.schedule(options.steps)
-    options = dataclasses.replace(options, steps=schedule.steps)
+        sampling = checkpoint.choose(options.steps)
+    options = dataclasses.replace(options, steps=checkpoint.family.sampler(checkpoint.model, sampling).steps)
+    recipe = Recipe(checkpoint, sampling, options.precision, options.serving, symmetric=options.symmetric)
     with staged(options.target, options.overwrite) as staging:
-        manifest = build_graphs(staging.path, checkpoint, schedule, options, clock)
+        manifest = build_graphs(staging.path, recipe, clock)
 
         def engines(artifact: Artifact) -> Sequence[PlanInfo]:
             return build_engines(artifact, choice.runtime, options.engine_options, clock) if choice.runtime else ()
@@ -79,44 +79,22 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     return checked(result)
 
 
-def build_graphs(
-    folder: Path,
-    checkpoint: Checkpoint,
-    schedule: Schedule,
-    options: ExportOptions,
-    clock: Clock,
-    kept_too: Sequence[KeptLayer] | None = None,
-    without: Collection[str] = (),
-    symmetric: bool | None = None,
-) -> Manifest:
-    """Writes the graphs and their weights.
-
-    ``kept_too`` stays in fp32 in any case, and of an int8 graph nothing else does; the rewrites ``without`` are left
-    out. Whether int8 is ``symmetric`` follows, unless it is given, from the engine that is asked for.
-    """
-    generator = checkpoint.generator()
-    with clock.stop("Trace the generator"):
-        traced = trace(generator)
-    with clock.stop(f"Unroll {schedule.steps} steps"):
-        sampler = simplified_sampler(traced, generator, schedule, without)
+def build_graphs(folder: Path, recipe: Recipe, clock: Clock) -> Manifest:
+    """Writes the graphs and their weights, and returns what the manifest says of them."""
+    checkpoint, sampling, precision = recipe.checkpoint, recipe.sampling, recipe.precision
+    family, model = checkpoint.family, checkpoint.model
+    sampler, probes = family.sampler(model, sampling), family.probes(model, sampling)
+    with clock.stop(f"Trace and unroll {sampler.steps} steps"):
+        graph = graph_family(family).build(checkpoint.reference(sampling), sampler, recipe.without)
     kept: tuple[KeptLayer, ...] = ()
-    if options.fp16:
+    if precision == "fp16":
         with clock.stop("Measure activations for fp16"):
-            config = checkpoint.config
-            seeds = range(2 if config.image_size <= SMALL_IMAGE else 1)
-            noise = draw(seeds, config.image_shape, config.nz, schedule.steps)
-            kept = to_float16(sampler, activation_ranges(sampler, noise, folder), kept_too or ())
-    if options.int8:
+            inputs = trial(sampler, range(2 if sampler.is_small else 1)).inputs
+            kept = to_float16(graph, activation_ranges(graph, inputs, folder), recipe.kept or ())
+    if precision == "int8":
         with clock.stop("Measure layers for int8"):
-            calibration = Calibration.of(checkpoint.config, schedule.steps)
-            kept = to_int8(
-                sampler, calibration, folder, options.symmetric if symmetric is None else symmetric, kept_too
-            )
-    with clock.stop("Write the graphs"):
-        models = {SAMPLER: sampler, SERVED: seed_to_pixels(sampler, checkpoint.config, schedule.steps)}
-        graphs = {name: _graph_info(model) for name, model in models.items()}
-        save(models, folder, _metadata(checkpoint, schedule, options))
-    return Manifest(
+            kept = to_int8(graph, sampler, probes, Calibration.of(sampler), folder, recipe.symmetric, recipe.kept)
+    manifest = Manifest(
         format_version=FORMAT_VERSION,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         checkpoint=CheckpointInfo(
@@ -125,17 +103,24 @@ def build_graphs(
             checkpoint.kind,
             sum(weight.numel() for weight in checkpoint.weights.values()),
         ),
-        generator=checkpoint.config,
-        schedule=schedule,
-        steps=schedule.steps,
-        precision=options.precision,
+        family=info_of(family, model, sampling),
+        sampler=sampler,
+        probes=probes,
+        steps=sampler.steps,
+        precision=precision,
         kept_fp32=kept,
-        graphs=graphs,
+        graphs={},
         versions=_versions(),
         parity=None,
-        serving=options.serving,
-        assumed=checkpoint.assumed(schedule.steps),
+        serving=recipe.serving,
+        assumed=checkpoint.assumed(sampling),
+        facts=family.facts(model, sampling),
     )
+    with clock.stop("Write the graphs"):
+        models = {SAMPLER: graph, SERVED: seed_to_pixels(graph, sampler)}
+        graphs = {name: _graph_info(model) for name, model in models.items()}
+        save(models, folder, _metadata(manifest))
+    return dataclasses.replace(manifest, graphs=graphs)
 
 
 def _graph_info(model: ir.Model) -> GraphInfo:
@@ -163,15 +148,16 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _metadata(checkpoint: Checkpoint, schedule: Schedule, options: ExportOptions) -> dict[str, str]:
+def _metadata(manifest: Manifest) -> dict[str, str]:
     """What a graph file says of itself, for who holds only the file."""
     return {
         "ddgan_deploy_version": ddgan_deploy.__version__,
-        "checkpoint": recorded(checkpoint.path.name),
-        "checkpoint_sha256": checkpoint.sha256,
-        "steps": str(schedule.steps),
-        "schedule": json.dumps(dataclasses.asdict(schedule)),
-        "precision": options.precision,
-        "generator": json.dumps(dataclasses.asdict(checkpoint.config)),
-        "assumed": json.dumps({assumed.name: assumed.value for assumed in checkpoint.assumed(schedule.steps)}),
+        "checkpoint": manifest.checkpoint.file,
+        "checkpoint_sha256": manifest.checkpoint.sha256,
+        "steps": str(manifest.steps),
+        "precision": manifest.precision,
+        "family": manifest.family.name,
+        "model": json.dumps(manifest.family.model),
+        "sampling": json.dumps(manifest.family.sampling),
+        "assumed": json.dumps({assumed.name: assumed.value for assumed in manifest.assumed}),
     }

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,11 @@ from ddgan_deploy.artifact.manifest import (
     WEIGHTS,
     Artifact,
     Manifest,
-    Staging,
     file_infos,
     write_manifest,
 )
 from ddgan_deploy.artifact.results import ParityResult
-from ddgan_deploy.checkpoint import Checkpoint
+from ddgan_deploy.artifact.staging import Staging
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo
 from ddgan_deploy.errors import GateError
@@ -30,7 +30,8 @@ from ddgan_deploy.export.repository.cpu_engine import prove_cpu_engine
 from ddgan_deploy.export.repository.write import write_model_repository
 from ddgan_deploy.export.tensorrt.choice import Choice
 from ddgan_deploy.export.tensorrt.engines import engine_files, is_engine_file, prove_engines
-from ddgan_deploy.parity.verify import SMALL_IMAGE, Verification, verify
+from ddgan_deploy.families.base import Checkpoint
+from ddgan_deploy.parity.verify import Verification, trial, verify
 from ddgan_deploy.progress import Clock
 
 _SAMPLES = 16
@@ -90,7 +91,7 @@ def checked(result: ExportResult) -> ExportResult:
 def prove(
     staging: Staging,
     manifest: Manifest,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint[Any, Any],
     choice: Choice,
     engines: Callable[[Artifact], Sequence[PlanInfo]],
     clock: Clock,
@@ -109,10 +110,12 @@ def prove(
     """
     folder = staging.path
     engine = OnnxRuntime(Artifact(folder, manifest))
-    verification = None
+    verification: Verification | None = None
     if verified:
         with clock.stop("Verify against PyTorch"):
-            verification = verify(checkpoint, engine)
+            found = verify(checkpoint, engine)
+            assert isinstance(found, Verification)
+            verification = found
         manifest = dataclasses.replace(manifest, parity=verification.result)
     manifest = dataclasses.replace(manifest, files=file_infos(folder, [SAMPLER, SERVED, WEIGHTS]))
     infos: Sequence[PlanInfo] = ()
@@ -120,7 +123,7 @@ def prove(
         artifact = Artifact(folder, manifest)
         infos = engines(artifact)
         if verification is not None:
-            seeds, reference = verification.result.seeds, verification.reference.x_prev[-1]
+            seeds, reference = verification.result.seeds, verification.reference[-1]
             manifest = dataclasses.replace(manifest, cpu_parity=prove_cpu_engine(artifact, clock, seeds, reference))
             infos = prove_engines(artifact, infos, seeds, reference, clock)
         manifest = with_engine_files(folder, manifest)
@@ -156,8 +159,13 @@ def with_engine_files(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def _sample_images(engine: OnnxRuntime, verification: Verification | None) -> npt.NDArray[np.uint8]:
-    """Images of the first seeds; the gates have drawn some already."""
-    count = _SAMPLES if engine.artifact.manifest.generator.image_size <= SMALL_IMAGE else _LARGE_SAMPLES
-    drawn = [verification.images] if verification else []
+    """Images of the first seeds, with the knobs' defaults; the gates may have drawn some already."""
+    sampler = engine.artifact.manifest.sampler
+    count = _SAMPLES if sampler.is_small else _LARGE_SAMPLES
+    if any(knob.default is None for knob in sampler.knobs):
+        # There are none without what must be given.
+        tried = trial(sampler, range(count))
+        return engine.generate(tried.seeds, **tried.knobs)
+    drawn = [verification.images] if verification and not sampler.knobs else []
     first = len(drawn[0]) if drawn else 0
     return np.concatenate([*drawn, *([engine.generate(range(first, count))] if count > first else [])])

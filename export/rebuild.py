@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ddgan_deploy.artifact.copying import copy_others
-from ddgan_deploy.artifact.manifest import SAMPLER, Artifact, read_artifact, read_sampler, staged
+from ddgan_deploy.artifact.manifest import SAMPLER, Artifact, read_artifact, read_sampler
 from ddgan_deploy.artifact.serving import Serving, check_serving
+from ddgan_deploy.artifact.staging import staged
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.engines.tensorrt.device import has_gpu
 from ddgan_deploy.engines.tensorrt.plan import PLANS, PlanInfo, Runtime, has_plans, read_plan_info
@@ -22,8 +23,7 @@ from ddgan_deploy.export.repository.write import REPOSITORY
 from ddgan_deploy.export.tensorrt.choice import Choice, choose_engine
 from ddgan_deploy.export.tensorrt.engines import build_engines, is_engine_file, prove_engines
 from ddgan_deploy.export.tensorrt.options import EngineChoice, EngineOptions
-from ddgan_deploy.noise import draw
-from ddgan_deploy.parity.verify import default_seeds
+from ddgan_deploy.parity.verify import default_seeds, trial
 from ddgan_deploy.progress import Clock, Progress, no_progress
 
 _REPOSITORY_ALONE = Choice(None, "the model repository alone was made anew, all else is as it was")
@@ -74,7 +74,7 @@ def rebuild(
         proven = None
         copy = Artifact(staging.path, manifest)
         if manifest.serving.cpu_engine != artifact.manifest.serving.cpu_engine:
-            seeds = default_seeds(manifest.generator)
+            seeds = default_seeds(manifest.sampler)
             proven = prove_cpu_engine(copy, clock, seeds)
             manifest = dataclasses.replace(manifest, cpu_parity=proven)
         if choice.runtime is not None:
@@ -103,8 +103,8 @@ def _prove(artifact: Artifact, infos: Sequence[PlanInfo], clock: Clock) -> Seque
     """The gates against ONNX Runtime, where a GPU can run the engines."""
     if not has_gpu():
         return infos
-    config = artifact.manifest.generator
-    seeds = default_seeds(config)
+    sampler = artifact.manifest.sampler
+    seeds = default_seeds(sampler)
     with clock.stop("Run the graph on ONNX Runtime"):
-        reference = OnnxRuntime(artifact).sample(draw(seeds, config.image_shape, config.nz, artifact.manifest.steps))
+        reference = OnnxRuntime(artifact).sample(trial(sampler, seeds).inputs)
     return prove_engines(artifact, infos, seeds, reference, clock)

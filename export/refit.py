@@ -11,16 +11,16 @@ from pathlib import Path
 import onnx
 
 from ddgan_deploy.artifact.copying import copy_others
-from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER, SERVED, WEIGHTS, Artifact, Manifest, read_artifact, staged
-from ddgan_deploy.checkpoint import Checkpoint
+from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER, SERVED, WEIGHTS, Artifact, Manifest, read_artifact
+from ddgan_deploy.artifact.staging import staged
 from ddgan_deploy.engines.tensorrt.device import has_gpu
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo, plan_name, write_plan_info
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs
 from ddgan_deploy.export.precision.int8.symmetry import is_symmetric
 from ddgan_deploy.export.proof import ExportResult, checked, prove
 from ddgan_deploy.export.rebuild import plan_infos
+from ddgan_deploy.export.recipe import Recipe
 from ddgan_deploy.export.report.write import REPORT, SAMPLES
 from ddgan_deploy.export.repository.write import REPOSITORY
 from ddgan_deploy.export.tensorrt.choice import Choice
@@ -29,6 +29,7 @@ from ddgan_deploy.export.tensorrt.job import log_path
 from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.export.tensorrt.parser_graph import parser_model
 from ddgan_deploy.export.tensorrt.refit import refit_engine
+from ddgan_deploy.families.registry import model_and_sampling
 from ddgan_deploy.progress import Clock, Progress, no_progress
 from ddgan_deploy.same_network import load_same
 from ddgan_deploy.weight_files.kinds import Weights
@@ -83,16 +84,16 @@ def refit(options: RefitOptions, progress: Progress = no_progress) -> ExportResu
         _check_stated(artifact.manifest, options)
         _check_refittable(artifact, infos)
     with clock.stop("Read the checkpoint"):
-        checkpoint = load_same(artifact, options.checkpoint, options.config, options.weights, "export it anew")
+        recipe = _recipe(artifact, options)
     with staged(options.folder, overwrite=True) as staging:
-        manifest = _graphs(staging.path, artifact, checkpoint, options, clock)
+        manifest = _graphs(staging.path, artifact, recipe, clock)
         copy_others(options.folder, staging.path, lambda name: name in _MADE or is_engine_file(name))
 
         def engines(new: Artifact) -> Sequence[PlanInfo]:
             return [made for info in infos for made in _engines(artifact, new, info, clock)]
 
         choice = Choice(infos[0].runtime if infos else None, "as it was")
-        result = prove(staging, manifest, checkpoint, choice, engines, clock, options.verify)
+        result = prove(staging, manifest, recipe.checkpoint, choice, engines, clock, options.verify)
     return checked(result)
 
 
@@ -117,29 +118,27 @@ def _check_refittable(artifact: Artifact, infos: Sequence[PlanInfo]) -> None:
                 raise InputError(f"{plan} can be refitted on its GPU alone, and here is none: run it there")
 
 
-def _graphs(folder: Path, artifact: Artifact, checkpoint: Checkpoint, options: RefitOptions, clock: Clock) -> Manifest:
+def _recipe(artifact: Artifact, options: RefitOptions) -> Recipe:
+    """As the artifact was made, with the new weights."""
+    old = artifact.manifest
+    checkpoint = load_same(artifact, options.checkpoint, options.config, options.weights, "export it anew")
+    _, sampling = model_and_sampling(old.family)
+    symmetric = old.precision == "int8" and is_symmetric(artifact.path / SAMPLER)
+    return Recipe(checkpoint, sampling, old.precision, old.serving, symmetric, old.kept_fp32)
+
+
+def _graphs(folder: Path, artifact: Artifact, recipe: Recipe, clock: Clock) -> Manifest:
     """The graphs of the new weights.
 
     Raises:
         InputError: they differ from the artifact's in more than weights.
     """
-    old = artifact.manifest
-    as_export = ExportOptions(
-        checkpoint=options.checkpoint,
-        steps=old.steps,
-        fp16=old.precision == "fp16",
-        serving=old.serving,
-        int8=old.precision == "int8",
-    )
-    symmetric = as_export.int8 and is_symmetric(artifact.path / SAMPLER)
-    manifest = build_graphs(
-        folder, checkpoint, old.schedule, as_export, clock, kept_too=old.kept_fp32, symmetric=symmetric
-    )
+    manifest = build_graphs(folder, recipe, clock)
     for name in (SAMPLER, SERVED):
         difference = structural_difference(artifact.path / name, folder / name)
         if difference:
             raise InputError(
-                f"the new weights make another {name} than {options.folder} has ({difference}): export anew"
+                f"the new weights make another {name} than {artifact.path} has ({difference}): export anew"
             )
     return manifest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from ddgan_deploy import screen
-from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
+from ddgan_deploy.checkpoint import load_checkpoint
+from ddgan_deploy.families.ddgan import checkpoint
+from ddgan_deploy.families.ddgan.checkpoint import DdganCheckpoint
 from ddgan_deploy.kernels.native_library import ort_library
-from ddgan_deploy.noise import Noise
 
 DATA = Path(__file__).parent / "data"
 CASES = {"biggan": 4, "biggan_oneadagn": 4, "gray_t8": 8, "no_fir_t2": 2, "training_state": 4}
@@ -44,6 +46,14 @@ def _patience() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _fast() -> Iterator[None]:
+    """The shapes of a generator's weights follow from its architecture: they are worked out once for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "_expected_shapes", functools.cache(checkpoint._expected_shapes))
+        yield
+
+
 @pytest.fixture(scope="session")
 def library() -> Path:
     """The native library; where continuous integration runs, its absence is a failure."""
@@ -62,7 +72,7 @@ class Golden:
         path: the checkpoint file.
         config: the training arguments, where the case has a file of them.
         steps: T.
-        noise: what the published sampler was fed with.
+        inputs: what the published sampler was fed with.
         io: all arrays of the case; x0 and x_prev are [T, N, C, H, W].
     """
 
@@ -70,11 +80,13 @@ class Golden:
     path: Path
     config: Path | None
     steps: int
-    noise: Noise
+    inputs: dict[str, np.ndarray]
     io: dict[str, np.ndarray]
 
-    def load(self) -> Checkpoint:
-        return load_checkpoint(self.path, self.config)
+    def load(self) -> DdganCheckpoint:
+        loaded = load_checkpoint(self.path, self.config)
+        assert isinstance(loaded, DdganCheckpoint)
+        return loaded
 
 
 def golden_case(name: str) -> Golden:
@@ -82,12 +94,12 @@ def golden_case(name: str) -> Golden:
     io = dict(np.load(folder / "io.npz"))
     path = next(path for path in (folder / "netG.pth", folder / "content.pth") if path.exists())
     config = folder / "args.json"
-    noise = Noise(
-        io["x_T"],
-        np.ascontiguousarray(io["z"].swapaxes(0, 1)),
-        np.ascontiguousarray(io["noise"][:-1].swapaxes(0, 1)),
-    )
-    return Golden(name, path, config if config.exists() else None, CASES[name], noise, io)
+    inputs = {
+        "x_T": io["x_T"],
+        "z": np.ascontiguousarray(io["z"].swapaxes(0, 1)),
+        "noise": np.ascontiguousarray(io["noise"][:-1].swapaxes(0, 1)),
+    }
+    return Golden(name, path, config if config.exists() else None, CASES[name], inputs, io)
 
 
 @pytest.fixture(scope="session", params=CASES)

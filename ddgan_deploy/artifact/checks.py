@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ddgan_deploy.artifact.serving import check_serving
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.ddgan.config import GeneratorConfig
 
 if TYPE_CHECKING:
     from ddgan_deploy.artifact.manifest import GraphInfo, Manifest, TensorInfo
 
 Tensors = dict[str, tuple[str, tuple[int | str, ...]]]
 """Names -> dtypes and shapes."""
-COMPARED = ("steps", "precision", "schedule", "generator")
-"""Names in a graph file's metadata, as in the manifest."""
+COMPARED = ("steps", "precision", "family", "model", "sampling", "generator", "schedule")
+"""Names in a graph file's metadata; the last two as of format 1."""
 
 
 def check_consistent(manifest: Manifest, sampler: GraphInfo, served: GraphInfo) -> None:
@@ -28,15 +26,19 @@ def check_consistent(manifest: Manifest, sampler: GraphInfo, served: GraphInfo) 
         sampler, served: what it says of the two graphs.
 
     Raises:
-        InputError: steps and schedule, the graphs' inputs and outputs, or the terms of serving do not go together.
+        InputError: steps and sampler, the graphs' inputs and outputs, or the terms of serving do not go together.
     """
-    config, steps = manifest.generator, manifest.steps
-    if steps != manifest.schedule.steps:
-        raise InputError(f"steps {steps}, but its schedule has {manifest.schedule.steps}")
-    channels, height, width = config.image_shape
-    _check_tensors("sampler input", sampler.inputs, _sampler_inputs(config, steps))
-    _check_tensors("sampler output", sampler.outputs, {"x_0": ("float32", ("batch", *config.image_shape))})
-    _check_tensors("served input", served.inputs, {"seed": ("int64", ("batch", 1))})
+    told = manifest.sampler
+    if manifest.steps != told.steps:
+        raise InputError(f"steps {manifest.steps}, but its sampler has {told.steps}")
+    if (chosen := manifest.family.sampling.get("steps", told.steps)) != told.steps:
+        raise InputError(f"steps {manifest.steps}, but its sampling has {chosen}")
+    if not manifest.probes or manifest.probes[-1].node != "x_0":
+        raise InputError("its probes do not end in x_0")
+    channels, height, width = told.image
+    _check_tensors("sampler input", sampler.inputs, _batched(told.inputs()))
+    _check_tensors("sampler output", sampler.outputs, {"x_0": ("float32", ("batch", *told.image))})
+    _check_tensors("served input", served.inputs, _batched(told.served_inputs()))
     _check_tensors("served output", served.outputs, {"image": ("uint8", ("batch", height, width, channels))})
     check_serving(manifest.serving)
 
@@ -48,12 +50,14 @@ def misfit(manifest: Manifest, metadata: Mapping[str, str]) -> str:
         manifest: of the graph's folder.
         metadata: of the graph file; what it does not tell is not compared.
     """
-    plain = {"steps": str(manifest.steps), "precision": manifest.precision}
+    family = manifest.family
+    plain = {"steps": str(manifest.steps), "precision": manifest.precision, "family": family.name}
     for name, ours in plain.items():
         if (theirs := metadata.get(name, ours)) != ours:
             return f"{name} {ours}, not {theirs}"
-    for name, value in (("schedule", manifest.schedule), ("generator", manifest.generator)):
-        known = json.loads(json.dumps(dataclasses.asdict(value)))
+    ways = {"model": family.model, "sampling": family.sampling, "generator": family.model, "schedule": family.sampling}
+    for name, value in ways.items():
+        known = json.loads(json.dumps(dict(value)))
         # A graph of before may not tell of all fields.
         for field, stated in _fields(metadata.get(name, "{}")).items():
             if field in known and known[field] != stated:
@@ -61,13 +65,8 @@ def misfit(manifest: Manifest, metadata: Mapping[str, str]) -> str:
     return ""
 
 
-def _sampler_inputs(config: GeneratorConfig, steps: int) -> Tensors:
-    inputs: Tensors = {
-        "x_T": ("float32", ("batch", *config.image_shape)),
-        "z": ("float32", ("batch", steps, config.nz)),
-    }
-    # The last step adds no noise.
-    return inputs | ({"noise": ("float32", ("batch", steps - 1, *config.image_shape))} if steps > 1 else {})
+def _batched(inputs: Mapping[str, tuple[str, tuple[int, ...]]]) -> Tensors:
+    return {name: (dtype, ("batch", *shape)) for name, (dtype, shape) in inputs.items()}
 
 
 def _check_tensors(kind: str, infos: tuple[TensorInfo, ...], expected: Tensors) -> None:

@@ -1,37 +1,33 @@
-"""The exported folder: its manifest, its integrity, and how it comes to be."""
+"""An artifact's manifest, and whether its folder is whole."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from ddgan_deploy.artifact.checks import check_consistent, misfit
+from ddgan_deploy.artifact.format1 import upgraded
+from ddgan_deploy.artifact.records import DamagedRecord, OtherVersion, read_record, write_record
 from ddgan_deploy.artifact.results import KeptLayer, ParityResult
 from ddgan_deploy.artifact.serving import DEFAULT_SERVING, Serving
+from ddgan_deploy.assumptions import Assumed
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.ddgan.assumptions import Assumed
-from ddgan_deploy.families.ddgan.config import GeneratorConfig
-from ddgan_deploy.families.ddgan.schedule import Schedule
-from ddgan_deploy.files import replace_folder, sha256, temporary_folder
+from ddgan_deploy.files import sha256
+from ddgan_deploy.sampler import Precision, Probe, Sampler
 from ddgan_deploy.weight_files.kinds import Kind
 
 if TYPE_CHECKING:
     import onnx
-    from pydantic import ValidationError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 SAMPLER = "sampler.onnx"
 SERVED = "ddgan.onnx"
 WEIGHTS = "weights.bin"
 ENGINE_SUFFIXES = (".plan", ".plan.json", ".plan.log")
 """Of engine files and what lies beside them."""
-
-Precision = Literal["fp32", "fp16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -71,9 +67,24 @@ class CheckpointInfo:
 
 
 @dataclass(frozen=True)
+class FamilyInfo:
+    """Whose model it is: what an export, a check or PyTorch's rows of a benchmark ask the family with.
+
+    Attributes:
+        name: of the family.
+        model, sampling: the fields of its two dataclasses.
+    """
+
+    name: str
+    model: Mapping[str, Any]
+    sampling: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What an artifact is: all that running, serving or checking it needs to know.
 
+    ``sampler`` is what the graphs take and give, ``probes`` where the gates look, ``facts`` what the family tells.
     ``parity``, of stock ONNX Runtime, is None where the export ran with ``--no-verify``; ``serving`` is what was asked
     of the model repository, and ``cpu_parity`` the gates of the CPU engine that it names, None where it names none.
     ``assumed`` is what neither the checkpoint nor a config told, so that no gate has seen it.
@@ -82,8 +93,9 @@ class Manifest:
     format_version: int
     created: str
     checkpoint: CheckpointInfo
-    generator: GeneratorConfig
-    schedule: Schedule
+    family: FamilyInfo
+    sampler: Sampler
+    probes: tuple[Probe, ...]
     steps: int
     precision: Precision
     kept_fp32: tuple[KeptLayer, ...]
@@ -94,13 +106,7 @@ class Manifest:
     serving: Serving = DEFAULT_SERVING
     cpu_parity: ParityResult | None = None
     assumed: tuple[Assumed, ...] = ()
-
-
-@dataclass(frozen=True)
-class Versioned:
-    """What our JSON files of all formats share."""
-
-    format_version: int
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,9 +119,7 @@ class Artifact:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes ``manifest.json``, as the last file of an artifact."""
-    from pydantic import TypeAdapter
-
-    (folder / MANIFEST).write_bytes(TypeAdapter(Manifest).dump_json(manifest, indent=2) + b"\n")
+    (folder / MANIFEST).write_bytes(write_record(manifest))
 
 
 def read_artifact(path: str | Path, check_files: bool = True) -> Artifact:
@@ -194,8 +198,6 @@ def damaged_files(folder: Path, files: Mapping[str, FileInfo], check_hashes: boo
 
 
 def _read_manifest(folder: Path) -> Manifest:
-    from pydantic import TypeAdapter, ValidationError
-
     try:
         if not folder.exists():
             raise InputError(f"{folder} does not exist: give a folder that ddgan-export wrote")
@@ -203,98 +205,21 @@ def _read_manifest(folder: Path) -> Manifest:
     except (OSError, UnicodeDecodeError):
         raise InputError(f"{folder} has no readable {MANIFEST}: give a folder that ddgan-export wrote") from None
     try:
-        # First the version alone: another one may have other fields.
-        version = TypeAdapter(Versioned).validate_json(text).format_version
-        if version != FORMAT_VERSION:
-            raise InputError(
-                f"{folder} has format version {version}, this ddgan-deploy reads {FORMAT_VERSION}: export again"
-            )
-        manifest = TypeAdapter(Manifest).validate_json(text)
-    except ValidationError as error:
-        raise InputError(f"{folder / MANIFEST} is damaged ({first_problem(error)}): export again") from None
-    for listed in (manifest.graphs, manifest.files):
-        absent = {SAMPLER, SERVED, *([WEIGHTS] if listed is manifest.files else [])} - listed.keys()
-        if absent:
-            raise InputError(f"{folder / MANIFEST} is damaged (it lists no {min(absent)}): export again")
-    try:
+        manifest = read_record(text, Manifest, FORMAT_VERSION, {1: upgraded})
+        for listed in (manifest.graphs, manifest.files):
+            absent = {SAMPLER, SERVED, *([WEIGHTS] if listed is manifest.files else [])} - listed.keys()
+            if absent:
+                raise InputError(f"it lists no {min(absent)}")
         check_consistent(manifest, manifest.graphs[SAMPLER], manifest.graphs[SERVED])
-    except InputError as error:
+    except OtherVersion as error:
+        raise InputError(
+            f"{folder} has {error}, this ddgan-deploy reads 1 and {FORMAT_VERSION}: export again"
+        ) from None
+    except (DamagedRecord, InputError) as error:
         raise InputError(f"{folder / MANIFEST} is damaged ({error}): export again") from None
     return manifest
-
-
-def first_problem(error: ValidationError) -> str:
-    """What is wrong with a JSON file first, and where in it."""
-    first = error.errors()[0]
-    return f"{'.'.join(str(part) for part in first['loc']) or 'content'}: {first['msg']}"
 
 
 def file_infos(folder: Path, names: list[str]) -> dict[str, FileInfo]:
     """Size and hash of each file."""
     return {name: FileInfo((folder / name).stat().st_size, sha256(folder / name)) for name in names}
-
-
-class Staging:
-    """A folder in the making; see `staged`."""
-
-    def __init__(self, path: Path, target: Path, overwrite: bool) -> None:
-        self.path = path
-        self.target = target
-        self.overwrite = overwrite
-
-    def keep_as(self, target: Path) -> None:
-        """Puts the folder under another name than it was meant for, in place of an older artifact."""
-        self.target = target
-        self.overwrite = True
-
-
-@contextlib.contextmanager
-def staged(target: Path, overwrite: bool) -> Iterator[Staging]:
-    """A temporary folder that becomes ``target`` when the block ends without an error.
-
-    The target exists whole or not at all; with an error nothing is left behind and
-    an older target stays as it was.
-
-    Raises:
-        InputError: the target exists and may not be replaced, or cannot be written.
-    """
-    if target.name in ("", ".."):
-        # A folder cannot be renamed by these names.
-        target = Path(os.path.abspath(target))
-    check_target(target, overwrite)
-    try:
-        with temporary_folder(target) as temporary:
-            staging = Staging(temporary, target, overwrite)
-            yield staging
-            # Once more, since the target may have come to be meanwhile.
-            check_target(staging.target, staging.overwrite)
-            replace_folder(temporary, staging.target)
-    except OSError as error:
-        raise InputError(
-            f"{target} cannot be written ({error.strerror or error}): free space or choose another --out"
-        ) from None
-
-
-def check_target(target: Path, overwrite: bool) -> None:
-    """Refuses a target folder that may not be written, before any work is done.
-
-    Raises:
-        InputError: it exists and ``overwrite`` is not given, or is no artifact.
-    """
-    try:
-        if not target.exists() and not target.is_symlink():
-            return
-        replaceable = target.is_dir() and (_is_artifact(target) or not any(target.iterdir()))
-    except OSError as error:
-        raise InputError(f"{target} cannot be written ({error.strerror}): choose another --out") from None
-    if not overwrite:
-        raise InputError(f"{target} exists already: give --overwrite to replace it, or another --out")
-    if not replaceable:
-        raise InputError(f"{target} is not an artifact, so --overwrite will not replace it: give another --out")
-    if target.is_symlink():
-        raise InputError(f"{target} is a symbolic link: give the folder it points to")
-
-
-def _is_artifact(folder: Path) -> bool:
-    """Whether ddgan-export wrote the folder, damaged as it may be since; others write a manifest.json too."""
-    return (folder / MANIFEST).is_file() and any((folder / name).exists() for name in (SAMPLER, SERVED, WEIGHTS))

@@ -17,25 +17,23 @@ class KeptLayer:
 
 
 @dataclass(frozen=True)
-class StepParity:
-    """One denoising step of an engine against the reference, on the same noise.
+class ProbeParity:
+    """One value inside an engine's sampler against the reference's, on the same noise.
 
     Attributes:
-        step: k, in running order.
-        t: T-1-k.
-        x0_max_abs, x_prev_max_abs: largest absolute difference, in the tensors' own units.
-        x0_psnr, x_prev_psnr: in dB for a range of twice the scale; 999 where equal.
-        x0_scale, x_prev_scale: of the reference's values; 1 where they are of order one.
+        place, value, column, step: of its `sampler.Probe`.
+        max_abs: largest absolute difference, in the tensor's own units.
+        psnr: in dB for a range of twice the scale; 999 where equal.
+        scale: of the reference's values; 1 where they are of order one.
     """
 
-    step: int
-    t: int
-    x0_max_abs: float
-    x0_psnr: float
-    x_prev_max_abs: float
-    x_prev_psnr: float
-    x0_scale: float = 1.0
-    x_prev_scale: float = 1.0
+    place: str
+    value: str
+    column: str
+    step: int | None
+    max_abs: float
+    psnr: float
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,9 +67,9 @@ class ParityResult:
 
     engine: str
     seeds: tuple[int, ...]
-    steps: tuple[StepParity, ...]
     gates: tuple[Gate, ...]
     seconds: float
+    probes: tuple[ProbeParity, ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -229,7 +229,7 @@ def _environment(
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         checkpoint_sha256=manifest.checkpoint.sha256,
         pytorch_weights=options.checkpoint.name if options.checkpoint else "random",
-        image=manifest.generator.image_shape,
+        image=manifest.sampler.image,
         steps=manifest.steps,
         gflop_per_image=graph_cost(graphs[artifact.path]).flops / 1e9,
         rates=rates,

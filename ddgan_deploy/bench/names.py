@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ddgan_deploy.artifact.manifest import Precision
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.sampler import Precision
 
 Device = Literal["cpu", "cuda"]
 Dtype = Literal["float32", "bfloat16", "float16", "int8"]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddgan_deploy.artifact.manifest import Artifact, Precision, read_artifact
+from ddgan_deploy.artifact.manifest import Artifact, read_artifact
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.names import FROM_WEIGHTS, Device, Dtype, all_engines, device_of, dtype_of
 from ddgan_deploy.bench.options import BenchOptions
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.sampler import Precision
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,7 @@ def read_artifacts(paths: Sequence[Path]) -> tuple[Artifact, ...]:
         raise InputError("an artifact is given twice: give each once")
     first = artifacts[0]
     for other in artifacts[1:]:
-        ours, theirs = (
-            (a.manifest.checkpoint.sha256, a.manifest.generator, a.manifest.schedule) for a in (first, other)
-        )
+        ours, theirs = ((a.manifest.checkpoint.sha256, a.manifest.family) for a in (first, other))
         if ours != theirs:
             raise InputError(
                 f"{other.path} is of another checkpoint or number of steps than {first.path}: measure them apart"
@@ -86,9 +84,11 @@ def check_checkpoint(path: Path, artifact: Artifact) -> None:
         InputError: the file is no such checkpoint.
     """
     from ddgan_deploy.checkpoint import load_checkpoint
+    from ddgan_deploy.families.registry import model_and_sampling, told_by
 
-    generator = artifact.manifest.generator
-    if load_checkpoint(path, known=dataclasses.asdict(generator)).config != generator:
+    info = artifact.manifest.family
+    model, sampling = model_and_sampling(info)
+    if load_checkpoint(path, known=told_by(model, sampling)).model != model:
         raise InputError(f"{path} has another architecture than {artifact.path}: give what it was exported from")
 
 

@@ -89,7 +89,7 @@ def _tell(report: Callable[[float, str], None], drawn: Drawn) -> None:
 
 def _options(argv: Sequence[str] | None) -> SampleOptions:
     args = _parser().parse_args(argv)
-    from ddgan_deploy.noise import parse_seeds
+    from ddgan_deploy.inputs import parse_seeds
 
     if (args.artifact is None) == (args.url is None):
         raise InputError("give either DIR, a folder that ddgan-export wrote, or --url URL of a server")

@@ -24,7 +24,7 @@ def _main(argv: Sequence[str] | None) -> None:
     from ddgan_deploy.cli.tables import assumed_facts, print_parity
     from ddgan_deploy.data import digits_checkpoint, digits_config
     from ddgan_deploy.engines import open_engine
-    from ddgan_deploy.noise import parse_seeds
+    from ddgan_deploy.inputs import parse_seeds
     from ddgan_deploy.parity.verify import verify
     from ddgan_deploy.same_network import load_same
 
@@ -35,7 +35,8 @@ def _main(argv: Sequence[str] | None) -> None:
         engine = open_engine(artifact, args.engine, args.threads)
     with progress("Read the checkpoint"):
         path, config = (digits_checkpoint(), args.config or digits_config()) if args.demo else (args.ckpt, args.config)
-        checkpoint = load_same(artifact, path, config, args.weights, "give the checkpoint it was exported from")
+        other = "give the checkpoint it was exported from"
+        checkpoint = load_same(artifact, path, config, args.weights, other)
     with engine, progress(f"Verify {engine.name} against PyTorch"):
         result = verify(checkpoint, engine, seeds).result
     print_parity(result)

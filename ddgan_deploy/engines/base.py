@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.artifact.manifest import Artifact
-from ddgan_deploy.noise import Noise
+from ddgan_deploy.inputs import Array, Inputs
 
 
 class Engine(Protocol):
@@ -26,15 +26,19 @@ class Engine(Protocol):
     name: str
     artifact: Artifact
 
-    def sample(self, noise: Noise) -> npt.NDArray[np.float32]:
-        """x_0 [N, C, H, W] from given noise."""
+    def sample(self, inputs: Inputs) -> npt.NDArray[np.float32]:
+        """x_0 [N, C, H, W] from the sampler's inputs; see `inputs.draw`."""
         ...
 
-    def generate(self, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
+    def generate(self, seeds: Sequence[int], **knobs: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Images [N, H, W, C] of the seeds, in their order.
 
+        Args:
+            seeds: N integers.
+            knobs: of the artifact, where others than the defaults are wanted: one value, or one for each seed.
+
         Raises:
-            InputError: there are no seeds, or one is no 64-bit integer.
+            InputError: there are no seeds, one is no 64-bit integer, or a knob is unknown or out of its range.
         """
         ...
 
@@ -67,7 +71,32 @@ class OpTime(NamedTuple):
     shape: tuple[int, ...] | None = None
 
 
-def feeds(noise: Noise) -> dict[str, npt.NDArray[np.float32]]:
-    """The sampler's inputs; a one-step sampler takes no ``noise``."""
-    inputs = {"x_T": noise.x_T, "z": noise.z, "noise": noise.noise}
-    return inputs if noise.noise.shape[1] else {name: inputs[name] for name in ("x_T", "z")}
+@runtime_checkable
+class Probing(Protocol):
+    """An engine that tells values inside its sampler.
+
+    Attributes:
+        nodes: the names of the sampler's nodes, in running order.
+    """
+
+    @property
+    def nodes(self) -> Sequence[str]: ...
+
+    def probe(self, inputs: Inputs, nodes: Sequence[str], states: Mapping[str, Array] | None = None) -> list[Array]:
+        """The first outputs of nodes, as float32, in one run.
+
+        Args:
+            inputs: as of `Engine.sample`.
+            nodes: by their names in the sampler's graph.
+            states: what readers of a node's first output get instead of it, by the node's name.
+        """
+        ...
+
+
+@runtime_checkable
+class Profiling(Protocol):
+    """An engine that tells what its nodes take."""
+
+    def profile(self, inputs: Inputs) -> list[OpTime]:
+        """Of every node in one run."""
+        ...

@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from ddgan_deploy.artifact.checks import COMPARED
 from ddgan_deploy.artifact.manifest import SAMPLER, Artifact, check_fits
-from ddgan_deploy.engines.base import Engine, OpTime, feeds
+from ddgan_deploy.engines.base import Engine, OpTime
 from ddgan_deploy.engines.tensorrt.runtimes import NotInstalled
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.images import to_pixels
+from ddgan_deploy.inputs import Inputs, draw
 from ddgan_deploy.kernels.op import DOMAIN
 from ddgan_deploy.names import in_utf8
-from ddgan_deploy.noise import Noise, draw
 
 if TYPE_CHECKING:
     import openvino
@@ -56,23 +56,20 @@ class OpenVino(Engine):
         self.threads = threads
         self._turn = threading.Lock()
 
-    def sample(self, noise: Noise) -> npt.NDArray[np.float32]:
-        """x_0 [N, C, H, W] from given noise."""
+    def sample(self, inputs: Inputs) -> npt.NDArray[np.float32]:
+        """x_0 [N, C, H, W] from the sampler's inputs."""
         with self._turn:
-            outputs = self._request.infer(feeds(noise), share_inputs=True)
+            outputs = self._request.infer(dict(inputs), share_inputs=True)
         return np.asarray(outputs[0], np.float32)
 
-    def generate(self, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
+    def generate(self, seeds: Sequence[int], **knobs: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Images [N, H, W, C] of the seeds, in their order."""
-        manifest = self.artifact.manifest
-        return to_pixels(
-            self.sample(draw(seeds, manifest.generator.image_shape, manifest.generator.nz, manifest.steps))
-        )
+        return to_pixels(self.sample(draw(self.artifact.manifest.sampler, seeds, knobs)))
 
-    def profile(self, noise: Noise) -> list[OpTime]:
+    def profile(self, inputs: Inputs) -> list[OpTime]:
         """What every node took in one run, by a model compiled for that at the first."""
         with self._turn:
-            self._profiling_request.infer(feeds(noise), share_inputs=True)
+            self._profiling_request.infer(dict(inputs), share_inputs=True)
             return [
                 OpTime(info.node_name, f"{info.node_type} {info.exec_type}", 1e3 * info.real_time.total_seconds())
                 for info in self._profiling_request.get_profiling_info()

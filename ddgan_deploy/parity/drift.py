@@ -1,19 +1,21 @@
-"""Where in a step an engine leaves the reference: the first normalization that differs.
+"""Where an engine leaves the reference: the first of the family's landmarks that differs.
 
-Every few ops of the network end in a normalization, which brings its output to
-order one whatever the weights: the error there is comparable along the network.
+Landmarks are modules whose outputs are of order one whatever the weights, such as normalizations: the error there is
+comparable along the network.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 
-from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
-from ddgan_deploy.families.ddgan.blocks import AdaGN, GroupNorm
-from ddgan_deploy.families.ddgan.network import Generator
-from ddgan_deploy.families.ddgan.schedule import Trajectory
-from ddgan_deploy.noise import Noise
+from ddgan_deploy.engines.base import Engine, Probing
+from ddgan_deploy.families.base import Reference
+from ddgan_deploy.inputs import Array, Inputs, rows
+from ddgan_deploy.sampler import Probe
 
 TOLERANCE = 0.02
 """Drift: a difference over this share of the reference's largest value."""
@@ -21,55 +23,59 @@ INT8_TOLERANCE = 0.1
 """That of int8, whose levels are a hundredth of the largest value apart, layer by layer."""
 
 
-def first_drift(generator: Generator, engine: OnnxRuntime, noise: Noise, reference: Trajectory, step: int) -> str:
-    """The name of the first node of a step whose output drifts.
+def first_drift(reference: Reference, values: Sequence[Array], engine: Engine, inputs: Inputs, failed: Probe) -> str:
+    """The name of the first node whose output drifts.
 
     Args:
-        generator: the reference.
-        engine: what drifted.
-        noise: that both sampled with.
-        reference: the reference's trajectory.
-        step: k of the step that failed.
+        reference: the sampler in PyTorch.
+        values: of all probes, by the reference.
+        engine: what drifted; it tells inner values.
+        inputs: that both sampled with.
+        failed: the probe whose gate failed; of its step, where it has one, the landmarks are compared.
     """
-    one = Noise(noise.x_T[:1], noise.z[:1], noise.noise[:1])
-    x = torch.from_numpy(one.x_T if step == 0 else reference.x_prev[step - 1, :1])
-    expected = _norm_outputs(
-        generator, x, torch.tensor([len(reference.x0) - 1 - step]), torch.from_numpy(one.z[:, step])
-    )
-    prefix = f"step{step}/"
-    nodes = {
-        node.name.removeprefix(prefix): node.output[0]
-        for node in engine.graph.node
-        if node.op_type == "AdaGN" and node.name.startswith(prefix)
-    }
-    shared = [path for path in expected if path in nodes]
-    values = engine.inner_values(one, [nodes[path] for path in shared])
-    tolerance = INT8_TOLERANCE if engine.artifact.manifest.precision == "int8" else TOLERANCE
-    before = "the step's input"
-    for path, got in zip(shared, values, strict=True):
+    assert isinstance(engine, Probing)
+    manifest = engine.artifact.manifest
+    one = rows(inputs, [0])
+    before = [value for probe, value in zip(manifest.probes, values, strict=True) if _ends_before(probe, failed)]
+    expected = _landmark_outputs(reference, one, failed.step, before[-1][:1] if before else None)
+    prefix = "" if failed.step is None else f"step{failed.step}/"
+    names = set(engine.nodes)
+    shared = [path for path in expected if f"{prefix}{path}" in names]
+    found = engine.probe(one, [f"{prefix}{path}" for path in shared])
+    tolerance = INT8_TOLERANCE if manifest.precision == "int8" else TOLERANCE
+    good = "the step's input" if failed.step is not None else "the input"
+    for path, got in zip(shared, found, strict=True):
         want = expected[path]
         error = np.abs(want - got).max() / max(float(np.abs(want).max()), 1e-6)
         if not error <= tolerance:
-            return f"{prefix}{path}, or the layers between {before} and it"
-        before = f"{prefix}{path}"
-    return f"{prefix}PosteriorSample or the layers after {before}"
+            return f"{prefix}{path}, or the layers between {good} and it"
+        good = f"{prefix}{path}"
+    return f"{failed.node} or the layers after {good}"
 
 
-def _norm_outputs(generator: Generator, x: torch.Tensor, t: torch.Tensor, z: torch.Tensor) -> dict[str, np.ndarray]:
-    """Outputs of all normalizations of one step, by module path, in the order in which they run."""
-    outputs: dict[str, np.ndarray] = {}
+def _ends_before(probe: Probe, failed: Probe) -> bool:
+    return probe.state and probe.step is not None and failed.step is not None and probe.step < failed.step
+
+
+def _landmark_outputs(
+    reference: Reference, inputs: Inputs, step: int | None, state: Array | None
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Outputs of all landmarks of one step, by module path, in the order in which they run."""
+    outputs: dict[str, np.ndarray[Any, Any]] = {}
 
     def record(path: str, value: torch.Tensor) -> None:
-        outputs[path] = value.numpy()
+        outputs[path] = value.float().numpy()
 
     handles = [
         module.register_forward_hook(lambda _m, _i, out, path=path: record(path, out))
-        for path, module in generator.named_modules()
-        if isinstance(module, (AdaGN, GroupNorm))
+        for path, module in reference.modules()
+        if isinstance(module, reference.landmarks)
     ]
+    tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
     try:
         with torch.no_grad():
-            generator(x, t, z)
+            for _ in reference.run(tensors, step, None if state is None else torch.from_numpy(state)):
+                pass
     finally:
         for handle in handles:
             handle.remove()

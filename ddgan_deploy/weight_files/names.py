@@ -9,7 +9,6 @@ from ddgan_deploy.weight_files.kinds import Weights
 _WRAPPERS = re.compile(
     r"(?:^|(?<=\.))(?:module|_orig_mod|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
 )
-_GENERATOR = re.compile(r"(?:^|(?<=\.))(all_modules|z_transform)\.")
 # What follows is searched for in words of small letters with a space between.
 _NO = "(?:no|non|not|without|wo|w o|pre|prior|before|un|off|false|none|never|sans|disabled?)"
 _AVERAGE = r"(?:emas?\b|avg\b|averag|shadow)"
@@ -30,23 +29,6 @@ _IS_ZERO = re.compile(r"(?<=[=:])\s*0(?!\.?\d)")
 def plain_name(name: str) -> str:
     """Without those of distributed training, of compilation and the like, wherever they stand."""
     return _WRAPPERS.sub("", name)
-
-
-def root_of(name: str) -> tuple[str, str] | None:
-    """Where in a file a generator begins, and which of its two parts this is; None for other parameters.
-
-    >>> root_of("netG.all_modules.0.weight")
-    ('netG.', 'all_modules')
-    """
-    match = _GENERATOR.search(name)
-    return (name[: match.start()], match[1]) if match else None
-
-
-def own_name(name: str) -> str:
-    """A parameter's name in its generator, without what is in front of it."""
-    plain = plain_name(name)
-    root = root_of(plain)
-    return plain.removeprefix(root[0]) if root else plain
 
 
 def said_of(place: str) -> Weights | None:

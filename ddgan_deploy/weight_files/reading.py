@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.ddgan.argument_names import short
+from ddgan_deploy.names import short
 from ddgan_deploy.weight_files.archive import is_archive
 from ddgan_deploy.weight_files.torch_file import read_torch_file
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.ddgan.argument_names import short
+from ddgan_deploy.names import short
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.ddgan.argument_names import short
+from ddgan_deploy.names import short
 from ddgan_deploy.weight_files.archive import is_archive, pickles_of_archive
 from ddgan_deploy.weight_files.opcodes import Told, told
 from ddgan_deploy.weight_files.stand_ins import UnreadError, safe_globals, without_boxes

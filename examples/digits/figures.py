@@ -20,10 +20,13 @@ from losses import Diffusion
 
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.data import digits_checkpoint
+from ddgan_deploy.families.ddgan.family import FAMILY
 from ddgan_deploy.families.ddgan.network import Generator
-from ddgan_deploy.families.ddgan.schedule import Schedule, sample
+from ddgan_deploy.families.ddgan.reference import reference
+from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.images import grid, save_png, to_pixels
-from ddgan_deploy.noise import draw
+from ddgan_deploy.inputs import draw
+from ddgan_deploy.parity.verify import reference_values
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -41,10 +44,11 @@ def draw_grid(generator: Generator, path: Path) -> None:
 
 def draw_steps(generator: Generator, path: Path, seeds: Sequence[int] = range(8)) -> None:
     """One seed a column, from the noise x_4 at the top to the image x_0: the state after each step."""
-    config = generator.config
-    noise = draw(seeds, config.image_shape, config.nz, STEPS)
-    run = sample(generator, Schedule(STEPS), noise.x_T, noise.z, noise.noise)
-    states = np.stack([to_pixels(x) for x in (noise.x_T, *run.x_prev)])
+    schedule = Schedule(STEPS)
+    inputs = draw(FAMILY.sampler(generator.config, schedule), seeds)
+    # Of each step x_0 and the state after it.
+    values = reference_values(reference(generator, schedule), inputs)
+    states = np.stack([to_pixels(x) for x in (inputs["x_T"], *values[1::2])])
     columns = [states[:, n] for n in range(len(seeds))]
     _table(path, columns, [f"seed {seed}" for seed in seeds], [f"$x_{t}$" for t in reversed(range(STEPS + 1))])
 

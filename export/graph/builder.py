@@ -1,88 +1,34 @@
-"""One step's graph + schedule -> one graph that runs T steps.
-
-The conditioning runs once for all steps: time is constant at each step, so the
-time path becomes one bias a block and step, and the mapping network and all style
-layers are one product over the T * batch latents.
-"""
+"""Nodes and initializers on the way to a graph."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import onnx_ir as ir
-import torch
 
-from ddgan_deploy.export.graph.trace import LAYER, Traced
-from ddgan_deploy.families.ddgan.network import Generator
-from ddgan_deploy.families.ddgan.schedule import Schedule
+from ddgan_deploy.export.graph.trace import LAYER
 from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.op import IR_VERSION, OpSpec
-from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
+from ddgan_deploy.sampler import Sampler
 
 BATCH = "batch"
+FLOAT32 = "float32"
+"""Key of what a node knows of itself: its values stay float32 whatever the graph's precision is."""
+ANY_FLOAT = "any_float"
+"""Its inputs may be of any float type, each on its own."""
 Attribute = int | float | str | Sequence[int]
-
-
-def unroll(traced: Traced, generator: Generator, schedule: Schedule) -> ir.Model:
-    """The T-step sampler: ``x_T``, ``z`` and, from two steps on, ``noise`` -> ``x_0``.
-
-    Args:
-        traced: the generator as ONNX graphs.
-        generator: for its time biases.
-        schedule: the T-step process.
-    """
-    config, steps = generator.config, schedule.steps
-    x_T = graph_input("x_T", (BATCH, *config.image_shape))
-    z = graph_input("z", (BATCH, steps, config.nz))
-    noise = graph_input("noise", (BATCH, steps - 1, *config.image_shape))
-    build = GraphBuilder()
-    (styles,) = build.copy(traced.latent.graph, [z], {})
-    step_weights: dict[ir.Value, ir.Value] = {}
-    x = x_T
-    for k, t in enumerate(reversed(range(steps))):
-        time_biases = _time_biases(build, generator, t, f"step{k}")
-        inputs = [x, *time_biases, *_styles(build, styles, traced.style_widths, k)]
-        (raw,) = build.copy(traced.step.graph, inputs, step_weights, prefix=f"step{k}/")
-        x_0 = build.op(
-            "Tanh" if generator.squash == "tanh" else "Identity", [raw], name=f"step{k}/x0" if t > 0 else "x_0"
-        )
-        if t > 0:
-            index = build.constant(f"{noise_name(k)}/index", np.int64(k))
-            noise_k = build.op("Gather", [noise, index], name=noise_name(k), axis=1)
-            coef_x0, coef_xt, sigma = schedule.posterior.at(t)
-            x = build.fused(
-                POSTERIOR_SAMPLE,
-                [x_0, x, noise_k],
-                name=f"step{k}/PosteriorSample",
-                coef_x0=coef_x0,
-                coef_xt=coef_xt,
-                sigma=sigma,
-                squash="none",
-            )
-        else:
-            x = x_0
-    x.name = "x_0"
-    x.shape = ir.Shape((BATCH, *config.image_shape))
-    graph = ir.Graph(
-        [x_T, z, *([noise] if steps > 1 else [])],
-        [x],
-        nodes=build.nodes,
-        initializers=build.initializers,
-        opset_imports={"": ops.OPSET, ops.DOMAIN: ops.VERSION},
-        name="sampler",
-    )
-    return ir.Model(graph, ir_version=IR_VERSION)
-
-
-def noise_name(step: int) -> str:
-    """Name of the node that picks the noise of the k-th step."""
-    return f"step{step}/noise"
+_DTYPES = {"float32": ir.DataType.FLOAT, "int64": ir.DataType.INT64, "uint8": ir.DataType.UINT8}
 
 
 def graph_input(name: str, shape: Sequence[int | str] | ir.Shape, dtype: ir.DataType = ir.DataType.FLOAT) -> ir.Value:
     """An input of a graph."""
     return ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
+
+
+def served_input(name: str, dtype: str, shape: Sequence[int]) -> ir.Value:
+    """An input whose batch is dynamic."""
+    return graph_input(name, (BATCH, *shape), _DTYPES[dtype])
 
 
 class GraphBuilder:
@@ -108,13 +54,30 @@ class GraphBuilder:
         *,
         name: str,
         dtype: ir.DataType = ir.DataType.FLOAT,
+        float32: bool = False,
+        shape: Sequence[int] | None = None,
+        layer: str = "",
         **attributes: Attribute,
     ) -> ir.Value:
-        """A node with one output."""
-        return self._add(ir.node(op_type, inputs, attributes, name=name), [dtype])[0]
+        """A node with one output.
 
-    def fused(self, spec: OpSpec, inputs: Sequence[ir.Value], *, name: str, **attributes: Attribute) -> ir.Value:
-        """A node of domain ``ddgan``."""
+        Args:
+            float32: its values stay so whatever the graph's precision is.
+            shape: behind the batch; int8 asks for it where the node has trained weights.
+            layer: of which the node is, where other steps have it too.
+        """
+        node = ir.node(op_type, inputs, attributes, name=name)
+        node.meta[FLOAT32] = float32
+        if shape is not None:
+            node.outputs[0].shape = ir.Shape((BATCH, *shape))
+        if layer:
+            node.metadata_props[LAYER] = layer
+        return self._add(node, [dtype])[0]
+
+    def fused(
+        self, spec: OpSpec, inputs: Sequence[ir.Value], *, name: str, float32: bool = False, **attributes: Attribute
+    ) -> ir.Value:
+        """A node of domain ``ddgan``; with ``float32`` its inputs may each be of any float type, its output is not."""
         node = ir.node(
             spec.name,
             inputs,
@@ -123,6 +86,7 @@ class GraphBuilder:
             overload=str(attributes.get(spec.variant, "")),
             name=name,
         )
+        node.meta[FLOAT32] = node.meta[ANY_FLOAT] = float32
         return self._add(node, [ir.DataType.FLOAT])[0]
 
     def split(self, value: ir.Value, sizes: Sequence[int], *, name: str) -> list[ir.Value]:
@@ -132,7 +96,12 @@ class GraphBuilder:
         return self._add(node, [ir.DataType.FLOAT] * len(sizes))
 
     def copy(
-        self, graph: ir.Graph, inputs: Sequence[ir.Value], weights: dict[ir.Value, ir.Value], prefix: str = ""
+        self,
+        graph: ir.Graph,
+        inputs: Sequence[ir.Value],
+        weights: dict[ir.Value, ir.Value],
+        prefix: str = "",
+        float32: Collection[str] = (),
     ) -> list[ir.Value]:
         """Copies a graph's nodes onto other inputs.
 
@@ -141,6 +110,7 @@ class GraphBuilder:
             inputs: what stands for the graph's inputs.
             weights: the graph's initializers -> ours, filled by the first copy and shared by later ones.
             prefix: goes before every node's name.
+            float32: the layers whose values stay float32.
 
         Returns:
             The copy's outputs.
@@ -148,7 +118,7 @@ class GraphBuilder:
         if not weights:
             for value in graph.initializers.values():
                 ours = ir.Value(
-                    name=(value.name or "").removeprefix("generator."),
+                    name=value.name,
                     const_value=value.const_value,
                     shape=value.shape,
                     type=value.type,
@@ -167,6 +137,7 @@ class GraphBuilder:
                 name=f"{prefix}{node.name}",
                 metadata_props={LAYER: node.metadata_props[LAYER]},
             )
+            copy.meta[FLOAT32] = node.metadata_props[LAYER] in float32
             self._add(copy, [ir.DataType.FLOAT] * len(node.outputs))
             for old, new in zip(node.outputs, copy.outputs, strict=True):
                 new.shape = old.shape
@@ -181,15 +152,38 @@ class GraphBuilder:
         return list(node.outputs)
 
 
-def _styles(build: GraphBuilder, table: ir.Value, widths: Sequence[int], step: int) -> list[ir.Value]:
-    """The scales [batch, C] of all AdaGNs of one step, then their shifts."""
-    index = build.constant(f"step{step}/style/index", np.int64(step))
-    row = build.op("Gather", [table, index], name=f"step{step}/style", axis=1)
-    pieces = build.split(row, widths, name=f"step{step}/styles")
-    return pieces[0::2] + pieces[1::2]
+class SamplerBuilder(GraphBuilder):
+    """A sampler's graph in the making.
 
+    Attributes:
+        sampler: what the graph takes and gives.
+        inputs: its inputs, by name.
+    """
 
-def _time_biases(build: GraphBuilder, generator: Generator, t: int, prefix: str) -> list[ir.Value]:
-    with torch.no_grad():
-        biases = generator.time_biases(torch.tensor([t]))
-    return [build.constant(f"{prefix}/time_bias_{i}", bias.numpy()) for i, bias in enumerate(biases)]
+    def __init__(self, sampler: Sampler) -> None:
+        super().__init__()
+        self.sampler = sampler
+        self.inputs = {name: served_input(name, *each) for name, each in sampler.inputs().items()}
+
+    def pick(self, name: str, k: int) -> ir.Value:
+        """The draw of the k-th step, of an input that has one for every step."""
+        node = f"step{k}/{name}"
+        index = self.constant(f"{node}/index", np.int64(k))
+        return self.op("Gather", [self.inputs[name], index], name=node, float32=True, axis=1)
+
+    def model(self, x_0: ir.Value) -> ir.Model:
+        """The sampler that ends in a value, which gets the name ``x_0``."""
+        x_0.name = "x_0"
+        x_0.shape = ir.Shape((BATCH, *self.sampler.image))
+        producer = x_0.producer()
+        assert producer is not None
+        producer.meta[FLOAT32] = True
+        graph = ir.Graph(
+            list(self.inputs.values()),
+            [x_0],
+            nodes=self.nodes,
+            initializers=self.initializers,
+            opset_imports={"": ops.OPSET, ops.DOMAIN: ops.VERSION},
+            name="sampler",
+        )
+        return ir.Model(graph, ir_version=IR_VERSION)

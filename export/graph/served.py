@@ -1,62 +1,110 @@
-"""Sampler graph -> the served graph: a seed in, pixels out.
+"""Sampler graph -> the served graph: a seed and knobs in, pixels out.
 
-The noise inputs become PhiloxNormal nodes of the seed; x_0 becomes bytes.
+What the sampler draws becomes PhiloxNormal nodes of the seed; x_0 becomes bytes.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.convenience import replace_all_uses_with
 
-from ddgan_deploy.export.graph.builder import BATCH, GraphBuilder, graph_input, noise_name
-from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.export.graph.builder import BATCH, GraphBuilder, served_input
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
-from ddgan_deploy.noise import X_T_STREAM, noise_stream, z_stream
+from ddgan_deploy.sampler import Draw, Knob, Sampler, Streams
+
+_PICK = re.compile(r"step(\d+)/(.+)")
+"""The name of a node that picks the draw of a step; see `SamplerBuilder.pick`."""
 
 
-def seed_to_pixels(sampler: ir.Model, config: GeneratorConfig, steps: int) -> ir.Model:
-    """A copy of the sampler that takes ``seed`` and gives ``image``; the weights are shared.
+def seed_to_pixels(model: ir.Model, sampler: Sampler) -> ir.Model:
+    """A copy of the sampler that takes ``seed`` and the knobs, and gives ``image``; the weights are shared.
 
     Args:
-        sampler: the unrolled sampler, left as it is.
-        config: its architecture.
-        steps: its T.
+        model: the sampler, left as it is.
+        sampler: what it takes and gives.
     """
-    graph = sampler.graph.clone()
-    seed = graph_input("seed", (BATCH, 1), ir.DataType.INT64)
+    graph = model.graph.clone()
+    taken = {name: served_input(name, *each) for name, each in sampler.served_inputs().items()}
+    given = {value.name: value for value in graph.inputs}
     head = GraphBuilder()
-    _noise(head, graph, seed, config, steps)
+    for draw in sampler.draws:
+        _draw(head, graph, draw, given[draw.name], taken["seed"])
+    for knob in sampler.knobs:
+        replace_all_uses_with(given[knob.name], _knob(head, knob, taken))
     tail = GraphBuilder()
-    image = _pixels(tail, graph.outputs[0], config)
+    image = _pixels(tail, graph.outputs[0], sampler)
     for value in (*head.initializers, *tail.initializers):
         graph.register_initializer(value)
     graph.insert_before(graph[0], head.nodes)
     graph.extend(tail.nodes)
-    graph.inputs[:] = [seed]
+    graph.inputs[:] = list(taken.values())
     graph.outputs[:] = [image]
     graph.name = "ddgan"
-    return ir.Model(graph, ir_version=sampler.ir_version)
+    return ir.Model(graph, ir_version=model.ir_version)
 
 
-def _noise(build: GraphBuilder, graph: ir.Graph, seed: ir.Value, config: GeneratorConfig, steps: int) -> None:
-    """Draws every noise input from the seed."""
+def _draw(build: GraphBuilder, graph: ir.Graph, draw: Draw, given: ir.Value, seed: ir.Value) -> None:
+    """Draws an input from the seed: where every use picks one step's, each of these, else all side by side."""
+    if not isinstance(draw.streams, Streams):
+        replace_all_uses_with(given, _from_stream(build, draw, seed, f"draw/{draw.name}", draw.streams))
+        return
+    names = [f"draw/{draw.name}{k}" for k in range(draw.streams.count)]
+    picks = _picks(given)
+    if len(picks) == len(given.uses()):
+        for k, node in picks.items():
+            drawn = _from_stream(build, draw, seed, names[k], draw.streams.at(k))
+            replace_all_uses_with(node.outputs[0], drawn)
+            graph.remove(node, safe=True)
+        return
+    rows = [_from_stream(build, draw, seed, name, draw.streams.at(k), row=True) for k, name in enumerate(names)]
+    side_by_side = build.op("Concat", rows, name=f"draw/{draw.name}", axis=1) if len(rows) > 1 else rows[0]
+    replace_all_uses_with(given, side_by_side)
 
-    def normal(name: str, stream: int, shape: tuple[int, ...]) -> ir.Value:
-        return build.fused(PHILOX_NORMAL, [seed], name=name, stream=stream, shape=shape)
 
-    x_T, z = graph.inputs[:2]
-    replace_all_uses_with(x_T, normal("draw/x_T", X_T_STREAM, config.image_shape))
-    latents = [normal(f"draw/z{k}", z_stream(k), (1, config.nz)) for k in range(steps)]
-    replace_all_uses_with(z, build.op("Concat", latents, name="draw/z", axis=1) if steps > 1 else latents[0])
-    pick = {node.name: node for node in graph if node.op_type == "Gather"}
-    for k in range(steps - 1):
-        node = pick[noise_name(k)]
-        replace_all_uses_with(node.outputs[0], normal(f"draw/noise{k}", noise_stream(k), config.image_shape))
-        graph.remove(node, safe=True)
+def _picks(given: ir.Value) -> Mapping[int, ir.Node]:
+    """The nodes that pick a step's draw, by the step."""
+    found = {}
+    for use in given.uses():
+        match = _PICK.fullmatch(use.node.name or "")
+        if use.node.op_type == "Gather" and match and match[2] == given.name:
+            found[int(match[1])] = use.node
+    return dict(sorted(found.items()))
 
 
-def _pixels(build: GraphBuilder, x_0: ir.Value, config: GeneratorConfig) -> ir.Value:
+def _from_stream(
+    build: GraphBuilder, draw: Draw, seed: ir.Value, name: str, stream: int, row: bool = False
+) -> ir.Value:
+    shape = (1, *draw.shape) if row else draw.shape
+    if draw.below:
+        raise NotImplementedError  # REPLACED ON MERGE
+    return build.fused(PHILOX_NORMAL, [seed], name=name, stream=stream, shape=shape)
+
+
+def _knob(build: GraphBuilder, knob: Knob, taken: Mapping[str, ir.Value]) -> ir.Value:
+    """From the served graph's form to the sampler's; see `inputs.draw`."""
+    value, name = taken[knob.name], f"knob/{knob.name}"
+    if knob.is_image:
+        value = build.op("Cast", [value], name=f"{name}/float", to=ir.DataType.FLOAT)
+        value = build.op("Transpose", [value], name=f"{name}/planes", perm=(0, 3, 1, 2))
+        for op_type, operand in (("Div", 127.5), ("Sub", 1.0)):
+            constant = build.constant(f"{name}/{op_type}/by", np.float32(operand))
+            value = build.op(op_type, [value, constant], name=f"{name}/{op_type}")
+        return value
+    if knob.drawn is not None:
+        dtype = ir.DataType.INT64 if knob.drawn.below else ir.DataType.FLOAT
+        zero = build.constant(f"{name}/zero", np.zeros((), dtype.numpy()))
+        is_left_out = build.op("Less", [value, zero], name=f"{name}/left_out", dtype=ir.DataType.BOOL)
+        assert isinstance(knob.drawn.streams, int)
+        drawn = _from_stream(build, knob.drawn, taken["seed"], f"draw/{knob.name}", knob.drawn.streams)
+        return build.op("Where", [is_left_out, drawn, value], name=name, dtype=dtype)
+    return value
+
+
+def _pixels(build: GraphBuilder, x_0: ir.Value, sampler: Sampler) -> ir.Value:
     """floor(clip((x + 1) / 2 * 255 + 0.5, 0, 255)) as uint8 [batch, H, W, C]."""
     value = x_0
     for i, (op_type, operand) in enumerate((("Add", 1.0), ("Mul", 0.5), ("Mul", 255.0), ("Add", 0.5))):
@@ -67,6 +115,6 @@ def _pixels(build: GraphBuilder, x_0: ir.Value, config: GeneratorConfig) -> ir.V
     value = build.op("Transpose", [value], name="pixels/Transpose", perm=(0, 2, 3, 1))
     # Cast rounds towards zero, which is floor from 0 on. It comes last: TensorRT has uint8 as an output alone.
     image = build.op("Cast", [value], name="image", dtype=ir.DataType.UINT8, to=ir.DataType.UINT8)
-    channels, height, width = config.image_shape
+    channels, height, width = sampler.image
     image.shape = ir.Shape((BATCH, height, width, channels))
     return image

@@ -1,9 +1,8 @@
 """Where fp16 ends and fp32 begins.
 
-Convolutions, products and activations are fp16. The state x_t, the noise, the
-latent's statistics, the posterior update and the pixels are fp32, and so are the
-statistics inside AdaGN. A layer whose weights or activations fp16 cannot hold
-stays fp32 at every step.
+Convolutions, products and activations are fp16. What a family says is fp32, such as states, noise, statistics and
+what is made of them, stays so, and so do x_0, the pixels and the statistics inside AdaGN. A layer whose weights or
+activations fp16 cannot hold stays fp32 at every step.
 """
 
 from __future__ import annotations
@@ -14,10 +13,9 @@ import numpy as np
 import onnx_ir as ir
 
 from ddgan_deploy.artifact.results import KeptLayer
+from ddgan_deploy.export.graph.builder import ANY_FLOAT, FLOAT32
 from ddgan_deploy.export.graph.trace import LAYER
 from ddgan_deploy.export.precision.ranges import Range
-from ddgan_deploy.kernels import op as ops
-from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
 
 FLOAT16_MAX = 65504.0
 HEADROOM = 4.0
@@ -58,15 +56,7 @@ def layer_of(node: ir.Node) -> str:
 
 
 def _always_fp32(node: ir.Node) -> bool:
-    if node.domain == ops.DOMAIN:
-        return _is_posterior_sample(node)
-    # z_transform.0 normalizes the latent; every step's x0 and x_0 are the last activation.
-    last = node.outputs[0].is_graph_output() or (node.name or "").endswith("/x0")
-    return last or layer_of(node) == "z_transform.0" or _picks_noise(node)
-
-
-def _picks_noise(node: ir.Node) -> bool:
-    return node.op_type == "Gather" and node.inputs[0] is not None and node.inputs[0].name == "noise"
+    return bool(node.meta.get(FLOAT32))
 
 
 def _kept_layers(graph: ir.Graph, ranges: Mapping[str, Range]) -> dict[str, str]:
@@ -114,8 +104,7 @@ def _convert_inputs(graph: ir.Graph, half: set[ir.Node]) -> None:
     """Gives every node its inputs in its own precision: weights converted, values cast once."""
     converted: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
     for node in list(graph):
-        # Its own schema takes x0_raw in any float type.
-        if _is_posterior_sample(node):
+        if node.meta.get(ANY_FLOAT):
             continue
         wanted = ir.DataType.FLOAT16 if node in half else ir.DataType.FLOAT
         for position, value in enumerate(node.inputs):
@@ -127,10 +116,6 @@ def _convert_inputs(graph: ir.Graph, half: set[ir.Node]) -> None:
                 convert = _weight_as if value.const_value is not None else _cast
                 converted[value, wanted] = convert(graph, value, wanted, node)
             node.replace_input_with(position, converted[value, wanted])
-
-
-def _is_posterior_sample(node: ir.Node) -> bool:
-    return node.op_type == POSTERIOR_SAMPLE.name
 
 
 def _weight_as(graph: ir.Graph, value: ir.Value, dtype: ir.DataType, _: ir.Node) -> ir.Value:

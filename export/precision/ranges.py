@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import onnx_ir as ir
 
-from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.export.precision.scratch_session import scratch_session
-from ddgan_deploy.noise import Noise
+from ddgan_deploy.inputs import Inputs
 
 
 class Range(NamedTuple):
@@ -24,12 +23,12 @@ class Range(NamedTuple):
         return max(-self.low, self.high)
 
 
-def activation_ranges(model: ir.Model, noise: Noise, scratch: Path) -> dict[str, Range]:
+def activation_ranges(model: ir.Model, inputs: Inputs, scratch: Path) -> dict[str, Range]:
     """Runs a float32 sampler once.
 
     Args:
         model: the sampler, left as it is.
-        noise: to run it on.
+        inputs: to run it on.
         scratch: a folder on a disk with room for the weights; left as it is.
 
     Returns:
@@ -44,7 +43,7 @@ def activation_ranges(model: ir.Model, noise: Noise, scratch: Path) -> dict[str,
     # Reduced inside the graph: the values themselves would need gigabytes for large images.
     reductions = [_reduced(graph, value, op_type) for value in values for op_type in ("ReduceMin", "ReduceMax")]
     graph.outputs[:] = reductions
-    results = scratch_session(ir.Model(graph, ir_version=model.ir_version), scratch).run(None, feeds(noise))
+    results = scratch_session(ir.Model(graph, ir_version=model.ir_version), scratch).run(None, dict(inputs))
     lows, highs = (map(float, results[first::2]) for first in (0, 1))
     names = (value.name or "" for value in values)
     return {name: Range(low, high) for name, low, high in zip(names, lows, highs, strict=True)}

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ddgan_deploy.artifact.engine_files import BatchProfile
 from ddgan_deploy.artifact.manifest import MANIFEST, SERVED, WEIGHTS, Artifact
 from ddgan_deploy.artifact.serving import DEFAULT_MAX_BATCH, Serving
 from ddgan_deploy.engines.tensorrt.plan import PLANS, SERVED_PLAN, has_plans, read_plan_info
-from ddgan_deploy.engines.tensorrt.terms import BatchProfile
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.kernels.native_library import ort_library
 

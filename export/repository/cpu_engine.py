@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.artifact.manifest import Artifact, Precision
+from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.artifact.results import ParityResult
 from ddgan_deploy.artifact.serving import CPU_ENGINES, Serving
 from ddgan_deploy.engines import open_engine, require_installed
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.noise import draw
-from ddgan_deploy.parity.verify import verify_outputs
+from ddgan_deploy.parity.verify import trial, verify_outputs
 from ddgan_deploy.progress import Clock
+from ddgan_deploy.sampler import Precision
 
 
 def check_cpu_engine(serving: Serving, precision: Precision, proven: bool = True) -> None:
@@ -59,9 +59,9 @@ def prove_cpu_engine(
     name = manifest.serving.cpu_engine
     if name == "auto":
         return None
-    noise = draw(seeds, manifest.generator.image_shape, manifest.generator.nz, manifest.steps)
+    tried = trial(manifest.sampler, seeds)
     with open_engine(artifact, name) as engine, clock.stop(f"Verify {name}"):
         if reference is None:
             with OnnxRuntime(artifact) as portable:
-                reference = portable.sample(noise)
-        return verify_outputs(reference, engine, noise, seeds, manifest.precision)
+                reference = portable.sample(tried.inputs)
+        return verify_outputs(reference, engine, tried, manifest.precision)

@@ -43,7 +43,7 @@ def write_model_repository(artifact: Artifact, serving: Serving) -> Path:
     """
     check_serving(serving)
     engine = engine_model(artifact, serving)
-    channels, height, width = artifact.manifest.generator.image_shape
+    channels, height, width = artifact.manifest.sampler.image
     folder = artifact.path / REPOSITORY
     values = {
         "channels": channels,

@@ -37,8 +37,7 @@ from ddgan_deploy.export.tensorrt.job import EngineJob, log_path
 from ddgan_deploy.export.tensorrt.options import DEFAULT_TARGETS, EngineOptions, builds
 from ddgan_deploy.export.tensorrt.parser_graph import parser_model
 from ddgan_deploy.export.tensorrt.process import build_engine
-from ddgan_deploy.noise import draw
-from ddgan_deploy.parity.verify import verify_outputs
+from ddgan_deploy.parity.verify import trial, verify_outputs
 from ddgan_deploy.progress import Clock
 
 _WARM_UPS, _RUNS = 3, 20
@@ -120,7 +119,6 @@ def _prove(
     artifact: Artifact, runtime: Runtime, seeds: Sequence[int], reference_x_0: npt.NDArray[np.float32]
 ) -> ParityResult | None:
     manifest = artifact.manifest
-    noise = draw(seeds, manifest.generator.image_shape, manifest.generator.nz, manifest.steps)
     try:
         engine = TensorRt(artifact, runtime)
     except InputError:
@@ -129,7 +127,7 @@ def _prove(
         # Built for other GPUs than this one.
         return None
     with engine:
-        return verify_outputs(reference_x_0, engine, noise, seeds, manifest.precision)
+        return verify_outputs(reference_x_0, engine, trial(manifest.sampler, seeds), manifest.precision)
 
 
 def _gpu(runtime: Runtime) -> _Gpu | None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddgan_deploy.artifact.manifest import Precision
 from ddgan_deploy.engines.tensorrt.plan import TITLES, Kernels, Runtime
 from ddgan_deploy.export.tensorrt.options import EngineOptions
+from ddgan_deploy.sampler import Precision
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ddgan_deploy.engines.tensorrt.terms import TITLES, BatchProfile, Compatibility, Kernels, Runtime
+from ddgan_deploy.artifact.engine_files import TITLES, BatchProfile, Compatibility, Kernels, Runtime
 from ddgan_deploy.errors import InputError
 
 if TYPE_CHECKING:
-    from ddgan_deploy.artifact.manifest import Precision
+    from ddgan_deploy.sampler import Precision
 
 EngineChoice = Literal["auto", "none", "tensorrt", "tensorrt-rtx"]
 KernelChoice = Literal["auto", "fused", "portable"]

@@ -18,7 +18,6 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript.optimizer import fold_constants_ir
 
-from ddgan_deploy.artifact.manifest import Precision
 from ddgan_deploy.engines.tensorrt.plan import Kernels
 from ddgan_deploy.export.graph.rewrites.static_reshape import make_reshapes_static
 from ddgan_deploy.export.graph.save import INLINE_BYTES, check_file
@@ -28,6 +27,7 @@ from ddgan_deploy.kernels.adagn.launches import chunk_pixels, single_launch
 from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
 from ddgan_deploy.kernels.launch import NCHW, NHWC
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
+from ddgan_deploy.sampler import Precision
 
 _FOLDED_ELEMENTS = INLINE_BYTES // 4
 """Constants up to this size are folded, sizes and the like. Larger ones may lie in the weights file, unread."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ddgan_deploy import scratch
-from ddgan_deploy.artifact.manifest import staged
+from ddgan_deploy.artifact.staging import staged
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.files import folder_written_whole, written_whole
 from ddgan_deploy.scratch import remove_dead, scratch_folder
@@ -23,7 +23,7 @@ from ddgan_deploy.scratch import remove_dead, scratch_folder
 WORKS = """
 import sys
 from pathlib import Path
-from ddgan_deploy.artifact.manifest import staged
+from ddgan_deploy.artifact.staging import staged
 from ddgan_deploy.files import folder_written_whole, written_whole
 from ddgan_deploy.scratch import scratch_folder
 

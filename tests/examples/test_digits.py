@@ -174,7 +174,7 @@ def test_a_run_leaves_both_published_forms(tmp_path: Path) -> None:
 
     for path in (flat, tmp_path / "content.pth"):
         checkpoint = load_checkpoint(path)
-        assert checkpoint.config == trainer.config
+        assert checkpoint.model == trainer.config
         torch.testing.assert_close(dict(checkpoint.weights), trainer.ema_weights())
     assert (tmp_path / "sample_000003.png").stat().st_size > 1000
     rows = (tmp_path / "losses.csv").read_text().splitlines()

@@ -13,7 +13,8 @@ from ddgan_deploy import open_artifact
 from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.families.ddgan.network import Generator
-from ddgan_deploy.noise import draw
+from ddgan_deploy.families.registry import model_and_sampling
+from ddgan_deploy.inputs import draw
 
 ATOL = {"fp32": 2e-5, "fp16": 2e-2}
 """OpenVINO computes a float16 graph in float32, and so better than ONNX Runtime."""
@@ -86,10 +87,10 @@ def test_gates_hold(case, precision, tmp_path):
         )
     )
     manifest = result.artifact.manifest
-    assert manifest.generator == config
+    assert model_and_sampling(manifest.family)[0] == config
     assert manifest.parity is not None
     assert manifest.parity.passed
     assert manifest.kept_fp32 == ()
-    noise = draw(range(2), config.image_shape, config.nz, steps)
+    noise = draw(manifest.sampler, range(2))
     engines = [open_artifact(result.artifact.path, name) for name in ("openvino-f32", "onnxruntime-portable")]
     np.testing.assert_allclose(*(engine.sample(noise) for engine in engines), atol=ATOL[precision])

@@ -221,7 +221,7 @@ def existing_artifact(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("exists", [False, True])
-@pytest.mark.parametrize("stop", ["trace", "simplified_sampler", "save", "write_report", "write_manifest"])
+@pytest.mark.parametrize("stop", ["graph_family", "save", "write_report", "write_manifest"])
 def test_a_full_disk(capsys, monkeypatch, stop, exists):
     """The disk runs full at any stop; all heavier work before it is replaced by nothing."""
     if exists:
@@ -239,11 +239,10 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, stop: str, failure: BaseException) 
         (folder / "weights.bin").write_bytes(bytes(100))
         raise failure
 
-    if stop not in ("trace", "simplified_sampler"):
+    if stop != "graph_family":
         monkeypatch.setattr(pipeline, "build_graphs", lambda folder, *_: stop == "save" and failing())
         monkeypatch.setattr(pipeline, "prove", failing)
     else:
-        monkeypatch.setattr(pipeline, "trace", lambda _: None)
         monkeypatch.setattr(pipeline, stop, failing)
 
 
@@ -252,14 +251,14 @@ def test_an_interruption(capsys, monkeypatch, exists):
     if exists:
         existing_artifact(Path("deep/artifact"))
     before = snapshot(Path())
-    stop_at(monkeypatch, "simplified_sampler", KeyboardInterrupt())
+    stop_at(monkeypatch, "graph_family", KeyboardInterrupt())
     assert cli.main(["--ckpt", str(NET_G), "--steps", "4", "--out", "deep/artifact", "--overwrite"]) == 130
     assert capsys.readouterr().err == "error: interrupted\n"
     assert snapshot(Path()) == before
 
 
 def test_work_that_fails(capsys, monkeypatch):
-    stop_at(monkeypatch, "simplified_sampler", GateError("the exporter's graph has changed"))
+    stop_at(monkeypatch, "graph_family", GateError("the exporter's graph has changed"))
     assert cli.main(["--ckpt", str(NET_G), "--steps", "4", "--out", "deep/artifact"]) == 1
     assert capsys.readouterr().err == "error: the exporter's graph has changed\n"
     assert snapshot(Path()) == {}

@@ -11,6 +11,7 @@ from ddgan_deploy import open_artifact
 from tests.conftest import CASES, DATA, golden_case
 from tests.export.conftest import export_golden
 from tests.export.structure import structure
+from tests.trajectories import traced
 
 PINNED = json.loads((DATA / "pinned.json").read_text())
 """Case -> its graphs' structure and the names of its gates: a change of either is made knowingly, here."""
@@ -21,12 +22,12 @@ def test_published_numbers_step_by_step(case, tmp_path):
     golden = golden_case(case)
     result = export_golden(golden, tmp_path)
     engine = open_artifact(result.artifact.path)
-    trajectory = engine.trajectory(golden.noise)
+    trajectory = traced(engine, golden.inputs)
     for k in range(golden.steps):
         if "x0" in golden.io:
             assert np.abs(trajectory.x0[k] - golden.io["x0"][k]).max() <= 1e-4, f"x0 of step {k}"
         assert np.abs(trajectory.x_prev[k] - golden.io["x_prev"][k]).max() <= 1e-4, f"x_prev of step {k}"
-    assert np.abs(engine.sample(golden.noise) - golden.io["x_prev"][-1]).max() <= 1e-4
+    assert np.abs(engine.sample(golden.inputs) - golden.io["x_prev"][-1]).max() <= 1e-4
     parity = result.artifact.manifest.parity
     assert parity is not None
     assert {
@@ -42,7 +43,7 @@ def test_fp16_keeps_40_db(case, tmp_path):
     manifest = json.loads((result.artifact.path / "manifest.json").read_text())
     assert manifest["precision"] == "fp16"
     assert [step["t"] for step in manifest["parity"]["steps"]] == list(reversed(range(golden.steps)))
-    x_0 = open_artifact(result.artifact.path).sample(golden.noise)
+    x_0 = open_artifact(result.artifact.path).sample(golden.inputs)
     error = np.mean((x_0.astype(np.float64) - golden.io["x_prev"][-1]) ** 2)
     assert 10 * np.log10(4 / error) >= 40
 

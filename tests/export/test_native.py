@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED
-from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.engines.onnxruntime.engine import new_session
 from tests.kernels.native import Native
 
@@ -38,7 +37,7 @@ def native(library):
 @pytest.mark.parametrize(("name", "tolerance", "levels"), [("biggan_fp32", 1e-5, 1), ("biggan_fp16", 1e-2, 3)])
 def test_native_equals_portable(request, native, biggan, name, tolerance, levels):
     folder = request.getfixturevalue(name).artifact.path
-    inputs = feeds(biggan.noise)
+    inputs = biggan.inputs
     (portable_x_0,) = new_session(folder / SAMPLER).run(None, inputs)
     (x_0,) = native.session(folder / SAMPLER).run(None, inputs)
     np.testing.assert_allclose(x_0, portable_x_0, atol=tolerance)

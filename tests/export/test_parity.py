@@ -16,9 +16,9 @@ from ddgan_deploy.cli import verify as verify_command
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export import cli as export_command
-from ddgan_deploy.export import pipeline
+from ddgan_deploy.export.families.ddgan import DdganGraphs
 from ddgan_deploy.images import to_pixels
-from ddgan_deploy.noise import draw
+from ddgan_deploy.inputs import draw
 from ddgan_deploy.parity.verify import verify
 from tests.conftest import Golden, golden_case
 from tests.export.conftest import export_golden
@@ -52,7 +52,7 @@ def test_every_gate_is_there_and_passes(biggan, biggan_fp32):
     [
         ("all_modules.6.Conv_1.weight", "step0/all_modules.7.GroupNorm_0"),
         ("all_modules.10.Conv_0.weight", "step0/all_modules.10.GroupNorm_1"),
-        ("all_modules.18.weight", "step0/PosteriorSample"),
+        ("all_modules.18.weight", "step0/x0"),
     ],
 )
 def test_another_weight_fails_the_first_step_and_names_the_layer(biggan, biggan_fp32, key, layer):
@@ -111,8 +111,7 @@ def unbounded_fp32(unbounded, tmp_path_factory):
 
 def test_large_values_are_held_to_their_own_range(unbounded_fp32):
     manifest, parity = unbounded_fp32.artifact.manifest, unbounded_fp32.artifact.manifest.parity
-    noise = draw(parity.seeds, manifest.generator.image_shape, manifest.generator.nz, manifest.steps)
-    x_0 = open_artifact(unbounded_fp32.artifact.path).sample(noise)
+    x_0 = open_artifact(unbounded_fp32.artifact.path).sample(draw(manifest.sampler, parity.seeds))
     rms = np.sqrt(np.mean(x_0.astype(np.float64) ** 2))
     assert parity.passed and rms > 50 and np.abs(x_0).max() > 200
     limits = {gate.name: gate.limit for gate in parity.gates}
@@ -120,7 +119,7 @@ def test_large_values_are_held_to_their_own_range(unbounded_fp32):
         assert limits[name] == pytest.approx(1e-4 * rms)
     # A state that is mostly noise is smaller, and its limit with it.
     assert 1e-4 < limits["step 0 (t=1) x_prev"] < limits["step 1 (t=0) x_0"] / 2
-    assert parity.steps[1].x_prev_scale == pytest.approx(rms)
+    assert parity.probes[-1].scale == pytest.approx(rms)
 
 
 @pytest.mark.parametrize("factor", [300, 16000])
@@ -152,14 +151,15 @@ def test_one_weight_that_is_off_by_a_hundredth_fails_in_a_large_range_too(unboun
 
 def test_values_that_are_not_finite_fail(biggan, biggan_fp32, monkeypatch):
     engine = open_artifact(biggan_fp32.artifact.path)
-    honest = OnnxRuntime.trajectory
+    honest = OnnxRuntime.probe
 
-    def broken(self, noise, states=None):
-        trajectory = honest(self, noise, states)
-        trajectory.x_prev[1, 0, 0, 0, 0] = np.nan
-        return trajectory
+    def broken(self, inputs, nodes, states=None):
+        values = honest(self, inputs, nodes, states)
+        if "step1/PosteriorSample" in nodes:
+            values[nodes.index("step1/PosteriorSample")][0, 0, 0, 0] = np.nan
+        return values
 
-    monkeypatch.setattr(OnnxRuntime, "trajectory", broken)
+    monkeypatch.setattr(OnnxRuntime, "probe", broken)
     result = verify(biggan.load(), engine, seeds=[0]).result
     names = [gate.name for gate in result.failures]
     assert "no NaN or Inf" in names
@@ -169,23 +169,25 @@ def test_values_that_are_not_finite_fail(biggan, biggan_fp32, monkeypatch):
 
 def test_a_row_that_depends_on_its_neighbours_fails(biggan, biggan_fp32, monkeypatch):
     engine = open_artifact(biggan_fp32.artifact.path)
-    honest = OnnxRuntime.trajectory
+    honest = OnnxRuntime.probe
 
-    def leaking(self, noise, states=None):
-        trajectory = honest(self, noise, states)
-        trajectory.x_prev[-1, -1] += 1e-6
-        return trajectory
+    def leaking(self, inputs, nodes, states=None):
+        values = honest(self, inputs, nodes, states)
+        values[-1][-1] += 1e-6
+        return values
 
-    monkeypatch.setattr(OnnxRuntime, "trajectory", leaking)
+    monkeypatch.setattr(OnnxRuntime, "probe", leaking)
     sample = OnnxRuntime.sample
     # By the batch, so that it differs from the same sample alone, which keeps to the reference.
-    monkeypatch.setattr(OnnxRuntime, "sample", lambda self, noise: sample(self, noise) + 2e-4 * (len(noise.x_T) == 1))
+    monkeypatch.setattr(
+        OnnxRuntime, "sample", lambda self, inputs: sample(self, inputs) + 2e-4 * (len(inputs["x_T"]) == 1)
+    )
     names = [gate.name for gate in verify(biggan.load(), engine, seeds=[0, 1]).result.failures]
     assert names == ["identical rows stay identical", "a sample alone equals it in a batch"]
 
 
 def test_a_failed_export_is_kept_under_a_name_that_says_so(biggan, tmp_path, monkeypatch, capsys):
-    honest = pipeline.simplified_sampler
+    honest = DdganGraphs.build
 
     def wrong(*args):
         model = honest(*args)
@@ -193,7 +195,7 @@ def test_a_failed_export_is_kept_under_a_name_that_says_so(biggan, tmp_path, mon
         weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.5))
         return model
 
-    monkeypatch.setattr(pipeline, "simplified_sampler", wrong)
+    monkeypatch.setattr(DdganGraphs, "build", wrong)
     out = tmp_path / "out"
     code = export_command.main(["--ckpt", str(biggan.path), "--steps", "2", "--out", str(out), "--engine", "none"])
     assert code == 1

@@ -26,6 +26,7 @@ from ddgan_deploy.export.tensorrt.engines import build_engines, engine_files
 from ddgan_deploy.export.tensorrt.job import EngineJob, ParserModel, log_path
 from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.export.tensorrt.refit import refit_engine
+from ddgan_deploy.families.registry import model_and_sampling
 from ddgan_deploy.files import sha256
 from ddgan_deploy.progress import Clock
 from tests.conftest import DATA, golden_case
@@ -137,9 +138,10 @@ def test_it_is_a_fresh_export_of_the_new_weights(checkpoints, exported, jobs, mo
 def graphs_of_itself(monkeypatch, exported):
     """Instead of tracing: the graphs of the old weights, as if the new ones were equal."""
 
-    def copied(folder, checkpoint, schedule, options, clock, kept_too, symmetric):
+    def copied(folder, recipe, clock):
         manifest = read_artifact(exported).manifest
-        assert (schedule, options.precision) == (manifest.schedule, manifest.precision)
+        _, sampling = model_and_sampling(manifest.family)
+        assert (recipe.sampling, recipe.precision) == (sampling, manifest.precision)
         for name in (SAMPLER, SERVED, "weights.bin"):
             shutil.copy(exported / name, folder / name)
         return dataclasses.replace(manifest, files={}, parity=None)
@@ -240,8 +242,8 @@ def test_another_architecture_without_a_config(folder, capsys):
 
 def test_the_schedule_is_the_artifacts_where_nothing_else_says(folder, checkpoints, capsys):
     manifest = read_artifact(folder).manifest
-    schedule = dataclasses.replace(manifest.schedule, beta_min=0.2)
-    write_manifest(folder, dataclasses.replace(manifest, schedule=schedule))
+    family = dataclasses.replace(manifest.family, sampling={**manifest.family.sampling, "beta_min": 0.2})
+    write_manifest(folder, dataclasses.replace(manifest, family=family))
     message = untouched(capsys, folder, "--ckpt", checkpoints[1])
     # The graph still has the old coefficients.
     assert "make another sampler.onnx" in message and "another schedule" not in message

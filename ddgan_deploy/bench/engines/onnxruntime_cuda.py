@@ -14,19 +14,18 @@ import onnxruntime
 
 from ddgan_deploy.artifact.manifest import SAMPLER, read_artifact
 from ddgan_deploy.bench.jobs import SampleJob
-from ddgan_deploy.bench.worker.sampling import Sampler
-from ddgan_deploy.engines.base import feeds
+from ddgan_deploy.bench.worker.sampling import Sample
 from ddgan_deploy.engines.tensorrt.device import open_device
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.inputs import Inputs
 from ddgan_deploy.kernels.native_library import ort_library
-from ddgan_deploy.noise import Noise
 
 PROVIDER = "CUDAExecutionProvider"
 KERNELS_VARIABLE = "DDGAN_CUDA_KERNELS"
 _ERRORS_ONLY = 3
 
 
-def open_cuda(job: SampleJob) -> Sampler:
+def open_cuda(job: SampleJob) -> Sample:
     """Opens the sampler graph.
 
     Raises:
@@ -48,8 +47,8 @@ def open_cuda(job: SampleJob) -> Sampler:
     path = read_artifact(job.artifact).path / SAMPLER
     session = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER, "CPUExecutionProvider"])
 
-    def run(noise: Noise) -> npt.NDArray[np.float32]:
-        (x_0,) = session.run(None, feeds(noise))
+    def run(inputs: Inputs) -> npt.NDArray[np.float32]:
+        (x_0,) = session.run(None, dict(inputs))
         return np.asarray(x_0, np.float32)
 
     return run

@@ -10,23 +10,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ddgan_deploy.bench.engines.generators import open_generator
+from ddgan_deploy.bench.engines.reference import open_reference, x_0_of
 from ddgan_deploy.bench.jobs import SampleJob
-from ddgan_deploy.bench.worker.sampling import Sampler
+from ddgan_deploy.bench.worker.sampling import Sample
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.ddgan.network import Generator
-from ddgan_deploy.families.ddgan.schedule import Schedule, sample
-from ddgan_deploy.noise import Noise
+from ddgan_deploy.families.base import Reference
+from ddgan_deploy.inputs import Inputs
 
 
-def open_eager(job: SampleJob) -> Sampler:
+def open_eager(job: SampleJob) -> Sample:
     """The reference sampler."""
     torch.set_num_threads(job.threads)
-    return _sampler(*open_generator(job))
+    return _sampler(open_reference(job))
 
 
-def open_compiled(job: SampleJob) -> Sampler:
-    """The same with its generator through ``torch.compile``, anew for every batch size.
+def open_compiled(job: SampleJob) -> Sample:
+    """The same with its network through ``torch.compile``, anew for every batch size.
 
     Raises:
         InputError: there is no C++ compiler.
@@ -37,22 +36,23 @@ def open_compiled(job: SampleJob) -> Sampler:
             f"torch.compile needs a C++ compiler, and {compiler} is not there: install one, or name it CXX"
         )
     torch.set_num_threads(job.threads)
-    generator, schedule = open_generator(job)
-    return _sampler(compiled(generator), schedule)
+    return _sampler(open_reference(job).mapped(compiled))
 
 
-def compiled(generator: Generator) -> Generator:
-    """The generator, compiled at its first call with each batch size."""
+def compiled(network: Any) -> Any:
+    """The network, compiled at its first call with each batch size."""
     import torch._dynamo.config as limits
 
     # Its default lets a program go on uncompiled after so many batch sizes.
     cast(Any, limits).recompile_limit = 1024
-    return cast(Generator, torch.compile(generator, dynamic=False))
+    return torch.compile(network, dynamic=False)
 
 
-def _sampler(generator: Generator, schedule: Schedule) -> Sampler:
-    def run(noise: Noise) -> npt.NDArray[np.float32]:
-        x_0: npt.NDArray[np.float32] = sample(generator, schedule, noise.x_T, noise.z, noise.noise).x_prev[-1]
-        return x_0
+def _sampler(reference: Reference) -> Sample:
+    def run(inputs: Inputs) -> npt.NDArray[np.float32]:
+        with torch.inference_mode():
+            x_0 = x_0_of(reference, {name: torch.from_numpy(value) for name, value in inputs.items()})
+        drawn: npt.NDArray[np.float32] = x_0.numpy()
+        return drawn
 
     return run

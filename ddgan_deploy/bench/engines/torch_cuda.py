@@ -5,85 +5,57 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
-from ddgan_deploy.bench.engines.generators import Denoise, open_generator, sample
+from ddgan_deploy.bench.engines.reference import open_reference, x_0_of
 from ddgan_deploy.bench.engines.torch_cpu import compiled
 from ddgan_deploy.bench.jobs import SampleJob
-from ddgan_deploy.bench.worker.sampling import Sampler
-from ddgan_deploy.engines.base import feeds
+from ddgan_deploy.bench.worker.sampling import Sample
 from ddgan_deploy.engines.tensorrt.device import open_device
-from ddgan_deploy.families.ddgan.blocks import Conditioning
-from ddgan_deploy.families.ddgan.layers import NIN, PyramidConv, Resample
-from ddgan_deploy.families.ddgan.network import Generator
-from ddgan_deploy.families.ddgan.schedule import Schedule
-from ddgan_deploy.noise import Noise
+from ddgan_deploy.families.base import Reference
+from ddgan_deploy.inputs import Inputs
 
 _WARM_UP_RUNS = 3
 
 
-def open_eager(job: SampleJob) -> Sampler:
+def open_eager(job: SampleJob) -> Sample:
     """The reference sampler's steps, float32, one kernel at a time.
 
     Raises:
         InputError: PyTorch cannot use the GPU.
     """
-    return _sampler(*_generator(job))
+    return _sampler(_on_gpu(job))
 
 
-def open_compiled(job: SampleJob) -> Sampler:
-    """The same with its generator through ``torch.compile``, anew for every batch size.
+def open_compiled(job: SampleJob) -> Sample:
+    """The same with its network through ``torch.compile``, anew for every batch size.
 
     Raises:
         InputError: PyTorch cannot use the GPU.
     """
-    generator, schedule = _generator(job)
-    return _sampler(compiled(generator), schedule)
+    return _sampler(_on_gpu(job).mapped(compiled))
 
 
-def open_graphed(job: SampleJob) -> Sampler:
+def open_graphed(job: SampleJob) -> Sample:
     """All steps in float16 as one CUDA graph.
 
     Raises:
         InputError: PyTorch cannot use the GPU.
     """
-    generator, schedule = _generator(job)
-    return _Graphed(float16_denoise(generator), schedule)
+    return _Graphed(_on_gpu(job).half())
 
 
-def _generator(job: SampleJob) -> tuple[Generator, Schedule]:
-    """The generator on the GPU."""
+def _on_gpu(job: SampleJob) -> Reference:
+    """The reference sampler with its networks on the GPU."""
     open_device(job.engine)
-    generator, schedule = open_generator(job)
-    return generator.cuda(), schedule
+    return open_reference(job).mapped(lambda network: network.cuda())
 
 
-def float16_denoise(generator: Generator) -> Denoise:
-    """The generator with its U-Net in float16; conditioning, statistics and the state stay in float32.
-
-    The generator itself is changed.
-    """
-    for module in generator.modules():
-        if isinstance(module, nn.Conv2d | NIN | Resample | PyramidConv):
-            for weight in module.parameters(recurse=False):
-                weight.data = weight.data.half()
-            for name, buffer in module.named_buffers(recurse=False):
-                setattr(module, name, buffer.half())
-
-    def denoise(x: torch.Tensor, t: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        time_biases, styles = generator.condition(t, z)
-        raw = generator.denoise(x.half(), Conditioning([bias.half() for bias in time_biases], styles)).float()
-        return torch.tanh(raw) if generator.squash == "tanh" else raw
-
-    return denoise
-
-
-def _sampler(denoise: Denoise, schedule: Schedule) -> Sampler:
-    def run(noise: Noise) -> npt.NDArray[np.float32]:
-        x, z, *rest = (torch.from_numpy(value).cuda() for value in feeds(noise).values())
+def _sampler(reference: Reference) -> Sample:
+    def run(inputs: Inputs) -> npt.NDArray[np.float32]:
         with torch.inference_mode():
-            x_0: npt.NDArray[np.float32] = sample(denoise, schedule, x, z, rest[0] if rest else None).cpu().numpy()
-        return x_0
+            x_0 = x_0_of(reference, {name: torch.from_numpy(value).cuda() for name, value in inputs.items()})
+            drawn: npt.NDArray[np.float32] = x_0.cpu().numpy()
+        return drawn
 
     return run
 
@@ -91,19 +63,21 @@ def _sampler(denoise: Denoise, schedule: Schedule) -> Sampler:
 class _Graphed:
     """One graph for the batch size at hand."""
 
-    def __init__(self, denoise: Denoise, schedule: Schedule) -> None:
-        self._denoise, self._schedule = denoise, schedule
-        self._inputs: list[torch.Tensor] = []
+    def __init__(self, reference: Reference) -> None:
+        self._reference = reference
+        self._inputs: dict[str, torch.Tensor] = {}
+        self._batch = 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, noise: Noise) -> npt.NDArray[np.float32]:
-        values = [torch.from_numpy(value) for value in feeds(noise).values()]
+    def __call__(self, inputs: Inputs) -> npt.NDArray[np.float32]:
+        values = {name: torch.from_numpy(value) for name, value in inputs.items()}
+        batch = len(next(iter(values.values())))
         with torch.inference_mode():
-            if self._graph is None or self._inputs[0].shape != values[0].shape:
-                self._inputs = [value.cuda() for value in values]
+            if self._graph is None or self._batch != batch:
+                self._inputs, self._batch = {name: value.cuda() for name, value in values.items()}, batch
                 self._graph = self._capture()
-            for static, value in zip(self._inputs, values, strict=True):
-                static.copy_(value)
+            for name, value in values.items():
+                self._inputs[name].copy_(value)
             self._graph.replay()
             x_0: npt.NDArray[np.float32] = self._output.cpu().numpy()
         return x_0
@@ -114,13 +88,9 @@ class _Graphed:
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(_WARM_UP_RUNS):
-                self._run()
+                x_0_of(self._reference, self._inputs)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._output = self._run()
+            self._output = x_0_of(self._reference, self._inputs)
         return graph
-
-    def _run(self) -> torch.Tensor:
-        x, z, *rest = self._inputs
-        return sample(self._denoise, self._schedule, x, z, rest[0] if rest else None)

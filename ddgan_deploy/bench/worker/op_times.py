@@ -13,9 +13,9 @@ from typing import Any
 from ddgan_deploy.artifact.manifest import SAMPLER, Artifact, read_artifact
 from ddgan_deploy.bench.jobs import PerOpJob
 from ddgan_deploy.engines import open_engine
-from ddgan_deploy.engines.base import OpTime, feeds
+from ddgan_deploy.engines.base import OpTime, Profiling
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.noise import Noise, draw
+from ddgan_deploy.inputs import Inputs, draw
 
 _KERNEL = "_kernel_time"
 
@@ -23,7 +23,7 @@ _KERNEL = "_kernel_time"
 class OpRunner:
     """Times the ops of an artifact on one engine.
 
-    An engine's own method ``profile(noise) -> [(name, op_type, ms), ...]`` is asked where it has one; ONNX Runtime's
+    An engine that is `Profiling` is asked; ONNX Runtime's
     times come from a session of our own, since it tells them only of a session that was made for it.
 
     Raises:
@@ -32,24 +32,22 @@ class OpRunner:
 
     def __init__(self, job: PerOpJob) -> None:
         artifact = read_artifact(job.artifact)
-        config = artifact.manifest.generator
-        self._noise = draw(range(job.batch), config.image_shape, config.nz, artifact.manifest.steps)
+        self._inputs = draw(artifact.manifest.sampler, range(job.batch))
         self._runs = job.runs
         self._profile = _profiler(artifact, job)
 
     def measure(self) -> list[OpTime]:
         """Every node, each with its median over the runs; after a run that is not counted."""
-        return self._profile(self._noise, 1 + self._runs)
+        return self._profile(self._inputs, 1 + self._runs)
 
 
-def _profiler(artifact: Artifact, job: PerOpJob) -> Callable[[Noise, int], list[OpTime]]:
+def _profiler(artifact: Artifact, job: PerOpJob) -> Callable[[Inputs, int], list[OpTime]]:
     engine = open_engine(artifact, job.engine, job.threads)
-    profile: Callable[[Noise], Sequence[tuple[str, str, float]]] | None = getattr(engine, "profile", None)
-    if profile is not None:
-        return lambda noise, runs: median_times([[OpTime(*node) for node in profile(noise)] for _ in range(runs)])
+    if isinstance(engine, Profiling):
+        return lambda inputs, runs: median_times([engine.profile(inputs) for _ in range(runs)])
     if not job.engine.startswith("onnxruntime"):
         raise InputError(f"engine {job.engine} does not tell how long its ops take: choose onnxruntime")
-    return lambda noise, runs: _onnxruntime_times(artifact, job, noise, runs)
+    return lambda inputs, runs: _onnxruntime_times(artifact, job, inputs, runs)
 
 
 def median_times(runs: Sequence[Sequence[OpTime]]) -> list[OpTime]:
@@ -63,7 +61,7 @@ def median_times(runs: Sequence[Sequence[OpTime]]) -> list[OpTime]:
     return [OpTime(name, op_type, statistics.median(ms), shape) for (name, op_type, shape, _), ms in seen.items()]
 
 
-def _onnxruntime_times(artifact: Artifact, job: PerOpJob, noise: Noise, runs: int) -> list[OpTime]:
+def _onnxruntime_times(artifact: Artifact, job: PerOpJob, inputs: Inputs, runs: int) -> list[OpTime]:
     from ddgan_deploy.engines.onnxruntime.engine import new_session
     from ddgan_deploy.kernels.native_library import ort_library
 
@@ -72,7 +70,7 @@ def _onnxruntime_times(artifact: Artifact, job: PerOpJob, noise: Noise, runs: in
         prefix = Path(folder) / "profile"
         session = new_session(artifact.path / SAMPLER, job.threads, library=library, profile_prefix=prefix)
         for _ in range(runs):
-            session.run(None, feeds(noise))
+            session.run(None, dict(inputs))
         return median_times(read_profile(json.loads(Path(session.end_profiling()).read_text())))
 
 

@@ -1,4 +1,4 @@
-"""Every engine as one function from noise to x_0, and how long it takes to get and to call it."""
+"""Every engine as one function from a sampler's inputs to x_0, and how long it takes to get and to call it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import numpy.typing as npt
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.names import COMPILE, COMPILE_CUDA, CUDA_GRAPH, EAGER, EAGER_CUDA, ONNXRUNTIME_CUDA, PLAIN
 from ddgan_deploy.bench.results import Opened
-from ddgan_deploy.noise import Noise, draw
+from ddgan_deploy.inputs import Inputs, draw
 
-Sampler = Callable[[Noise], npt.NDArray[np.float32]]
-"""x_0 [N, C, H, W] from noise; returns when it is in memory."""
-Opener = Callable[[SampleJob], Sampler]
+Sample = Callable[[Inputs], npt.NDArray[np.float32]]
+"""x_0 [N, C, H, W] from the sampler's inputs; returns when it is in memory."""
+Opener = Callable[[SampleJob], Sample]
 _MODULES = {
     EAGER: "torch_cpu:open_eager",
     COMPILE: "torch_cpu:open_compiled",
@@ -49,24 +49,23 @@ class SampleRunner:
         from ddgan_deploy.artifact.manifest import read_artifact
 
         self._manifest = read_artifact(job.artifact, check_files=False).manifest
-        noise = self._noise(job.first_batch)
+        inputs = self._inputs(job.first_batch)
         first = time.perf_counter()
-        self._sample(noise)
+        self._sample(inputs)
         load_s = (loaded - imported) + (time.perf_counter() - first)
         self._opened = Opened(imported - start, load_s)
-        self._input: Noise | None = None
+        self._input: Inputs | None = None
 
-    def _noise(self, batch: int) -> Noise:
-        config = self._manifest.generator
-        return draw(range(batch), config.image_shape, config.nz, self._manifest.steps)
+    def _inputs(self, batch: int) -> Inputs:
+        return draw(self._manifest.sampler, range(batch))
 
     def opened(self) -> Opened:
         """What opening took."""
         return self._opened
 
     def prepare(self, batch: int) -> None:
-        """Draws the noise of a batch, and runs it once so that what is made at first use is made."""
-        self._input = self._noise(batch)
+        """Draws the inputs of a batch, and runs it once so that what is made at first use is made."""
+        self._input = self._inputs(batch)
         self._sample(self._input)
 
     def measure(self) -> float:
@@ -103,16 +102,18 @@ def _imported(engine: str) -> Opener:
     """What opens an engine, after its packages were imported."""
     if engine in _MODULES:
         module, _, function = _MODULES[engine].partition(":")
-        opener: Opener = getattr(importlib.import_module(f"ddgan_deploy.bench.{module}"), function)
+        opener: Opener = getattr(importlib.import_module(f"ddgan_deploy.bench.engines.{module}"), function)
         return opener
     # An engine's module has the first part of its name and imports its runtime, as far as it can be missing, itself.
     name = f"ddgan_deploy.engines.{engine.partition('-')[0]}"
-    if importlib.util.find_spec(name):
-        importlib.import_module(name)
+    for module in (f"{name}.engine", name):
+        if importlib.util.find_spec(name) and importlib.util.find_spec(module):
+            importlib.import_module(module)
+            break
     return _open_artifact
 
 
-def _open_artifact(job: SampleJob) -> Sampler:
+def _open_artifact(job: SampleJob) -> Sample:
     from ddgan_deploy.engines import open_artifact
 
     return open_artifact(job.artifact, job.engine, job.threads).sample

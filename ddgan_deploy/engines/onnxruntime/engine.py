@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,12 @@ import numpy.typing as npt
 import onnxruntime
 
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, check_fits, read_sampler
-from ddgan_deploy.engines.base import Engine, feeds
+from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.engines.onnxruntime.conv3x3 import specialized
-from ddgan_deploy.engines.onnxruntime.probes import state_name, take_states
+from ddgan_deploy.engines.onnxruntime.probes import probed, state_name
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.ddgan.schedule import Trajectory
+from ddgan_deploy.inputs import Array, Inputs, served_inputs
 from ddgan_deploy.names import in_utf8
-from ddgan_deploy.noise import Noise, seed_array
 
 if TYPE_CHECKING:
     import onnx
@@ -44,73 +43,46 @@ class OnnxRuntime(Engine):
         self.artifact = artifact
         self.threads = threads
         self._library = library
+        self._probing: dict[tuple[tuple[str, ...], frozenset[str]], onnxruntime.InferenceSession] = {}
 
-    def sample(self, noise: Noise) -> npt.NDArray[np.float32]:
-        """x_0 [N, C, H, W] from given noise."""
-        (x_0,) = self._sampler.run(None, feeds(noise))
+    def sample(self, inputs: Inputs) -> npt.NDArray[np.float32]:
+        """x_0 [N, C, H, W] from the sampler's inputs."""
+        (x_0,) = self._sampler.run(None, dict(inputs))
         return np.asarray(x_0, np.float32)
 
-    def generate(self, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
+    def generate(self, seeds: Sequence[int], **knobs: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Images [N, H, W, C] of the seeds, in their order."""
-        (image,) = self._served.run(None, {"seed": seed_array(seeds)})
+        (image,) = self._served.run(None, served_inputs(self.artifact.manifest.sampler, seeds, knobs))
         return np.asarray(image, np.uint8)
+
+    def probe(self, inputs: Inputs, nodes: Sequence[str], states: Mapping[str, Array] | None = None) -> list[Array]:
+        """As `engines.base.Probing.probe`; a session is kept for the next run of the same kind."""
+        given = states or {}
+        wanted = (tuple(nodes), frozenset(given))
+        if wanted not in self._probing:
+            model = probed(self._model, nodes, given)
+            self._probing = {wanted: self._new_session(model.SerializeToString())}
+        fed = {**inputs, **{state_name(node): state for node, state in given.items()}}
+        return [np.asarray(value, np.float32) for value in self._probing[wanted].run(list(nodes), fed)]
 
     def close(self) -> None:
         """Ends the sessions; used again, the engine makes new ones."""
-        for session in ("_sampler", "_served", "_tracing_sampler", "_stepping_sampler"):
+        self._probing = {}
+        for session in ("_sampler", "_served"):
             self.__dict__.pop(session, None)
 
-    def trajectory(self, noise: Noise, states: npt.NDArray[np.float32] | None = None) -> Trajectory:
-        """Every step's x0 and x_prev, read off the PosteriorSample nodes; x_0 is both at the last step.
-
-        Args:
-            noise: of N images.
-            states: [T-1, N, C, H, W], what every step but the first starts from; None: what the step before made.
-        """
-        nodes = self._posterior_nodes
-        names = [*self._trajectory_names, "x_0"]
-        if states is None:
-            *inner, x_0 = self._tracing_sampler.run(names, feeds(noise))
-        else:
-            given = {state_name(k): state for k, state in enumerate(states)}
-            *inner, x_0 = self._stepping_sampler.run(names, feeds(noise) | given)
-        raw = [value.astype(np.float32) for value in inner[0::2]]
-        x0 = [np.tanh(value) if _squashes(node) else value for node, value in zip(nodes, raw, strict=True)]
-        return Trajectory(np.stack([*x0, x_0]), np.stack([*inner[1::2], x_0]))
-
-    def inner_values(self, noise: Noise, names: Sequence[str]) -> list[npt.NDArray[np.float32]]:
-        """Any values of the sampler graph, by a session made for them."""
-        session = self._probing_session(names)
-        return [np.asarray(value, np.float32) for value in session.run(list(names), feeds(noise))]
-
-    @functools.cached_property
-    def graph(self) -> onnx.GraphProto:
-        """The sampler's graph, without its weights."""
-        return self._model.graph
+    @property
+    def nodes(self) -> list[str]:
+        """The names of the sampler's nodes, in running order."""
+        return [node.name for node in self._model.graph.node]
 
     @functools.cached_property
     def _model(self) -> onnx.ModelProto:
         return read_sampler(self.artifact)
 
     @functools.cached_property
-    def _posterior_nodes(self) -> list[onnx.NodeProto]:
-        return [node for node in self.graph.node if node.op_type == "PosteriorSample"]
-
-    @functools.cached_property
     def _sampler(self) -> onnxruntime.InferenceSession:
         return self._file_session(SAMPLER)
-
-    @property
-    def _trajectory_names(self) -> list[str]:
-        return [name for node in self._posterior_nodes for name in (node.input[0], node.output[0])]
-
-    @functools.cached_property
-    def _tracing_sampler(self) -> onnxruntime.InferenceSession:
-        return self._probing_session(self._trajectory_names)
-
-    @functools.cached_property
-    def _stepping_sampler(self) -> onnxruntime.InferenceSession:
-        return self._probing_session(self._trajectory_names, given_states=True)
 
     @functools.cached_property
     def _served(self) -> onnxruntime.InferenceSession:
@@ -121,25 +93,9 @@ class OnnxRuntime(Engine):
         check_fits(self.artifact, name, session.get_modelmeta().custom_metadata_map)
         return session
 
-    def _probing_session(self, names: Sequence[str], given_states: bool = False) -> onnxruntime.InferenceSession:
-        """The sampler with inner values as further outputs, and with states as inputs where they are given."""
-        import onnx
-
-        model = onnx.ModelProto()
-        model.CopyFrom(self._model)
-        if given_states:
-            take_states(model.graph)
-        # Without a type ONNX Runtime infers it.
-        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names))
-        return self._new_session(model.SerializeToString())
-
     def _new_session(self, model: Path | bytes) -> onnxruntime.InferenceSession:
         weights_folder = self.artifact.path if isinstance(model, bytes) else None
         return new_session(model, self.threads, weights_folder, self._library)
-
-
-def _squashes(node: onnx.NodeProto) -> bool:
-    return any(attribute.name == "squash" and attribute.s == b"tanh" for attribute in node.attribute)
 
 
 def new_session(

@@ -1,27 +1,65 @@
-"""A sampler's graph whose steps start from given states, so that each shows its own error alone."""
+"""A sampler's graph that tells inner values, and whose steps start from given states, so that each shows its own error.
+
+Nodes are known by their names; the values between them have numbers in a file, which another export may give anew.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import onnx
 
 
-def take_states(graph: onnx.GraphProto) -> None:
-    """Makes the state that every step but the first starts from an input, `state_name`; the outputs stay."""
-    made = (node.output[0] for node in graph.node if node.op_type == "PosteriorSample")
-    given = {name: state_name(k) for k, name in enumerate(made)}
+def probed(model: onnx.ModelProto, nodes: Sequence[str], states: Collection[str] = ()) -> onnx.ModelProto:
+    """A copy of the model with more outputs and inputs.
+
+    Args:
+        model: a sampler's, without its weights.
+        nodes: whose first outputs become outputs, under the nodes' names, as far as they are none yet.
+        states: whose first outputs are inputs for what reads them, named by `state_name`.
+    """
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    graph = copy.graph
+    _tell_squashed(graph)
+    made = {node.name: node.output[0] for node in graph.node}
+    _take_states(graph, {made[name]: state_name(name) for name in states})
+    outputs = {value.name for value in graph.output}
+    for name in dict.fromkeys(nodes):
+        if name not in outputs:
+            graph.node.add(op_type="Identity", input=[made[name]], output=[name], name=f"probe/{name}")
+            # Without a type ONNX Runtime infers it.
+            graph.output.append(onnx.ValueInfoProto(name=name))
+    return copy
+
+
+def state_name(node: str) -> str:
+    """Name of the input that stands for what a node makes."""
+    return f"state/{node}"
+
+
+def _take_states(graph: onnx.GraphProto, given: dict[str, str]) -> None:
     for node in graph.node:
         for position, name in enumerate(node.input):
             node.input[position] = given.get(name, name)
-    (x_T,) = (value for value in graph.input if value.name == "x_T")
+    (x_0,) = graph.output
     for name in given.values():
         state = graph.input.add()
-        state.CopyFrom(x_T)
+        # A state is an image, as what comes of it.
+        state.CopyFrom(x_0)
         state.name = name
 
 
-def state_name(step: int) -> str:
-    """Name of the input that stands for what the k-th step makes."""
-    return f"state{step}"
+def _tell_squashed(graph: onnx.GraphProto) -> None:
+    """Files of before squash x0 inside PosteriorSample: it is told by a node beside, ``<step>/x0`` as in newer ones."""
+    for node in list(graph.node):
+        squash = next((attribute.s for attribute in node.attribute if attribute.name == "squash"), b"none")
+        if node.op_type == "PosteriorSample" and squash == b"tanh":
+            name = f"{node.name.rpartition('/')[0]}/x0"
+            cast = graph.node.add(op_type="Cast", input=[node.input[0]], output=[f"{name}/fp32"], name=f"{name}/fp32")
+            cast.attribute.add(name="to", type=2, i=1)
+            graph.node.add(op_type="Tanh", input=[f"{name}/fp32"], output=[f"{name}/squashed"], name=name)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.artifact.manifest import Artifact
-from ddgan_deploy.engines.base import Engine, feeds
+from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.engines.tensorrt.device import CudaDevice, open_device, require_gpu
 from ddgan_deploy.engines.tensorrt.loaded_plan import LoadedPlan, PlanErrors, tensor_mismatch
 from ddgan_deploy.engines.tensorrt.plan import (
@@ -31,7 +31,7 @@ from ddgan_deploy.engines.tensorrt.plan import (
 from ddgan_deploy.engines.tensorrt.runtimes import import_runtime
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.images import to_pixels
-from ddgan_deploy.noise import Noise, draw, seed_array
+from ddgan_deploy.inputs import Inputs, draw, served_inputs
 
 
 class TensorRt(Engine):
@@ -76,17 +76,16 @@ class TensorRt(Engine):
             self._release()
             raise
 
-    def sample(self, noise: Noise) -> npt.NDArray[np.float32]:
-        """x_0 [N, C, H, W] from given noise."""
-        return self._run(SAMPLER_PLAN if self.name == "tensorrt" else RTX_PLAN, feeds(noise))
+    def sample(self, inputs: Inputs) -> npt.NDArray[np.float32]:
+        """x_0 [N, C, H, W] from the sampler's inputs."""
+        return self._run(SAMPLER_PLAN if self.name == "tensorrt" else RTX_PLAN, inputs)
 
-    def generate(self, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
+    def generate(self, seeds: Sequence[int], **knobs: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Images [N, H, W, C] of the seeds, in their order."""
+        sampler = self.artifact.manifest.sampler
         if self.name == "tensorrt":
-            return self._run(SERVED_PLAN, {"seed": seed_array(seeds)})
-        manifest = self.artifact.manifest
-        config = manifest.generator
-        return to_pixels(self.sample(draw(seeds, config.image_shape, config.nz, manifest.steps)))
+            return self._run(SERVED_PLAN, served_inputs(sampler, seeds, knobs))
+        return to_pixels(self.sample(draw(sampler, seeds, knobs)))
 
     def close(self) -> None:
         """Frees all that the engine holds on the GPU; afterwards it cannot be used."""

@@ -7,24 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ddgan_deploy.artifact.manifest import (
-    SAMPLER,
-    SERVED,
-    WEIGHTS,
-    Artifact,
-    Precision,
-    Versioned,
-    damaged_files,
-    first_problem,
-)
+from ddgan_deploy.artifact.engine_files import TITLES as TITLES
+from ddgan_deploy.artifact.engine_files import BatchProfile as BatchProfile
+from ddgan_deploy.artifact.engine_files import Compatibility as Compatibility
+from ddgan_deploy.artifact.engine_files import Kernels as Kernels
+from ddgan_deploy.artifact.engine_files import Runtime as Runtime
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, damaged_files
+from ddgan_deploy.artifact.records import DamagedRecord, OtherVersion, read_record, write_record
 from ddgan_deploy.artifact.results import ParityResult
-from ddgan_deploy.engines.tensorrt.terms import TITLES as TITLES
-from ddgan_deploy.engines.tensorrt.terms import BatchProfile as BatchProfile
-from ddgan_deploy.engines.tensorrt.terms import Compatibility as Compatibility
-from ddgan_deploy.engines.tensorrt.terms import Kernels as Kernels
-from ddgan_deploy.engines.tensorrt.terms import Runtime as Runtime
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.names import quoted
+from ddgan_deploy.sampler import Precision
 
 PLAN_FORMAT = 1
 SAMPLER_PLAN, SERVED_PLAN, RTX_PLAN = "sampler.plan", "ddgan.plan", "sampler.rtx.plan"
@@ -104,9 +97,7 @@ def info_path(plan: Path) -> Path:
 
 def write_plan_info(plan: Path, info: PlanInfo) -> None:
     """Writes the JSON beside an engine file."""
-    from pydantic import TypeAdapter
-
-    info_path(plan).write_bytes(TypeAdapter(PlanInfo).dump_json(info, indent=2) + b"\n")
+    info_path(plan).write_bytes(write_record(info))
 
 
 def has_plans(artifact: Artifact, runtime: Runtime) -> bool:
@@ -120,23 +111,18 @@ def read_plan_info(artifact: Artifact, name: str) -> PlanInfo:
     Raises:
         InputError: the artifact has no such engine, or its JSON is missing, damaged or of another format.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     plan = artifact.path / name
     path, anew = info_path(plan), f"build it anew with {rebuild_command(artifact, name)}"
     if not plan.is_file():
         raise InputError(f"{artifact.path} has no engine {name}: build it with {rebuild_command(artifact, name)}")
     if not path.is_file():
         raise InputError(f"{path} is missing, which says what can run {name}: {anew}")
-    text = path.read_bytes()
     try:
-        # First the version alone: another one may have other fields.
-        version = TypeAdapter(Versioned).validate_json(text).format_version
-        if version != PLAN_FORMAT:
-            raise InputError(f"{path} has format version {version}, this ddgan-deploy reads {PLAN_FORMAT}: {anew}")
-        info = TypeAdapter(PlanInfo).validate_json(text)
-    except ValidationError as error:
-        raise InputError(f"{path} is damaged ({first_problem(error)}): {anew}") from None
+        info = read_record(path.read_bytes(), PlanInfo, PLAN_FORMAT)
+    except OtherVersion as error:
+        raise InputError(f"{path} has {error}, this ddgan-deploy reads {PLAN_FORMAT}: {anew}") from None
+    except DamagedRecord as error:
+        raise InputError(f"{path} is damaged ({error}): {anew}") from None
     wrong = _wrong_field(info, name)
     if wrong:
         raise InputError(f"{path} is damaged ({wrong}: {getattr(info, wrong)} cannot be): {anew}")

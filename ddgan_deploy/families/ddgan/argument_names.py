@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import NoneType
 
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.names import short
 
 _NAMES = """
     image_size num_channels centered num_channels_dae n_mlp ch_mult num_res_blocks attn_resolutions dropout
@@ -99,8 +100,3 @@ def _hint(name: str) -> str:
     if meant:
         return f"; did you mean {meant[0]}? Correct it"
     return ": leave it out, or give the training script's own name of it, such as beta_max or not_use_tanh"
-
-
-def short(text: str) -> str:
-    """A name as it may stand in a line: quoted, and cut where it is long."""
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")

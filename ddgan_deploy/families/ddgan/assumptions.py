@@ -1,43 +1,16 @@
-"""What neither a checkpoint nor a config tells about a network, and is assumed.
-
-A guess is no fault of the graph's: the reference guesses alike, so no gate can see it. It is listed wherever an
-export is shown.
-"""
+"""What neither a checkpoint nor a config tells about a generator, and is assumed."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
 
+from ddgan_deploy.assumptions import Assumed
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.families.ddgan.schedule import Schedule
 
 _PUBLISHED = "the published default"
 _RGBA = 4
-
-
-@dataclass(frozen=True)
-class Assumed:
-    """One thing that was assumed.
-
-    Attributes:
-        name: of the training argument.
-        value: what it was taken to be, as JSON has it.
-        source: why that.
-    """
-
-    name: str
-    value: str
-    source: str
-
-    @property
-    def fix(self) -> str:
-        """How to state it."""
-        return f'--config content.pth of the same training, or --config FILE.json with {{"{self.name}": {self.value}}}'
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.value} ({self.source})"
 
 
 def assumptions(config: GeneratorConfig, schedule: Schedule, stated: Collection[str]) -> tuple[Assumed, ...]:

@@ -1,4 +1,4 @@
-"""The diffusion process in the paper's notation, and the reference sampler.
+"""The diffusion process in the paper's notation.
 
 Xiao, Kreis & Vahdat, "Tackling the generative learning trilemma with denoising
 diffusion GANs" (ICLR 2022). t counts from 0: step t takes x_{t+1} of the paper
@@ -8,7 +8,6 @@ to x_t, and t = 0 is the last.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,9 +17,7 @@ import numpy.typing as npt
 from ddgan_deploy.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
-
-    from ddgan_deploy.families.ddgan.network import Generator
+    pass
 
 MIN_STEPS, MAX_STEPS = 1, 64
 T_MIN = 0.001
@@ -109,65 +106,3 @@ class Posterior:
     def at(self, t: int) -> tuple[float, float, float]:
         """(coef_x0, coef_xt, sigma) of one step."""
         return float(self.coef_x0[t]), float(self.coef_xt[t]), float(self.sigma[t])
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """Every state of one sampling run, in running order: index k goes with t = T-1-k.
-
-    Attributes:
-        x0: the generator's output at each step, float32 [T, N, C, H, W].
-        x_prev: the state after each step, float32 [T, N, C, H, W]; the last is x_0.
-    """
-
-    x0: Float32
-    x_prev: Float32
-
-
-def sample(generator: Generator, schedule: Schedule, x_T: Float32, z: Float32, noise: Float32) -> Trajectory:
-    """The reference sampler (algorithm 2), in float32 PyTorch, one step at a time.
-
-    Args:
-        generator: the trained generator.
-        schedule: the T-step process.
-        x_T: [N, C, H, W].
-        z: [N, T, nz], in running order.
-        noise: [N, T-1, C, H, W], in running order.
-    """
-    import torch
-
-    with torch.inference_mode():
-        steps = denoising_steps(generator, schedule, *map(torch.from_numpy, (x_T, z, noise)))
-        x0s, states = zip(*steps, strict=True)
-        return Trajectory(torch.stack(x0s).numpy(), torch.stack(states).numpy())
-
-
-def denoising_steps(
-    denoise: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
-    schedule: Schedule,
-    x: torch.Tensor,
-    z: torch.Tensor,
-    noise: torch.Tensor | None,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Algorithm 2 on any device, step by step: x_0 and the state after it, each [N, C, H, W].
-
-    Args:
-        denoise: x_0 from x_t, integer times t [N] and latents z [N, nz].
-        schedule: the T-step process.
-        x: x_T [N, C, H, W], float32.
-        z: [N, T, nz], in running order.
-        noise: [N, T-1, C, H, W], in running order; may be None where T is 1.
-    """
-    import torch
-
-    from ddgan_deploy.kernels.posterior_sample.spec import reference as posterior_sample
-
-    for k, t in enumerate(reversed(range(schedule.steps))):
-        x_0 = denoise(x, torch.full((x.shape[0],), t, device=x.device), z[:, k])
-        if t > 0:
-            assert noise is not None
-            x = posterior_sample(x_0, x, noise[:, k], *schedule.posterior.at(t))
-        else:
-            # Here the posterior is x_0 itself.
-            x = x_0
-        yield x_0, x

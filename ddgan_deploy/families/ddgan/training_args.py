@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.ddgan.argument_names import refuse_other_networks, refuse_unknown, short
+from ddgan_deploy.families.ddgan.argument_names import refuse_other_networks, refuse_unknown
+from ddgan_deploy.names import short
 
 _Pairs = list[tuple[str, Any]]
 _PICKLES = (b"PK", b"\x80")
@@ -85,8 +86,8 @@ def own_arguments(args: object, path: Path, stated: Collection[str] = ()) -> dic
 
 def _of_training_state(path: Path) -> dict[str, Any]:
     # Here PyTorch is imported.
+    from ddgan_deploy.families.ddgan.weights import ARGUMENTS
     from ddgan_deploy.weight_files.reading import read
-    from ddgan_deploy.weight_files.state_dict import ARGUMENTS
 
     content = read(path)
     arguments = own_arguments(next((content[name] for name in ARGUMENTS if name in content), None), path)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.noise import seed_array
+from ddgan_deploy.inputs import seed_array
 from ddgan_deploy.serving import MODEL, PNG_MODEL
 from ddgan_deploy.serving.address import Address, parse_url
 from ddgan_deploy.serving.client.transports import RequestError, open_transport

@@ -14,9 +14,10 @@ from ddgan_deploy.export.precision.int8.layers import Layer, find_layers
 from ddgan_deploy.export.precision.int8.qdq import quantize_layers
 from ddgan_deploy.export.precision.int8.switchboard import Switchboard
 from ddgan_deploy.export.precision.ranges import activation_ranges
-from ddgan_deploy.families.ddgan.config import GeneratorConfig
-from ddgan_deploy.noise import Noise, draw
+from ddgan_deploy.inputs import Inputs
 from ddgan_deploy.parity.comparison import psnr_of
+from ddgan_deploy.parity.verify import trial
+from ddgan_deploy.sampler import Probe, Sampler
 
 MARGIN = 1.0
 """dB that every gate must hold by on the noise that layers are chosen on: other seeds do worse."""
@@ -35,22 +36,24 @@ class Calibration:
             They are drawn dozens of times, by a network that is the larger the larger the images are.
     """
 
-    ranges: Noise
-    errors: Noise
+    ranges: Inputs
+    errors: Inputs
 
     @classmethod
-    def of(cls, config: GeneratorConfig, steps: int) -> Calibration:
-        """For a sampler of so many steps."""
-        size = config.image_size
+    def of(cls, sampler: Sampler) -> Calibration:
+        """For a sampler."""
+        size = max(sampler.image[1:])
         ranges = min(max(_RANGE_PIXELS // size**2, 2), _MOST_FOR_RANGES)
         errors = min(max(2 * 32**4 // size**4, 1), _MOST_FOR_ERRORS)
         seeds = range(_FIRST_SEED, _FIRST_SEED + ranges + errors)
-        first, rest = (draw(part, config.image_shape, config.nz, steps) for part in (seeds[:ranges], seeds[ranges:]))
+        first, rest = (trial(sampler, part).inputs for part in (seeds[:ranges], seeds[ranges:]))
         return cls(first, rest)
 
 
 def to_int8(
     model: ir.Model,
+    sampler: Sampler,
+    probes: Sequence[Probe],
     calibration: Calibration,
     scratch: Path,
     symmetric: bool = False,
@@ -59,7 +62,9 @@ def to_int8(
     """Quantizes a float32 sampler in place; its inputs and outputs stay float32.
 
     Args:
-        model: the unrolled sampler.
+        model: the sampler's graph.
+        sampler: what it takes and gives.
+        probes: where its gates look.
         calibration: what to measure on.
         scratch: a folder on a disk with room for the weights twice; left as it is.
         symmetric: whether every zero point is zero, as TensorRT wants it.
@@ -70,7 +75,7 @@ def to_int8(
     """
     ranges = activation_ranges(model, calibration.ranges, scratch)
     if kept is None:
-        kept = choose_kept(Switchboard(model, ranges, calibration.errors, scratch, symmetric))
+        kept = choose_kept(Switchboard(model, probes, sampler.image, ranges, calibration.errors, scratch, symmetric))
     names = {layer.layer for layer in kept}
     chosen = [layer for layer in find_layers(model.graph) if layer.name not in names]
     quantize_layers(model.graph, chosen, ranges, symmetric)

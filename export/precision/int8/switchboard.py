@@ -1,7 +1,7 @@
 """One graph in which every layer can be int8 or not, to measure what each costs.
 
     y = Conv(x, w, b)  ->  If(the layer's switch, Conv(round(x), round(w), b), y)
-    x_t of a step      ->  Where(true states, its own input, what the step before made)
+    a state            ->  Where(true states, an input of its own, what the step before made)
 
 On true states, those of the float sampler, a step shows its own error alone. Such errors add up over layers as
 nearly as was measured; those of the free sampler do not, since a state that is off may end in another image.
@@ -16,16 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.export.graph.builder import graph_input
 from ddgan_deploy.export.precision.int8.layers import Layer, find_layers, quantizes_input, weight_of
 from ddgan_deploy.export.precision.int8.qdq import named, quantize_dequantize, register, round_weight
 from ddgan_deploy.export.precision.ranges import Range
 from ddgan_deploy.export.precision.scratch_session import scratch_session
-from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
-from ddgan_deploy.noise import Noise
+from ddgan_deploy.inputs import Inputs
 from ddgan_deploy.parity.comparison import distance, scale_of, squared_error
-from ddgan_deploy.parity.verify import INT8_MIN_X0_PSNR, MIN_PSNR
+from ddgan_deploy.parity.gates import MIN_PSNR, limit_of
+from ddgan_deploy.sampler import Probe
 
 _TRUE_STATES = "true_states"
 Images = npt.NDArray[np.float32]
@@ -39,83 +38,95 @@ class Switchboard:
 
     Args:
         model: the float32 sampler, left as it is.
+        probes: where its gates look; the last is x_0.
+        image: (C, H, W) of x_0 and of states.
         ranges: of every value.
-        noise: to run it on.
+        inputs: to run it on.
         symmetric: whether every zero point is zero.
         scratch: a folder on a disk with room for the weights twice; left as it is.
     """
 
     def __init__(
-        self, model: ir.Model, ranges: Mapping[str, Range], noise: Noise, scratch: Path, symmetric: bool = False
+        self,
+        model: ir.Model,
+        probes: Sequence[Probe],
+        image: tuple[int, int, int],
+        ranges: Mapping[str, Range],
+        inputs: Inputs,
+        scratch: Path,
+        symmetric: bool = False,
     ) -> None:
         graph = model.graph.clone()
+        self._probes = probes
         self.layers = find_layers(graph)
         # Before switches stand between them.
         sources = {node: node.inputs[0].name or "" for layer in self.layers for node in layer.nodes if node.inputs[0]}
-        posteriors = [node for node in graph if node.op_type == POSTERIOR_SAMPLE.name]
-        self._squashes = [node.attributes["squash"].as_string() == "tanh" for node in posteriors]
-        _switch_states(graph, posteriors)
+        _switch_states(graph, probes)
         for layer in self.layers:
             measured = {node: ranges[sources[node]] for node in layer.nodes if quantizes_input(node)}
             _switch_layer(graph, layer, measured, symmetric)
         self._session = scratch_session(ir.Model(graph, ir_version=model.ir_version), scratch)
-        self._feeds = feeds(noise)
+        self._inputs = inputs
+        shape = (len(next(iter(inputs.values()))), *image)
         # Whatever they are: they are not looked at.
-        self._states: Sequence[Images] = [noise.x_T] * len(posteriors)
-        self._reference, self._states = self._run((), on_true_states=False)
+        self._states = {probe.node: np.zeros(shape, np.float32) for probe in probes if probe.state}
+        self._reference = self._run((), on_true_states=False)
+        paired = zip(probes, self._reference, strict=True)
+        self._states = {probe.node: value for probe, value in paired if probe.state}
 
     def errors(self, quantized: Collection[str]) -> npt.NDArray[np.float64]:
-        """Mean squared error of every step's x0 on true states, [T], with these layers in int8, in its scale.
+        """Mean squared error of what every step makes on true states, with these layers in int8, in its scale.
 
-        On half of the images: layers differ by more than images do.
+        Of all probes but states, which are mostly what they were before. On half of the images: layers differ by more
+        than images do.
         """
-        half = slice(max(len(self._reference[0]) // 2, 1))
-        x0, _ = self._run(quantized, on_true_states=True, rows=half)
-        pairs = zip(x0, self._reference, strict=True)
-        return np.array([squared_error(want[half], got, scale_of(want)) for got, want in pairs])
+        half = slice(max(len(self._reference[-1]) // 2, 1))
+        found = zip(self._probes, self._run(quantized, on_true_states=True, rows=half), self._reference, strict=True)
+        made = {probe.node: (got, want) for probe, got, want in found if not probe.state}
+        return np.array([squared_error(want[half], got, scale_of(want)) for got, want in made.values()])
 
     def headroom(self, quantized: Collection[str]) -> float:
         """By how many dB the closest gate of the sampler with these layers in int8 holds; negative where it fails.
 
-        On true states each step's x0 and what it hands on, and without them the x_0 that the sampler ends in.
+        On true states each probe, and without them the x_0 that the sampler ends in.
         """
-        x0, states = self._run(quantized, on_true_states=True)
-        free, _ = self._run(quantized, on_true_states=False)
-        rough = zip(x0[:-1], self._reference[:-1], strict=True)
-        fine = [*zip(states, self._states, strict=True), (x0[-1], self._reference[-1]), (free[-1], self._reference[-1])]
+        on_true_states = zip(self._probes, self._run(quantized, on_true_states=True), self._reference, strict=True)
+        free = self._run(quantized, on_true_states=False)[-1]
         return min(
-            *(distance(want, got).psnr - INT8_MIN_X0_PSNR for got, want in rough),
-            *(distance(want, got).psnr - MIN_PSNR["int8"] for got, want in fine),
+            *(distance(want, got).psnr - limit_of(probe, "int8") for probe, got, want in on_true_states),
+            distance(self._reference[-1], free).psnr - MIN_PSNR["int8"],
         )
 
-    def _run(
-        self, quantized: Collection[str], on_true_states: bool, rows: slice = slice(None)
-    ) -> tuple[list[Images], list[Images]]:
-        """Every step's x0, and every state between steps, of some images."""
-        states = {_state(k): state for k, state in enumerate(self._states)}
-        inputs = {name: value[rows] for name, value in (self._feeds | states).items()}
+    def _run(self, quantized: Collection[str], on_true_states: bool, rows: slice = slice(None)) -> list[Images]:
+        """The values of all probes, of some images."""
+        states = {_state(node): state for node, state in self._states.items()}
+        inputs = {name: value[rows] for name, value in {**self._inputs, **states}.items()}
         inputs |= {_switch(layer.name): np.array(layer.name in quantized) for layer in self.layers}
         if self._states:
             inputs[_TRUE_STATES] = np.array(on_true_states)
-        *inner, x_0 = self._session.run(None, inputs)
-        x0 = [np.tanh(raw) if squash else raw for raw, squash in zip(inner[0::2], self._squashes, strict=True)]
-        return [*x0, x_0], inner[1::2]
+        outputs = [value.name for value in self._session.get_outputs()]
+        told = dict(zip(outputs, self._session.run(None, inputs), strict=True))
+        return [told[f"probe/{probe.node}"] for probe in self._probes]
 
 
-def _switch_states(graph: ir.Graph, posteriors: Sequence[ir.Node]) -> None:
-    """Lets every step but the first start from a given state; x0 and states become outputs."""
-    x_0 = graph.outputs[0]
-    inner = []
-    true_states = _input(graph, _TRUE_STATES, ir.DataType.BOOL, ()) if posteriors else None
-    for k, node in enumerate(posteriors):
-        raw, x_prev = node.inputs[0], node.outputs[0]
-        assert raw is not None and x_0.shape is not None
-        given = _input(graph, _state(k), ir.DataType.FLOAT, x_0.shape)
-        where = ir.node("Where", [true_states, given, x_prev], name=f"{_state(k)}/Where")
-        _put_behind(graph, node, where)
-        raw.shape = x_prev.shape = x_0.shape
-        inner += [raw, x_prev]
-    graph.outputs[:] = [*inner, x_0]
+def _switch_states(graph: ir.Graph, probes: Sequence[Probe]) -> None:
+    """Lets what reads a state get a given one; the values of all probes become outputs."""
+    made = {node.name: node for node in graph}
+    x_0_shape = graph.outputs[0].shape
+    assert x_0_shape is not None
+    states = [probe.node for probe in probes if probe.state]
+    true_states = _input(graph, _TRUE_STATES, ir.DataType.BOOL, ()) if states else None
+    told = []
+    for name in dict.fromkeys(probe.node for probe in probes):
+        # A value is told as it is made, whatever stands in its place afterwards.
+        same = ir.node("Identity", [made[name].outputs[0]], name=f"probe/{name}")
+        told.append(named(same, ir.DataType.FLOAT))
+        graph.append(same)
+        if name in states:
+            given = _input(graph, _state(name), ir.DataType.FLOAT, x_0_shape)
+            where = ir.node("Where", [true_states, given, made[name].outputs[0]], name=f"{_state(name)}/Where")
+            _put_behind(graph, made[name], where, but=same)
+    graph.outputs[:] = told
 
 
 def _switch_layer(graph: ir.Graph, layer: Layer, ranges: Mapping[ir.Node, Range], symmetric: bool) -> None:
@@ -167,8 +178,8 @@ def _input(graph: ir.Graph, name: str, dtype: ir.DataType, shape: Sequence[int] 
     return value
 
 
-def _state(k: int) -> str:
-    return f"state/{k}"
+def _state(node: str) -> str:
+    return f"state/{node}"
 
 
 def _switch(layer: str) -> str:

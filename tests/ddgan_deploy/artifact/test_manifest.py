@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -24,20 +25,22 @@ from ddgan_deploy.artifact.manifest import (
     GraphInfo,
     Manifest,
     TensorInfo,
-    check_target,
     file_infos,
     read_artifact,
     read_damaged,
-    staged,
     write_manifest,
 )
+from ddgan_deploy.artifact.staging import check_target, staged
 from ddgan_deploy.cli import sample
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.family import FAMILY
 from ddgan_deploy.families.ddgan.schedule import Schedule
+from ddgan_deploy.families.registry import info_of, model_and_sampling
 from ddgan_deploy.files import written_whole
 
 FILES = (SAMPLER, SERVED, WEIGHTS)
+MODEL, SAMPLING = GeneratorConfig(8, 1, 8, (1, 2), 1, 4, 4, 1, (4,)), Schedule(2)
 
 
 def manifest(folder: Path) -> Manifest:
@@ -55,17 +58,19 @@ def manifest(folder: Path) -> Manifest:
         (TensorInfo("seed", "int64", ("batch", 1)),), (TensorInfo("image", "uint8", ("batch", 8, 8, 1)),), 5
     )
     return Manifest(
-        format_version=1,
+        format_version=2,
         created="2025-01-01T00:00:00+00:00",
         checkpoint=CheckpointInfo("netG.pth", "0" * 64, "ema", 7),
-        generator=GeneratorConfig(8, 1, 8, (1, 2), 1, 4, 4, 1, (4,)),
-        schedule=Schedule(2),
+        family=info_of(FAMILY, MODEL, SAMPLING),
+        sampler=FAMILY.sampler(MODEL, SAMPLING),
+        probes=FAMILY.probes(MODEL, SAMPLING),
         steps=2,
         precision="fp32",
         kept_fp32=(),
         graphs={SAMPLER: sampler, SERVED: served},
         versions={"ddgan_deploy": "0"},
         parity=None,
+        facts=FAMILY.facts(MODEL, SAMPLING),
         files=file_infos(folder, list(FILES)),
     )
 
@@ -87,7 +92,7 @@ def artifact(tmp_path: Path) -> Path:
 
 def test_a_manifest_of_before_is_read(artifact):
     """Format 1 grew: what an older export did not write is what it meant."""
-    written = json.loads((artifact / MANIFEST).read_text())
+    written = of_format_1(json.loads((artifact / MANIFEST).read_text()))
     for name in ("serving", "cpu_parity", "assumed"):
         del written[name]
     step = {"step": 0, "t": 0, "x0_max_abs": 1e-6, "x0_psnr": 99, "x_prev_max_abs": 1e-6, "x_prev_psnr": 99}
@@ -95,7 +100,25 @@ def test_a_manifest_of_before_is_read(artifact):
     (artifact / MANIFEST).write_text(json.dumps(written))
     read = read_artifact(artifact).manifest
     assert read.assumed == () and read.parity is not None
-    assert (read.parity.steps[0].x0_scale, read.parity.steps[0].x_prev_scale) == (1, 1)
+    rows = [(row.place, row.value, row.column, row.max_abs, row.scale) for row in read.parity.probes]
+    assert rows == [("step 0 (t=0)", "x0", "x0", 1e-6, 1), ("step 0 (t=0)", "x_0", "x_prev", 1e-6, 1)]
+
+
+def test_a_manifest_of_format_1_says_what_one_of_format_2_says(artifact):
+    of_today = read_artifact(artifact).manifest
+    (artifact / MANIFEST).write_text(json.dumps(of_format_1(json.loads((artifact / MANIFEST).read_text()))))
+    read = read_artifact(artifact).manifest
+    assert read.sampler == of_today.sampler and read.facts == of_today.facts
+    assert read.family == of_today.family and read.probes == of_today.probes
+    assert model_and_sampling(read.family) == (MODEL, SAMPLING)
+
+
+def of_format_1(manifest: dict[str, Any]) -> dict[str, Any]:
+    """As it was written then."""
+    family = manifest["family"]
+    new = ("family", "sampler", "probes", "facts")
+    kept = {name: value for name, value in manifest.items() if name not in new}
+    return {**kept, "format_version": 1, "generator": family["model"], "schedule": family["sampling"]}
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -179,9 +202,9 @@ def test_a_manifest_truncated_anywhere(artifact):
 
 
 FIELDS = (
-    *("format_version", "created", "checkpoint", "generator", "schedule", "steps", "precision"),
+    *("format_version", "created", "checkpoint", "family", "sampler", "probes", "steps", "precision"),
     *("kept_fp32", "graphs", "versions", "parity", "files"),
-    *("checkpoint.sha256", "generator.image_size", "schedule.steps"),
+    *("checkpoint.sha256", "family.model", "sampler.steps"),
     *(f"graphs.{SAMPLER}", f"files.{WEIGHTS}"),
 )
 
@@ -207,10 +230,10 @@ def test_a_field_that_is_missing_is_named(artifact, field):
 
 
 @pytest.mark.parametrize("value", [-1, None, "x", [], {"x": 1}])
-@pytest.mark.parametrize("field", ["steps", "generator", "schedule", "generator.ch_mult", "schedule.steps", "graphs"])
+@pytest.mark.parametrize("field", ["steps", "family", "sampler", "family.model", "sampler.steps", "graphs"])
 def test_a_field_of_another_kind(artifact, field, value):
-    if (field, value) == ("steps", -1):
-        pytest.skip("an integer")
+    if (field, value) in (("steps", -1), ("family.model", {"x": 1})):
+        pytest.skip("of its kind")
     changed(artifact, field, value)
     assert "is damaged" in refusal(artifact)
 
@@ -234,10 +257,11 @@ NO_NOISE = [
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
-        (("steps",), 3, "steps 3, but its schedule has 2"),
-        (("schedule", "steps"), 3, "steps 2, but its schedule has 3"),
-        (("generator", "nz"), 5, "sampler input z is float32 [batch, 2, 4], not float32 [batch, 2, 5]"),
-        (("generator", "num_channels"), 3, "sampler input x_T is float32 [batch, 1, 8, 8], not float32 [batch, 3"),
+        (("steps",), 3, "steps 3, but its sampler has 2"),
+        (("family", "sampling", "steps"), 3, "steps 2, but its sampling has 3"),
+        (("probes",), [], "its probes do not end in x_0"),
+        (("sampler", "draws", 1, "shape", 0), 5, "sampler input z is float32 [batch, 2, 4], not float32 [batch, 2, 5]"),
+        (("sampler", "image", 0), 3, "sampler output x_0 is float32 [batch, 1, 8, 8], not float32 [batch, 3"),
         (("graphs", SAMPLER, "inputs", 0, "shape", 3), 9, "sampler input x_T is float32 [batch, 1, 8, 9], not"),
         (("graphs", SAMPLER, "inputs", 1, "shape", 0), 1, "sampler input z is float32 [1, 2, 4], not"),
         (
@@ -273,13 +297,17 @@ def test_a_manifest_that_contradicts_itself(artifact, path, value, says):
 
 def test_steps_that_were_replaced_everywhere(artifact):
     text = (artifact / MANIFEST).read_text()
-    assert text.count('"steps": 2') == 2
+    assert text.count('"steps": 2') == 3
     (artifact / MANIFEST).write_text(text.replace('"steps": 2', '"steps": 3'))
+    edited(artifact, ("sampler", "draws", 1, "streams", "count"), 3)
     assert "sampler input z is float32 [batch, 2, 4], not float32 [batch, 3, 4]" in refusal(artifact)
 
 
 def test_a_graph_of_one_step_takes_no_noise(artifact):
-    edited(artifact, ("schedule", "steps"), 1)
+    one_step = Schedule(1)
+    edited(artifact, ("family", "sampling", "steps"), 1)
+    edited(artifact, ("sampler",), dataclasses.asdict(FAMILY.sampler(MODEL, one_step)))
+    edited(artifact, ("probes",), [dataclasses.asdict(probe) for probe in FAMILY.probes(MODEL, one_step)])
     edited(artifact, ("steps",), 1)
     edited(artifact, ("graphs", SAMPLER, "inputs", 1, "shape", 1), 1)
     assert "sampler input noise is float32 [batch, 1, 1, 8, 8], not absent" in refusal(artifact)
@@ -289,8 +317,8 @@ def test_a_graph_of_one_step_takes_no_noise(artifact):
 
 
 def test_another_format_version(artifact):
-    changed(artifact, "format_version", 2)
-    assert "has format version 2, this ddgan-deploy reads 1: export again" in refusal(artifact)
+    changed(artifact, "format_version", 3)
+    assert "has format version 3, this ddgan-deploy reads 1 and 2: export again" in refusal(artifact)
 
 
 def test_another_format_version_with_other_fields(artifact):
@@ -306,7 +334,7 @@ def test_the_command_says_it_in_one_line(artifact, tmp_path, capsys, damage):
     elif damage == "file":
         (artifact / WEIGHTS).unlink()
     elif damage == "version":
-        changed(artifact, "format_version", 2)
+        changed(artifact, "format_version", 3)
     assert sample.main([str(folder), "--out", str(tmp_path / "deep" / "grid.png")]) == 2
     output = capsys.readouterr()
     assert output.out == ""
@@ -532,7 +560,7 @@ def test_a_full_disk_leaves_no_part_of_a_file(small_disk):
 INTERRUPTED = """
 import sys, time
 from pathlib import Path
-from ddgan_deploy.artifact.manifest import staged
+from ddgan_deploy.artifact.staging import staged
 from ddgan_deploy.command import run
 
 def main(argv):

@@ -91,9 +91,9 @@ def test_onnxruntimes_profile_is_cut_into_runs():
 def test_an_engines_own_profile_is_asked(artifact, monkeypatch):
     seen = []
 
-    def profile(noise):
-        seen.append(len(noise.x_T))
-        return [("a", "Conv", float(len(seen)))]
+    def profile(inputs):
+        seen.append(len(inputs["x_T"]))
+        return [OpTime("a", "Conv", float(len(seen)))]
 
     monkeypatch.setattr(op_times, "open_engine", lambda *arguments: SimpleNamespace(profile=profile))
     assert OpRunner(PerOpJob("openvino-f32", artifact, 1, batch=3, runs=2)).measure() == [OpTime("a", "Conv", 2.5)]

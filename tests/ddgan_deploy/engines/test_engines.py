@@ -28,7 +28,7 @@ from ddgan_deploy.cli import sample, verify
 from ddgan_deploy.engines import ENGINES
 from ddgan_deploy.engines.tensorrt import device as cuda
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.noise import draw
+from ddgan_deploy.inputs import draw
 from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import HostDevice, add_plans, fake_module
 from tests.export.conftest import export_golden
 
@@ -100,7 +100,21 @@ def of_steps(manifest, steps):
         for info, size in zip(graph.inputs, (graph.inputs[0].shape[1], steps, steps - 1), strict=True)
     ]
     graphs = {**manifest.graphs, SAMPLER: dataclasses.replace(graph, inputs=tuple(inputs))}
-    return {"steps": steps, "schedule": dataclasses.replace(manifest.schedule, steps=steps), "graphs": graphs}
+    draws = tuple(
+        draw
+        if isinstance(draw.streams, int)
+        else dataclasses.replace(draw, streams=dataclasses.replace(draw.streams, count=count))
+        for draw, count in zip(manifest.sampler.draws, (0, steps, steps - 1), strict=True)
+    )
+    sampler = dataclasses.replace(manifest.sampler, steps=steps, draws=draws)
+    family = dataclasses.replace(manifest.family, sampling={**manifest.family.sampling, "steps": steps})
+    return {"steps": steps, "sampler": sampler, "graphs": graphs, "family": family}
+
+
+def of_family(manifest, **changes):
+    """What a manifest of another model or sampling says; of each one field."""
+    told = {kind: {**getattr(manifest.family, kind), **fields} for kind, fields in changes.items()}
+    return {"family": dataclasses.replace(manifest.family, **told)}
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "onnxruntime-portable", "openvino-f32"])
@@ -110,15 +124,15 @@ def of_steps(manifest, steps):
         (lambda _: {"precision": "fp16"}, "precision fp16, not fp32"),
         (lambda manifest: of_steps(manifest, 3), "steps 3, not 4"),
         (
-            lambda manifest: {"schedule": dataclasses.replace(manifest.schedule, beta_min=0.2)},
-            "schedule beta_min 0.2, not 0.1",
+            lambda manifest: of_family(manifest, sampling={"beta_min": 0.2}),
+            "sampling beta_min 0.2, not 0.1",
         ),
         (
-            lambda manifest: {"generator": dataclasses.replace(manifest.generator, ch_mult=(2, 1))},
-            "generator ch_mult [2, 1], not [1, 2]",
+            lambda manifest: of_family(manifest, model={"ch_mult": (2, 1)}),
+            "model ch_mult [2, 1], not [1, 2]",
         ),
     ],
-    ids=["precision", "steps", "schedule", "generator"],
+    ids=["precision", "steps", "sampling", "model"],
 )
 def test_a_graph_of_which_the_manifest_says_something_else_does_not_run(
     artifact, library, tmp_path, engine, changes, says
@@ -126,9 +140,8 @@ def test_a_graph_of_which_the_manifest_says_something_else_does_not_run(
     copy = told_otherwise(artifact, tmp_path, **changes(read_artifact(artifact).manifest))
     served = SERVED if engine.startswith("onnxruntime") else SAMPLER
     with open_artifact(copy, engine) as opened:
-        manifest = opened.artifact.manifest
-        noise = draw([0], manifest.generator.image_shape, manifest.generator.nz, manifest.steps)
-        for run, name in ((lambda: opened.generate([0]), served), (lambda: opened.sample(noise), SAMPLER)):
+        inputs = draw(opened.artifact.manifest.sampler, [0])
+        for run, name in ((lambda: opened.generate([0]), served), (lambda: opened.sample(inputs), SAMPLER)):
             with pytest.raises(InputError) as caught:
                 run()
             assert str(caught.value) == f"{copy / MANIFEST} does not fit {name} ({says}): export again"
@@ -143,7 +156,7 @@ def test_a_verification_says_it_in_one_line(artifact, biggan, library, tmp_path,
     assert capsys.readouterr().err.endswith(error)
 
 
-@pytest.mark.parametrize("metadata", [{}, {"schedule": "{", "generator": "[]"}], ids=["none", "others"])
+@pytest.mark.parametrize("metadata", [{}, {"sampling": "{", "model": "[]"}], ids=["none", "others"])
 @pytest.mark.parametrize("engine", ["onnxruntime-portable", "openvino-f32"])
 def test_a_graph_that_says_nothing_of_itself_runs(artifact, tmp_path, engine, metadata):
     copy = shutil.copytree(artifact, tmp_path / "copy")

@@ -35,14 +35,14 @@ def _named(artifact, folder, **changes):
 
 def test_it_computes_what_the_published_code_does(artifact, biggan):
     with open_artifact(artifact, "openvino-f32") as engine:
-        x_0 = engine.sample(biggan.noise)
+        x_0 = engine.sample(biggan.inputs)
     assert engine.name == "openvino-f32"
     np.testing.assert_allclose(x_0, biggan.io["x_prev"][-1], atol=2e-5)
 
 
 def test_bf16_is_close_and_not_f32(artifact, biggan):
     with open_artifact(artifact, "openvino-bf16") as engine:
-        apart = np.abs(engine.sample(biggan.noise) - biggan.io["x_prev"][-1]).max()
+        apart = np.abs(engine.sample(biggan.inputs) - biggan.io["x_prev"][-1]).max()
     assert 1e-4 < apart < 0.1
 
 
@@ -77,7 +77,7 @@ def test_weights_that_are_written_over_change_no_image(artifact, tmp_path):
 
 def test_profile_names_the_graphs_nodes(artifact, biggan):
     with open_artifact(artifact, "openvino-f32") as engine:
-        times = engine.profile(biggan.noise)
+        times = engine.profile(biggan.inputs)
     convolutions = [time for time in times if time.op_type.startswith("Convolution ")]
     assert len(convolutions) >= 4 * 20 and all(time.ms > 0 for time in convolutions)
     assert any(time.name.startswith("step3/") for time in convolutions)

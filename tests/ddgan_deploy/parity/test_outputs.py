@@ -9,31 +9,32 @@ import pytest
 
 from ddgan_deploy.artifact.results import Gate
 from ddgan_deploy.images import to_pixels
-from ddgan_deploy.noise import Noise
+from ddgan_deploy.inputs import Inputs
 from ddgan_deploy.parity.comparison import scale_of
-from ddgan_deploy.parity.verify import _engine_pixel_gate, _served_pixel_gate, verify_outputs
+from ddgan_deploy.parity.gates import engine_pixel_gate, served_pixel_gate
+from ddgan_deploy.parity.verify import Trial, verify_outputs
 
 SEEDS = (3, 5, 8)
 SHAPE = (2, 4, 6)
 
 
-def _reference(noise: Noise, scale: float = 1.0) -> np.ndarray:
-    return np.tanh(noise.x_T) * np.float32(scale)
+def _reference(noise: Inputs, scale: float = 1.0) -> np.ndarray:
+    return np.tanh(noise["x_T"]) * np.float32(scale)
 
 
 @dataclass
 class Engine:
     """One that computes the reference, and then what is wrong with it."""
 
-    noise: Noise
+    noise: Inputs
     change: object = lambda x_0: x_0
     pixels: int = 0
     scale: float = 1.0
     name: str = "stand-in"
     batches: list[int] = field(default_factory=list)
 
-    def sample(self, noise: Noise) -> np.ndarray:
-        self.batches.append(len(noise.x_T))
+    def sample(self, noise: Inputs) -> np.ndarray:
+        self.batches.append(len(noise["x_T"]))
         return self.change(_reference(noise, self.scale).copy())
 
     def generate(self, seeds) -> np.ndarray:
@@ -44,17 +45,17 @@ class Engine:
 
 
 @pytest.fixture
-def noise() -> Noise:
+def noise() -> Inputs:
     rng = np.random.default_rng(0)
     x_T = rng.normal(size=(3, *SHAPE)).astype(np.float32)
     x_T[1, 0, 2, 3] = 0  # 128 of 255
-    return Noise(x_T, np.zeros((3, 1, 5), np.float32), np.zeros((3, 0, *SHAPE), np.float32))
+    return {"x_T": x_T, "z": np.zeros((3, 1, 5), np.float32)}
 
 
-def _failures(noise: Noise, precision="fp32", **engine) -> list[str]:
+def _failures(noise: Inputs, precision="fp32", **engine) -> list[str]:
     reference = _reference(noise, engine.get("scale", 1.0))
-    result = verify_outputs(reference, Engine(noise, **engine), noise, SEEDS, precision)
-    assert result.engine == "stand-in" and result.seeds == SEEDS and result.steps == ()
+    result = verify_outputs(reference, Engine(noise, **engine), Trial(SEEDS, {}, noise), precision)
+    assert result.engine == "stand-in" and result.seeds == SEEDS and result.probes == ()
     assert len(result.gates) == 5
     return [gate.name for gate in result.failures]
 
@@ -67,7 +68,7 @@ def test_an_engine_that_is_right_passes(noise, precision):
 def test_twins_are_neighbours(noise):
     """An engine that splits the batch has both in one, unless it takes one row at a time."""
     engine = Engine(noise)
-    verify_outputs(_reference(noise), engine, noise, SEEDS, "fp32")
+    verify_outputs(_reference(noise), engine, Trial(SEEDS, {}, noise), "fp32")
     assert sorted(engine.batches) == [1, 3, 4]
 
     def leaking(x_0):
@@ -156,7 +157,7 @@ def test_other_pixels_fail_however_large_the_range_is(noise, precision):
             return 255 - super().generate(seeds)
 
     reference = _reference(noise, 1e4)
-    result = verify_outputs(reference, Negative(noise, scale=1e4), noise, SEEDS, precision)
+    result = verify_outputs(reference, Negative(noise, scale=1e4), Trial(SEEDS, {}, noise), precision)
     assert [gate.name for gate in result.failures] == ["seed to pixels"]
 
 
@@ -165,11 +166,11 @@ def test_an_int8_integer_that_is_rounded_otherwise_may_flip_a_pixel_of_a_large_r
     x_0 = np.where(np.random.default_rng(0).random((2, 3, 16, 16)) < 0.5, -scale, scale).astype(np.float32)
     images = to_pixels(x_0)
     images[0, 0, 0, 0] = 255 - images[0, 0, 0, 0]
-    gate = _served_pixel_gate(images, x_0, scale, "int8")
+    gate = served_pixel_gate(images, x_0, scale, "int8")
     assert (gate.unit, gate.passed) == (unit, scale > 1)
-    assert not _served_pixel_gate(255 - images, x_0, scale, "int8").passed
+    assert not served_pixel_gate(255 - images, x_0, scale, "int8").passed
     # Half the range away from every pixel, and no further.
-    assert not _served_pixel_gate(np.full_like(images, 127), x_0, scale, "int8").passed
+    assert not served_pixel_gate(np.full_like(images, 127), x_0, scale, "int8").passed
 
 
 SCALES = (1.0, 210.0, 1700.0, 11000.0)
@@ -198,7 +199,7 @@ WRONG = {
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("gate", [_served_pixel_gate, _engine_pixel_gate])
+@pytest.mark.parametrize("gate", [served_pixel_gate, engine_pixel_gate])
 def test_only_the_right_pixels_pass_at_any_scale(gate, scale, precision):
     x_0 = _smooth(4) * np.float32(scale)
     images = to_pixels(x_0)
@@ -213,7 +214,7 @@ def test_what_rounding_does_to_a_large_range_passes(scale, precision):
     x_0 = _smooth(4) * np.float32(scale)
     error = np.random.default_rng(1).normal(size=x_0.shape) * {"fp32": 2e-5, "fp16": 1e-3, "int8": 1e-2}[precision]
     images = to_pixels(x_0 + (error * scale).astype(np.float32))
-    gate = _served_pixel_gate(images, x_0, scale_of(x_0), precision)
+    gate = served_pixel_gate(images, x_0, scale_of(x_0), precision)
     assert gate.passed
     assert (images != to_pixels(x_0)).any()
 
@@ -228,9 +229,9 @@ def test_a_few_values_that_are_huge_leave_no_room_for_all_others(wrong, precisio
     right = to_pixels(x_0)
     images = WRONG[wrong](right).copy()
     images[:, 0, 0] = right[:, 0, 0]
-    gate = _served_pixel_gate(images, x_0, scale_of(x_0), precision)
+    gate = served_pixel_gate(images, x_0, scale_of(x_0), precision)
     assert (gate.passed, gate.unit) == (False, "dB")
-    assert _served_pixel_gate(right, x_0, scale_of(x_0), precision).passed
+    assert served_pixel_gate(right, x_0, scale_of(x_0), precision).passed
 
 
 @pytest.mark.parametrize(("beyond", "limit"), [(0.0, 129), (0.5, 66), (0.99, 3), (1.1, 1)])
@@ -242,13 +243,13 @@ def test_a_pixel_may_move_as_far_as_its_own_value_may(beyond, limit, sign):
     images = to_pixels(x_0).astype(np.int16)
     for levels, passes in ((limit, True), (limit + 1, False)):
         images[0, 0, 0, 0] = (255 if sign > 0 else 0) - sign * levels
-        gate = _served_pixel_gate(images.astype(np.uint8), x_0, 202.0, "fp16")
+        gate = served_pixel_gate(images.astype(np.uint8), x_0, 202.0, "fp16")
         assert gate == Gate("seed to pixels", passes, levels, limit, "grey levels")
 
 
 def test_a_reference_that_is_not_finite_is_said_to_be_the_networks(noise):
     reference = _reference(noise)
     reference[0, 0, 0, :2] = np.inf, np.nan
-    first = verify_outputs(reference, Engine(noise), noise, SEEDS, "fp32").failures[0]
+    first = verify_outputs(reference, Engine(noise), Trial(SEEDS, {}, noise), "fp32").failures[0]
     assert (first.name, first.measured) == ("no NaN or Inf", 2)
     assert "the network itself gives values that float32 does not hold" in first.failure()

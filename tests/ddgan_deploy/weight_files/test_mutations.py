@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
 from ddgan_deploy.errors import InputError
-from tests.ddgan_deploy.weight_files.tiny import EMA, RAW, holds, training_state
+from tests.ddgan_deploy.families.ddgan.tiny import EMA, RAW, holds, training_state
 
 OPCODES = [opcode.code.encode("latin1") for opcode in pickletools.opcodes]
 PICKLES_OF_THE_OLDER_FORM = 5

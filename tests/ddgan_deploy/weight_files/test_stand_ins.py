@@ -17,7 +17,7 @@ from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.weight_files import torch_file
 from ddgan_deploy.weight_files.reading import read
 from ddgan_deploy.weight_files.stand_ins import MAX_ITEMS
-from tests.ddgan_deploy.weight_files.tiny import EMA, holds, refusal, saved, training_state
+from tests.ddgan_deploy.families.ddgan.tiny import EMA, holds, refusal, saved, training_state
 
 
 def read_back(folder: pathlib.Path, value: object, **kwargs: Any) -> Any:
@@ -121,7 +121,7 @@ def test_a_training_state_with_them_gives_its_averages_and_arguments(tmp_path):
     checkpoint = load_checkpoint(saved(tmp_path, training_state(**args)))
     assert holds(checkpoint, EMA)
     assert checkpoint.training_args == {"num_timesteps": 4, "beta_max": 15.5}
-    assert checkpoint.config.not_use_tanh is True
+    assert checkpoint.model.not_use_tanh is True
 
 
 def test_a_large_array_stays_unread(tmp_path):

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from ddgan_deploy.checkpoint import load_checkpoint
-from tests.ddgan_deploy.weight_files.tiny import EMA, RAW, holds, refusal, saved, training_state
+from tests.ddgan_deploy.families.ddgan.tiny import EMA, RAW, holds, refusal, saved, training_state
 
 
 def rewritten(path: Path, change: Callable[[str, bytes], bytes], **how: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto
 
 from ddgan_deploy.images import to_pixels
-from ddgan_deploy.noise import draw
+from ddgan_deploy.inputs import draw
 
 STEPS = 4
 RES_BLOCKS = 10
@@ -129,8 +129,8 @@ def test_files_run_anywhere_in_stock_onnx_runtime(biggan_fp32, tmp_path):
         for name in ("sampler.onnx", "ddgan.onnx")
     )
     for seeds in ([7], [1, 2, 3]):
-        noise = draw(seeds, (3, 32, 32), 16, STEPS)
-        (x_0,) = sampler.run(None, {"x_T": noise.x_T, "z": noise.z, "noise": noise.noise})
+        inputs = draw(biggan_fp32.artifact.manifest.sampler, seeds)
+        (x_0,) = sampler.run(None, inputs)
         (image,) = served.run(None, {"seed": np.array(seeds, np.int64)[:, None]})
         assert np.abs(image.astype(int) - to_pixels(x_0).astype(int)).max() <= 1
 
@@ -139,8 +139,8 @@ def test_manifest_describes_the_files(biggan_fp32, models):
     manifest = json.loads((biggan_fp32.artifact.path / "manifest.json").read_text())
     assert manifest["graphs"]["sampler.onnx"]["nodes"] == len(models["sampler.onnx"].graph.node)
     assert manifest["graphs"]["ddgan.onnx"]["inputs"] == [{"name": "seed", "dtype": "int64", "shape": ["batch", 1]}]
-    assert manifest["generator"]["ch_mult"] == [1, 2]
-    assert manifest["steps"] == manifest["schedule"]["steps"] == 4
+    assert manifest["family"]["model"]["ch_mult"] == [1, 2]
+    assert manifest["steps"] == manifest["family"]["sampling"]["steps"] == manifest["sampler"]["steps"] == 4
     assert manifest["parity"]["gates"]
     assert all(gate["passed"] for gate in manifest["parity"]["gates"])
     names = {path.name for path in biggan_fp32.artifact.path.iterdir()}

@@ -9,13 +9,13 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
+from ddgan_deploy.export.families.ddgan import trace_generator
 from ddgan_deploy.export.graph.rewrites.filters import is_filter
 from ddgan_deploy.export.graph.rewrites.shared_constants import share_constants
 from ddgan_deploy.export.graph.rewrites.shortcut_upsampling import hoist_shortcuts
 from ddgan_deploy.export.graph.rewrites.static_reshape import make_reshapes_static
 from ddgan_deploy.export.graph.rewrites.time_bias import fold_time_biases
 from ddgan_deploy.export.graph.rewrites.zero_bias import drop_zero_biases
-from ddgan_deploy.export.graph.trace import trace
 
 HEADER = '<ir_version: 10, opset_import: ["" : 20]>\n'
 RNG = np.random.default_rng(0)
@@ -97,7 +97,7 @@ def test_reshape_with_a_dynamic_batch_becomes_constant():
 
 def test_the_traced_step_is_clean(biggan):
     """Nothing of the exporter's bookkeeping is left: counts follow from the architecture."""
-    step = trace(biggan.load().generator()).step.graph
+    step = trace_generator(biggan.load().generator()).step.graph
     kinds = {node.op_type for node in step}
     assert kinds == {
         "Conv", "ConvTranspose", "AdaGN", "Add", "Mul", "MatMul", "Softmax", "Reshape", "Split", "Transpose", "Concat"
@@ -162,7 +162,7 @@ def test_the_form_of_the_graph_follows_from_the_architecture(biggan):
     zero = replace(checkpoint, weights={name: 0 * weight for name, weight in checkpoint.weights.items()})
     forms = []
     for made in (checkpoint, zero):
-        graph = trace(made.generator()).step.graph
+        graph = trace_generator(made.generator()).step.graph
         nodes = [(node.op_type, node.name, len(node.inputs)) for node in graph]
         weights = [(name, tuple(value.const_value.shape)) for name, value in graph.initializers.items()]
         forms.append((nodes, weights))

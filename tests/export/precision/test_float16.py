@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from ddgan_deploy import open_artifact
 from ddgan_deploy.export import ExportOptions, export
-from ddgan_deploy.noise import draw
+from ddgan_deploy.inputs import draw
 
 
 def _types(model: onnx.ModelProto) -> dict[str, int]:
@@ -102,5 +102,5 @@ def test_fp16_noise_is_the_fp32_noise(biggan_fp32, biggan_fp16):
     """The same seeds draw the same x_T: images differ by rounding alone."""
     full, half = (open_artifact(r.artifact.path).generate(range(4)) for r in (biggan_fp32, biggan_fp16))
     assert np.abs(full.astype(int) - half.astype(int)).max() <= 8
-    noise = draw([0], (3, 32, 32), 16, 4)
-    assert noise.x_T.dtype == np.float32
+    inputs = draw(biggan_fp16.artifact.manifest.sampler, [0])
+    assert {value.dtype for value in inputs.values()} == {np.dtype(np.float32)}

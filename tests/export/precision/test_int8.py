@@ -28,15 +28,17 @@ from ddgan_deploy.export.precision.int8.quantize import choose_kept
 from ddgan_deploy.export.precision.int8.switchboard import Switchboard
 from ddgan_deploy.export.precision.int8.symmetry import is_symmetric
 from ddgan_deploy.export.precision.ranges import Range
+from ddgan_deploy.export.recipe import Recipe
 from ddgan_deploy.export.refit import RefitOptions, refit
 from ddgan_deploy.export.tensorrt.engines import build_engines
 from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.export.tensorrt.parser_graph import parser_model
-from ddgan_deploy.families.ddgan.schedule import sample
+from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.parity.verify import verify
 from ddgan_deploy.progress import Clock
 from tests.conftest import CASES, golden_case
 from tests.export.conftest import export_golden
+from tests.trajectories import published, traced
 
 SMALLEST = "no_fir_t2"
 LAYERS = {"gray_t8": (36, 4), "no_fir_t2": (35, 4)}
@@ -47,9 +49,10 @@ def graphs(name: str, folder: Path, kept: list[str] | None = None, engine: str =
     """An int8 artifact's graphs alone; ``kept``: the layers left out, None: as they are chosen."""
     golden = golden_case(name)
     checkpoint = golden.load()
-    options = ExportOptions(golden.path, golden.steps, config=golden.config, engine=engine, int8=True)
     kept_too = None if kept is None else [KeptLayer(layer, "") for layer in kept]
-    manifest = build_graphs(folder, checkpoint, checkpoint.schedule(golden.steps), options, Clock(), kept_too)
+    sampling = checkpoint.choose(golden.steps)
+    recipe = Recipe(checkpoint, sampling, "int8", symmetric=engine != "none", kept=kept_too)
+    manifest = build_graphs(folder, recipe, Clock())
     return Artifact(folder, manifest)
 
 
@@ -159,11 +162,16 @@ def test_scales_span_the_range_and_zero(measured, symmetric, scale, zero):
 
 
 def test_calibration_is_not_on_the_seeds_of_the_gates():
-    config = golden_case(SMALLEST).load().config
-    calibration = Calibration.of(config, 2)
-    assert (len(calibration.ranges.x_T), len(calibration.errors.x_T)) == (16, 2)
-    large = Calibration.of(dataclasses.replace(config, image_size=256), 2)
-    assert (len(large.ranges.x_T), len(large.errors.x_T)) == (2, 1)
+    checkpoint = golden_case(SMALLEST).load()
+    sampler = checkpoint.family.sampler(checkpoint.model, checkpoint.choose(2))
+    calibration = Calibration.of(sampler)
+    assert (len(calibration.ranges["x_T"]), len(calibration.errors["x_T"])) == (16, 2)
+    x_T, *others = sampler.draws
+    large = dataclasses.replace(
+        sampler, image=(3, 256, 256), draws=(dataclasses.replace(x_T, shape=(3, 256, 256)), *others)
+    )
+    calibration = Calibration.of(large)
+    assert (len(calibration.ranges["x_T"]), len(calibration.errors["x_T"])) == (2, 1)
 
 
 def test_the_same_export_twice_is_the_same_bytes(exported, tmp_path):
@@ -229,7 +237,7 @@ def test_the_gates_hold_for_what_was_chosen(exported):
     assert limits["step 0 (t=1) x0"] == (30, "dB") and limits["step 0 (t=1) x_prev"] == (40, "dB")
     assert limits["x_0 of the file as it is"] == limits["step 1 (t=0) x_0"] == (40, "dB")
     # int8 is not float: what is this good was not rounded.
-    assert all(row.x0_psnr < 60 for row in parity.steps)
+    assert all(row.psnr < 60 for row in parity.probes if row.column == "x0")
 
 
 def broken(artifact: Artifact, folder: Path, factor: float, which: str) -> Artifact:
@@ -264,13 +272,13 @@ def test_a_scale_that_is_wrong_fails(exported, tmp_path, which):
 def test_each_step_starts_from_the_state_it_is_given(biggan, biggan_fp32):
     """Of a float artifact it is the trajectory itself; from other states each step but the first goes elsewhere."""
     engine, golden, generator = OnnxRuntime(biggan_fp32.artifact), biggan, biggan.load().generator()
-    noise = golden.noise
-    reference = sample(generator, biggan_fp32.artifact.manifest.schedule, noise.x_T, noise.z, noise.noise)
-    same = engine.trajectory(noise, reference.x_prev[:-1])
+    inputs = golden.inputs
+    reference = published(generator, Schedule(4), inputs)
+    same = traced(engine, inputs, reference.x_prev[:-1])
     assert np.abs(same.x_prev - reference.x_prev).max() < 1e-4
     states = reference.x_prev[:-1].copy()
     states[1] += 1
-    other = engine.trajectory(noise, states)
+    other = traced(engine, inputs, states)
     apart = np.abs(other.x0 - reference.x0).reshape(len(other.x0), -1).max(axis=1)
     assert apart[2] > 1e-2 and np.all(np.delete(apart, 2) < 1e-4)
 

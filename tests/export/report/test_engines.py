@@ -45,7 +45,7 @@ def make_info(name: str, **changes: object) -> PlanInfo:
 
 def gates(*passed: bool) -> ParityResult:
     made = [Gate(f"gate {k}", holds, 41.0 if holds else 39.97, 40.0, "dB") for k, holds in enumerate(passed)]
-    return ParityResult("tensorrt", (0, 1), (), tuple(made), 1.0)
+    return ParityResult("tensorrt", (0, 1), tuple(made), 1.0)
 
 
 def with_files(manifest, *infos: PlanInfo):

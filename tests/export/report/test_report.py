@@ -18,13 +18,14 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from ddgan_deploy.artifact.manifest import CheckpointInfo, FileInfo, GraphInfo, Manifest, TensorInfo
-from ddgan_deploy.artifact.results import Gate, KeptLayer, ParityResult, StepParity
+from ddgan_deploy.artifact.manifest import CheckpointInfo, FamilyInfo, FileInfo, GraphInfo, Manifest, TensorInfo
+from ddgan_deploy.artifact.results import Gate, KeptLayer, ParityResult, ProbeParity
+from ddgan_deploy.assumptions import Assumed
 from ddgan_deploy.export.report.formats import date, measured, number, seconds, size
 from ddgan_deploy.export.report.write import amplification, render, write_report
-from ddgan_deploy.families.ddgan.assumptions import Assumed
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
-from ddgan_deploy.families.ddgan.schedule import Schedule, Trajectory
+from ddgan_deploy.families.ddgan.family import FAMILY
+from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.parity.verify import Verification
 
 TIMINGS = [("trace the generator", 9.3), ("write the graphs", 0.7)]
@@ -73,12 +74,14 @@ def make_manifest(steps: int = 3, channels: int = 3, **changes: Any) -> Manifest
     x_T, x_0 = (TensorInfo(name, "float32", ("batch", channels, 8, 8)) for name in ("x_T", "x_0"))
     seed = TensorInfo("seed", "int64", ("batch", 1))
     image = TensorInfo("image", "uint8", ("batch", 8, 8, channels))
+    model = GeneratorConfig(8, channels, 8, (1,), num_res_blocks=1, nz=5, z_emb_dim=4, n_mlp=1)
     manifest = Manifest(
-        format_version=1,
+        format_version=2,
         created="2026-01-02T03:04:05Z",
         checkpoint=CheckpointInfo("netG_1200.pth", "c0ffee" * 10, "ema", 1_234_567),
-        generator=GeneratorConfig(8, channels, 8, (1,), num_res_blocks=1, nz=5, z_emb_dim=4, n_mlp=1),
-        schedule=Schedule(steps),
+        family=FamilyInfo("ddgan", {}, {}),
+        sampler=FAMILY.sampler(model, Schedule(steps)),
+        probes=FAMILY.probes(model, Schedule(steps)),
         steps=steps,
         precision="fp32",
         kept_fp32=(),
@@ -88,6 +91,7 @@ def make_manifest(steps: int = 3, channels: int = 3, **changes: Any) -> Manifest
         },
         versions={"torch": "2.13.0", "platform": "Linux"},
         parity=None,
+        facts=FAMILY.facts(model, Schedule(steps)),
         files={"sampler.onnx": FileInfo(2_000_000, "5a" * 32), "weights.bin": FileInfo(3_000_000, "e1" * 32)},
     )
     return replace(manifest, **changes)
@@ -99,12 +103,16 @@ def make_verification(steps: int = 3, channels: int = 3, dB: bool = False, error
     states = rng.uniform(-0.9, 0.9, (steps, 2, channels, 8, 8)).astype(np.float32)
     value, limit, unit = (55.5, 40.0, "dB") if dB else (error, 1e-4, "max abs")
     gates = [Gate("no NaN or Inf", True, 0, 0, "values")]
-    names = [f"step {k} (t={steps - 1 - k}) {name}" for k in range(steps) for name in ("x0", "x_prev")]
-    gates += [Gate(name, True, value, limit, unit) for name in names]
-    rows = tuple(StepParity(k, steps - 1 - k, error, 55.5, error, 999.0) for k in range(steps))
-    result = ParityResult("onnxruntime", (0, 1), rows, tuple(gates), 1.5)
-    engine = Trajectory(states + np.float32(error), states + np.float32(error))
-    return Verification(result, Trajectory(states, states), engine, make_images(2, channels))
+    probes = make_manifest(steps, channels).probes
+    gates += [Gate(probe.name, True, value, limit, unit) for probe in probes]
+    rows = tuple(
+        ProbeParity(probe.place, probe.value, probe.column, probe.step, error, 55.5 if probe.column == "x0" else 999.0)
+        for probe in probes
+    )
+    result = ParityResult("onnxruntime", (0, 1), tuple(gates), 1.5, rows)
+    # Each its own array, as those of a run.
+    reference, engine = (tuple(state + np.float32(off) for state in states for _ in range(2)) for off in (0.0, error))
+    return Verification(result, probes, reference, engine, make_images(2, channels))
 
 
 def make_images(count: int = 4, channels: int = 3) -> npt.NDArray[np.uint8]:
@@ -258,12 +266,12 @@ def test_the_date_is_one_for_people() -> None:
 
 def test_values_of_another_order_show_their_scale_and_its_limits() -> None:
     verification = make_verification(error=5e-3)
-    verification.reference.x_prev[-1] *= 200
-    rows = tuple(replace(row, x0_scale=100.0, x_prev_scale=100.0) for row in verification.result.steps)
+    verification.reference[-1][:] *= 200
+    rows = tuple(replace(row, scale=100.0) for row in verification.result.probes)
     gates = tuple(
         replace(gate, limit=1e-2) if gate.name.startswith("step ") else gate for gate in verification.result.gates
     )
-    verification = replace(verification, result=replace(verification.result, steps=rows, gates=gates))
+    verification = replace(verification, result=replace(verification.result, probes=rows, gates=gates))
     html = render(make_manifest(), verification, make_images(), TIMINGS)
     shown = Page(html)
     assert "limit 1e-4, fails above" in shown.text and "<title>x0, step 0: 5e-5</title>" in html
@@ -277,10 +285,11 @@ def test_values_of_another_order_show_their_scale_and_its_limits() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, NOT_FINITE])
 def test_a_trajectory_that_is_not_finite_is_drawn(bad: float) -> None:
     verification = make_verification(error=0.0)
-    verification.engine.x0[-1, 0, 1, :4] = bad
-    verification.engine.x_prev[-1, 0, 1, :4] = bad
-    last = StepParity(2, 0, NOT_FINITE, 0.0, NOT_FINITE, 0.0)
-    result = replace(verification.result, steps=(*verification.result.steps[:2], last))
+    for value in verification.engine[-2:]:
+        value[0, 1, :4] = bad
+    probes = verification.result.probes
+    last = tuple(replace(row, max_abs=NOT_FINITE, psnr=0.0) for row in probes[-2:])
+    result = replace(verification.result, probes=(*probes[:-2], *last))
     verification = with_gate(replace(verification, result=result), 5, passed=False, measured=NOT_FINITE)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -295,10 +304,10 @@ def test_a_trajectory_that_is_not_finite_is_drawn(bad: float) -> None:
 
 def test_pictures_show_the_reference_the_engine_and_the_difference() -> None:
     verification = make_verification()
-    verification.engine.x_prev[-1] = verification.reference.x_prev[-1]
-    verification.engine.x_prev[-1, 0, 2, 0, 0] += 0.01
+    verification.engine[-1][:] = verification.reference[-1]
+    verification.engine[-1][0, 2, 0, 0] += 0.01
     reference, engine, difference = first_row(page(make_manifest(), verification))
-    expected = np.floor((verification.reference.x_prev[-1, 0].transpose(1, 2, 0) + 1) / 2 * 255 + 0.5)
+    expected = np.floor((verification.reference[-1][0].transpose(1, 2, 0) + 1) / 2 * 255 + 0.5)
     np.testing.assert_array_equal(reference[::16, ::16], expected)
     np.testing.assert_array_equal(engine[16:], reference[16:])
     assert int(engine[0, 0, 2]) - int(reference[0, 0, 2]) in (1, 2)

@@ -68,7 +68,7 @@ def _outputs(config: ModelConfig) -> list[tuple[str, int, list[int]]]:
 
 
 def _dims(artifact: Artifact) -> list[int]:
-    channels, height, width = artifact.manifest.generator.image_shape
+    channels, height, width = artifact.manifest.sampler.image
     return [height, width, channels]
 
 

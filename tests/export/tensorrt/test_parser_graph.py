@@ -13,7 +13,6 @@ import pytest
 from onnx import numpy_helper
 
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED
-from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export.tensorrt.parser_graph import parser_model
 from ddgan_deploy.kernels.adagn.launches import chunk_pixels, single_launch
@@ -189,7 +188,7 @@ def test_portable_has_no_op_of_ours_but_noise(exported):
 
 def test_portable_computes_the_same(exported):
     golden = golden_case("no_fir_t2" if exported.manifest.steps == 2 else "biggan_oneadagn")
-    inputs = feeds(golden.noise)
+    inputs = golden.inputs
     honest = _run(onnx.load(exported.path / SAMPLER), inputs)
     proto = loaded(exported.path / SAMPLER, "portable", exported.manifest.precision)
     onnx.load_external_data_for_model(proto, str(exported.path))

@@ -19,8 +19,8 @@ from ddgan_deploy.engines.tensorrt.plan import RTX_PLAN, BatchProfile, PlanInfo,
 from ddgan_deploy.engines.tensorrt.runtimes import import_runtime
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export import cli
-from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs
+from ddgan_deploy.export.recipe import Recipe
 from ddgan_deploy.export.tensorrt import build as tensorrt_engine
 from ddgan_deploy.export.tensorrt import choice as engine_choice
 from ddgan_deploy.export.tensorrt.build import build_engine
@@ -48,8 +48,7 @@ def graphs(tmp_path_factory) -> Callable[[str, str], Artifact]:
         if (name, precision) not in made:
             folder, golden = tmp_path_factory.mktemp("graphs"), golden_case(name)
             checkpoint = golden.load()
-            options = ExportOptions(golden.path, golden.steps, precision == "fp16", golden.config, engine="none")
-            manifest = build_graphs(folder, checkpoint, checkpoint.schedule(golden.steps), options, Clock())
+            manifest = build_graphs(folder, Recipe(checkpoint, checkpoint.choose(golden.steps), precision), Clock())
             files = file_infos(folder, [SAMPLER, SERVED, WEIGHTS])
             made[name, precision] = Artifact(folder, dataclasses.replace(manifest, files=files))
         return made[name, precision]

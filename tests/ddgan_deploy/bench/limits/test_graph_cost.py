@@ -52,8 +52,8 @@ def test_an_artifact_costs_what_pytorch_counts(small, artifact):
 def test_weights_are_read_once_a_step_and_data_once_an_image(small, artifact):
     graph = onnx.load(artifact / "sampler.onnx", load_external_data=False)
     one, three = graph_cost(graph, 1), graph_cost(graph, 3)
-    channels, height, width = small.load().config.image_shape
-    floats = (small.steps - 1 + 2) * channels * height * width + small.steps * small.load().config.nz
+    channels, height, width = small.load().model.image_shape
+    floats = (small.steps - 1 + 2) * channels * height * width + small.steps * small.load().model.nz
     assert one.io_bytes == 4 * floats and three.io_bytes == 3 * one.io_bytes
     weights = sum(node.weight_bytes for node in one.nodes)
     # The conditioning's weights are read once, for all steps.

@@ -12,23 +12,27 @@ import pytest
 import torch
 
 from ddgan_deploy.artifact.manifest import read_artifact
-from ddgan_deploy.bench.engines.generators import open_generator, random_generator, sample
 from ddgan_deploy.bench.engines.plain import export_plain
-from ddgan_deploy.bench.engines.torch_cuda import float16_denoise
+from ddgan_deploy.bench.engines.reference import open_reference, x_0_of
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.names import COMPILE, EAGER, ONNXRUNTIME_CUDA
 from ddgan_deploy.bench.worker.sampling import SampleRunner, _imported, peak_mb
-from ddgan_deploy.engines.base import feeds
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.ddgan import schedule as diffusion
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
+from ddgan_deploy.families.ddgan.family import FAMILY
 from ddgan_deploy.families.ddgan.schedule import Schedule
-from ddgan_deploy.noise import draw
+from ddgan_deploy.families.registry import model_and_sampling
+from ddgan_deploy.inputs import draw
+from tests.trajectories import published
 
 TINY = GeneratorConfig(
     image_size=8, num_channels=1, num_channels_dae=8, ch_mult=(1,), num_res_blocks=1, nz=4, z_emb_dim=8, n_mlp=0,
     attn_resolutions=(),
 )  # fmt: skip
+
+
+def tensors(inputs):
+    return {name: torch.from_numpy(value) for name, value in inputs.items()}
 
 
 @pytest.fixture
@@ -40,56 +44,52 @@ def job(small, artifact) -> SampleJob:
 def test_engines_draw_the_golden_images(small, job, library, engine):
     threads = torch.get_num_threads()
     try:
-        drawn = _imported(engine)(dataclasses.replace(job, engine=engine))(small.noise)
+        drawn = _imported(engine)(dataclasses.replace(job, engine=engine))(small.inputs)
     finally:
         torch.set_num_threads(threads)
     np.testing.assert_allclose(drawn, small.io["x_prev"][-1], atol=2e-5)
 
 
 def test_the_sampler_of_tensors_is_the_reference(small, job):
-    generator, schedule = open_generator(job)
-    noise = small.noise
-    drawn = sample(generator, schedule, *map(torch.from_numpy, (noise.x_T, noise.z, noise.noise))).numpy()
-    reference = diffusion.sample(generator, schedule, noise.x_T, noise.z, noise.noise).x_prev[-1]
-    np.testing.assert_array_equal(drawn, reference)
+    checkpoint = small.load()
+    drawn = x_0_of(open_reference(job), tensors(small.inputs)).numpy()
+    expected = published(checkpoint.generator(), checkpoint.choose(small.steps), small.inputs).x_prev[-1]
+    np.testing.assert_array_equal(drawn, expected)
 
 
 def test_float16_is_near_and_leaves_conditioning_alone(small, job):
-    generator, schedule = open_generator(job)
-    denoise = float16_denoise(generator)
-    noise = small.noise
-    drawn = sample(denoise, schedule, *map(torch.from_numpy, (noise.x_T, noise.z, noise.noise)))
+    reference = open_reference(job)
+    drawn = x_0_of(reference.half(), tensors(small.inputs))
     assert drawn.dtype == torch.float32
     error = np.abs(drawn.numpy() - small.io["x_prev"][-1]).max()
     assert 1e-5 < error < 0.05
-    types = {name: weight.dtype for name, weight in generator.named_parameters()}
+    types = {name: weight.dtype for name, weight in reference.generator.named_parameters()}
     assert {dtype for name, dtype in types.items() if "Conv_" in name or "NIN" in name} == {torch.float16}
     assert {dtype for name, dtype in types.items() if "Dense" in name or "style" in name} == {torch.float32}
 
 
 def test_a_plain_export_has_no_op_of_ours(tmp_path):
     # One step: the exporter takes seconds for each.
-    generator, schedule = random_generator(TINY), Schedule(1)
+    reference, sampler = FAMILY.untrained(TINY, Schedule(1)), FAMILY.sampler(TINY, Schedule(1))
     path = tmp_path / "plain.onnx"
-    export_plain(generator, schedule, path)
+    export_plain(reference, sampler, path)
     model = onnx.load(path)
     assert {node.domain for node in model.graph.node} == {""}
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    noise = draw(range(3), TINY.image_shape, TINY.nz, schedule.steps)
-    reference = diffusion.sample(generator, schedule, noise.x_T, noise.z, noise.noise).x_prev[-1]
-    np.testing.assert_allclose(session.run(None, feeds(noise))[0], reference, atol=1e-5)
+    inputs = draw(sampler, range(3))
+    np.testing.assert_allclose(session.run(None, inputs)[0], x_0_of(reference, tensors(inputs)).numpy(), atol=1e-5)
 
 
 def test_random_weights_give_ordinary_numbers(job):
-    config = read_artifact(job.artifact).manifest.generator
-    first, second = random_generator(config), random_generator(config)
+    manifest = read_artifact(job.artifact).manifest
+    first, second = (FAMILY.untrained(*model_and_sampling(manifest.family)).generator for _ in range(2))
     for ours, theirs in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(ours, theirs)
-    noise = draw([0], config.image_shape, config.nz, 2)
+    inputs = tensors(draw(manifest.sampler, [0]))
     with torch.inference_mode():
         x = first.denoise(
-            torch.from_numpy(noise.x_T),
-            first.condition(torch.zeros(1, dtype=torch.int64), torch.from_numpy(noise.z[:, 0])),
+            inputs["x_T"],
+            first.condition(torch.zeros(1, dtype=torch.int64), inputs["z"][:, 0]),
         )
     assert 0.05 < x.std() < 20
 
@@ -98,7 +98,7 @@ def test_a_runner_times_what_it_prepared(job, monkeypatch):
     batches = []
     monkeypatch.setattr(
         "ddgan_deploy.bench.worker.sampling._imported",
-        lambda engine: lambda job: lambda noise: batches.append(len(noise.x_T)),
+        lambda engine: lambda job: lambda inputs: batches.append(len(inputs["x_T"])),
     )
     runner = SampleRunner(dataclasses.replace(job, first_batch=2))
     assert batches == [2]

@@ -28,7 +28,7 @@ from ddgan_deploy.engines.tensorrt.plan import (
 )
 from ddgan_deploy.engines.tensorrt.runtimes import NotInstalled
 from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.noise import Noise, draw
+from ddgan_deploy.inputs import Inputs, draw
 from ddgan_deploy.parity.verify import verify
 from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import HostDevice, add_plans, fake_module, plan_info
 from tests.export.conftest import export_golden
@@ -69,9 +69,8 @@ def artifact(folder, trt):
         path.unlink()
 
 
-def _noise(seeds, artifact) -> Noise:
-    config = artifact.manifest.generator
-    return draw(seeds, config.image_shape, config.nz, artifact.manifest.steps)
+def _noise(seeds, artifact) -> Inputs:
+    return draw(artifact.manifest.sampler, seeds)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +122,7 @@ def test_batches_below_the_smallest_are_padded(folder, artifact, device, trt, ex
 def test_no_rows_give_an_empty_array(artifact, device, trt):
     with TensorRt(artifact, device=device) as engine:
         one = _noise([0], artifact)
-        empty = engine.sample(Noise(one.x_T[:0], one.z[:0], one.noise[:0]))
+        empty = engine.sample({name: value[:0] for name, value in one.items()})
         assert empty.shape == (0, 3, 32, 32) and empty.dtype == np.float32
         assert not trt.api.runs
         with pytest.raises(InputError, match="no seeds are given"):
@@ -141,7 +140,7 @@ def test_a_one_step_sampler_takes_no_noise(biggan, device, trt, tmp_path):
 
 def test_arrays_of_any_layout_are_taken(artifact, device, expected):
     noise = _noise(range(3), artifact)
-    strided = Noise(np.asfortranarray(noise.x_T), np.asfortranarray(noise.z), np.asfortranarray(noise.noise))
+    strided = {name: np.asfortranarray(value) for name, value in noise.items()}
     with TensorRt(artifact, device=device) as engine:
         assert _same(engine.sample(strided), expected[0][:3])
 
@@ -321,7 +320,7 @@ def test_verify_runs_the_gates_that_need_no_inner_values(folder, artifact, bigga
     add_plans(folder, runtime)
     with TensorRt(artifact, runtime) as engine:
         result = verify(biggan.load(), engine).result
-    assert result.engine == runtime and result.passed and not result.steps and result.seconds > 0
+    assert result.engine == runtime and result.passed and not result.probes and result.seconds > 0
     assert [gate.name for gate in result.gates] == [
         "no NaN or Inf",
         "x_0 against PyTorch",

@@ -20,7 +20,7 @@ from ddgan_deploy.engines.tensorrt.loaded_plan import KEPT_BATCH_SIZES
 from ddgan_deploy.engines.tensorrt.plan import PLANS, SERVED_PLAN, read_plan_info, write_plan_info
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import ExportOptions, export
-from ddgan_deploy.noise import draw
+from ddgan_deploy.inputs import draw
 from ddgan_deploy.parity.verify import verify
 
 pytestmark = pytest.mark.gpu
@@ -200,11 +200,9 @@ def test_other_work_on_the_gpu_goes_on_beside_it(engine):
 
 
 def _noise(engine: TensorRt, seeds):
-    manifest = engine.artifact.manifest
-    config = manifest.generator
-    noise = draw(list(seeds) or [0], config.image_shape, config.nz, manifest.steps)
+    inputs = draw(engine.artifact.manifest.sampler, list(seeds) or [0])
     count = len(list(seeds))
-    return type(noise)(noise.x_T[:count], noise.z[:count], noise.noise[:count])
+    return {name: value[:count] for name, value in inputs.items()}
 
 
 def _free() -> int:

@@ -41,7 +41,7 @@ def artifact(exported):
 
 
 def test_what_is_written_is_read(artifact):
-    parity = ParityResult("tensorrt", (0, 1), (), (Gate("no NaN or Inf", True, 0, 0, "values"),), 0.5)
+    parity = ParityResult("tensorrt", (0, 1), (Gate("no NaN or Inf", True, 0, 0, "values"),), 0.5)
     info = dataclasses.replace(plan_info(artifact, SERVED_PLAN), medians_ms={"fused": 1.5}, parity=parity, gpu=None)
     write_plan_info(artifact.path / SERVED_PLAN, info)
     assert read_plan_info(artifact, SERVED_PLAN) == info

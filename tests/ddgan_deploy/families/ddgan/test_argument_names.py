@@ -106,8 +106,8 @@ def test_a_training_state_as_the_config(tmp_path):
     weights = {f"module.{key}": value for key, value in load_checkpoint(state).weights.items()}
     torch.save(weights, tmp_path / "netG.pth")
     checkpoint = load_checkpoint(tmp_path / "netG.pth", state)
-    assert (checkpoint.schedule().steps, checkpoint.schedule().beta_max) == (4, 12.0)
-    assert checkpoint.assumed(4) == ()
+    assert (checkpoint.choose().steps, checkpoint.choose().beta_max) == (4, 12.0)
+    assert checkpoint.assumed(checkpoint.choose(4)) == ()
 
 
 def test_a_file_without_arguments_is_no_config(tmp_path):

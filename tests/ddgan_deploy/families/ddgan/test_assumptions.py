@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from ddgan_deploy.assumptions import Assumed
 from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.ddgan.assumptions import Assumed
 from tests.conftest import DATA, golden_case
 
 STORED = {
@@ -31,50 +31,54 @@ def with_config(tmp_path, **arguments) -> Checkpoint:
     return load_checkpoint(DATA / "biggan" / "netG.pth", path)
 
 
+def assumed_of(checkpoint, steps: int = 4) -> tuple[Assumed, ...]:
+    return checkpoint.assumed(checkpoint.choose(steps))
+
+
 def values(assumed: tuple[Assumed, ...]) -> dict[str, str]:
     return {each.name: each.value for each in assumed}
 
 
 def test_of_weights_alone():
     checkpoint = load_checkpoint(DATA / "biggan" / "netG.pth")
-    assert values(checkpoint.assumed(4)) == STORED
+    assert values(assumed_of(checkpoint)) == STORED
     assert checkpoint.kind == "as stored" and checkpoint.trained_steps is None
 
 
 @pytest.mark.parametrize("name", ["beta_max", "not_use_tanh", "fir_kernel", "use_geometric", "num_timesteps"])
 def test_what_is_stated_is_not_assumed_even_as_the_default(tmp_path, name):
     checkpoint = with_config(tmp_path, **{name: json.loads(STORED[name])})
-    assert values(checkpoint.assumed(4)) == {k: v for k, v in STORED.items() if k != name}
+    assert values(assumed_of(checkpoint)) == {k: v for k, v in STORED.items() if k != name}
 
 
 @pytest.mark.parametrize("stated", [{"image_size": 32}, {"attn_resolutions": [16]}])
 def test_the_image_size_follows_from_where_attention_sits(tmp_path, stated):
-    assert "image_size" not in values(with_config(tmp_path, **stated).assumed(4))
+    assert "image_size" not in values(assumed_of(with_config(tmp_path, **stated)))
 
 
 def test_a_single_step_has_no_schedule():
-    names = values(load_checkpoint(DATA / "biggan" / "netG.pth").assumed(1))
+    names = values(assumed_of(load_checkpoint(DATA / "biggan" / "netG.pth"), 1))
     assert "num_timesteps" in names and not {"beta_min", "beta_max", "use_geometric"} & names.keys()
 
 
 def test_all_arguments_leave_nothing_to_assume():
     golden = golden_case("biggan")
-    assert golden.load().assumed(4) == ()
+    assert assumed_of(golden.load()) == ()
     state = golden_case("training_state").load()
-    assert state.assumed(4) == () and state.kind == "ema"
+    assert assumed_of(state) == () and state.kind == "ema"
     assert load_checkpoint(golden_case("training_state").path, weights="raw").kind == "raw"
 
 
 def test_each_says_how_to_state_it():
-    for assumed in load_checkpoint(DATA / "biggan" / "netG.pth").assumed(4):
+    for assumed in assumed_of(load_checkpoint(DATA / "biggan" / "netG.pth")):
         assert json.loads(assumed.fix.partition("FILE.json with ")[2]) == {assumed.name: json.loads(assumed.value)}
         assert "--config content.pth" in assumed.fix and assumed.source
 
 
 def test_steps_that_the_file_knows():
     state = golden_case("training_state").load()
-    assert state.schedule().steps == 4
+    assert state.choose().steps == 4
     with pytest.raises(InputError, match="--steps 2 contradicts .* num_timesteps 4: give --steps 4"):
-        state.schedule(2)
+        state.choose(2)
     with pytest.raises(InputError, match=r"does not tell how many steps it was trained for: give --steps T"):
-        load_checkpoint(DATA / "biggan" / "netG.pth").schedule()
+        load_checkpoint(DATA / "biggan" / "netG.pth").choose()

@@ -38,26 +38,26 @@ def refusal(config: Path) -> str:
 
 def test_all_arguments_of_the_training_script_are_read():
     checkpoint = load_checkpoint(NET_G, DATA / "biggan" / "args.json")
-    for name, value in dataclasses.asdict(checkpoint.config).items():
+    for name, value in dataclasses.asdict(checkpoint.model).items():
         assert value == (tuple(ARGS[name]) if isinstance(ARGS[name], list) else ARGS[name])
-    assert checkpoint.schedule(4).beta_max == 20
+    assert checkpoint.choose(4).beta_max == 20
 
 
 def test_arguments_that_do_not_concern_sampling_are_left_alone(tmp_path):
     config = config_file(tmp_path, {**ARGS, "dataset": ["x"], "lr_g": None, "num_epoch": "many"})
-    assert load_checkpoint(NET_G, config).config.nz == ARGS["nz"]
+    assert load_checkpoint(NET_G, config).model.nz == ARGS["nz"]
 
 
 def test_what_shapes_cannot_tell_is_taken_from_the_config(tmp_path):
     told = {"not_use_tanh": True, "skip_rescale": False, "centered": False, "fir_kernel": [1, 2, 2, 1]}
-    config = load_checkpoint(NET_G, config_file(tmp_path, told)).config
+    config = load_checkpoint(NET_G, config_file(tmp_path, told)).model
     assert (config.not_use_tanh, config.skip_rescale, config.centered) == (True, False, False)
     assert config.fir_kernel == (1, 2, 2, 1)
 
 
 def test_flags_may_be_numbers_and_choices_in_capitals(tmp_path):
     config = config_file(tmp_path, {"fir": 1, "not_use_tanh": 0, "resblock_type": "BigGAN"})
-    assert load_checkpoint(NET_G, config).config.resblock_type == "biggan"
+    assert load_checkpoint(NET_G, config).model.resblock_type == "biggan"
 
 
 def test_absent(tmp_path):
@@ -192,21 +192,21 @@ def test_a_config_with_other_steps_than_the_training_state(tmp_path):
 def test_a_config_has_precedence_over_a_training_state(tmp_path):
     content = DATA / "training_state" / "content.pth"
     checkpoint = load_checkpoint(content, config_file(tmp_path, {"not_use_tanh": True, "beta_max": 7.0}))
-    assert checkpoint.config.not_use_tanh
-    assert checkpoint.schedule(4).beta_max == 7
+    assert checkpoint.model.not_use_tanh
+    assert checkpoint.choose(4).beta_max == 7
 
 
 def test_what_is_known_holds_where_nothing_else_says(tmp_path):
     content = DATA / "training_state" / "content.pth"
     known = {"not_use_tanh": True, "beta_max": 7.0}
-    assert not load_checkpoint(content, known=known).config.not_use_tanh
-    assert load_checkpoint(NET_G, known=known).config.not_use_tanh
-    assert load_checkpoint(NET_G, known=known).schedule(4).beta_max == 7
+    assert not load_checkpoint(content, known=known).model.not_use_tanh
+    assert load_checkpoint(NET_G, known=known).model.not_use_tanh
+    assert load_checkpoint(NET_G, known=known).choose(4).beta_max == 7
 
 
 def test_weights_override_what_is_known():
-    known = dataclasses.asdict(load_checkpoint(NET_G).config) | {"num_channels_dae": 999, "image_size": 7, "nz": 1}
-    assert load_checkpoint(NET_G, known=known).config == load_checkpoint(NET_G).config
+    known = dataclasses.asdict(load_checkpoint(NET_G).model) | {"num_channels_dae": 999, "image_size": 7, "nz": 1}
+    assert load_checkpoint(NET_G, known=known).model == load_checkpoint(NET_G).model
 
 
 @pytest.mark.parametrize(
@@ -236,19 +236,19 @@ def test_what_the_published_code_cannot_run_is_named(tmp_path, change, says):
 def test_schedules_that_are_none(tmp_path, content, says):
     checkpoint = load_checkpoint(NET_G, config_file(tmp_path, content))
     with pytest.raises(InputError, match=says):
-        checkpoint.schedule(4)
+        checkpoint.choose(4)
 
 
 @pytest.mark.parametrize("steps", [0, -1, 65, 10000])
 def test_steps_out_of_range(steps):
     with pytest.raises(InputError, match=rf"steps {steps} is out of range: give 1\.\.64"):
-        load_checkpoint(NET_G).schedule(steps)
+        load_checkpoint(NET_G).choose(steps)
 
 
 def test_steps_that_contradict_the_config(tmp_path):
     checkpoint = load_checkpoint(NET_G, config_file(tmp_path, {"num_timesteps": 2}))
     with pytest.raises(InputError, match=r"--steps 4 contradicts .* num_timesteps 2: give --steps 2"):
-        checkpoint.schedule(4)
+        checkpoint.choose(4)
 
 
 # The plain data itself.

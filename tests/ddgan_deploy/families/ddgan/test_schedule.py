@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.ddgan.schedule import Schedule, sample
+from ddgan_deploy.families.ddgan.schedule import Schedule
 from tests.conftest import CASES, golden_case
+from tests.trajectories import published
 
 
 @pytest.mark.parametrize("case", [name for name in CASES if name != "training_state"])
@@ -22,8 +23,7 @@ def test_posterior_coefficients(case):
 
 def test_reference_sampler_step_by_step(golden):
     checkpoint = golden.load()
-    noise = golden.noise
-    trajectory = sample(checkpoint.generator(), checkpoint.schedule(golden.steps), noise.x_T, noise.z, noise.noise)
+    trajectory = published(checkpoint.generator(), checkpoint.choose(golden.steps), golden.inputs)
     for k in range(golden.steps):
         if "x0" in golden.io:
             assert np.abs(trajectory.x0[k] - golden.io["x0"][k]).max() <= 1e-5, f"x0 of step {k}"

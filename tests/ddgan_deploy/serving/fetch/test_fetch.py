@@ -14,7 +14,8 @@ import pytest
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.files import folder_written_whole
-from ddgan_deploy.serving import fetch, installed
+from ddgan_deploy.serving import installed
+from ddgan_deploy.serving.fetch import __main__ as fetch
 from ddgan_deploy.serving.fetch import debian
 
 STUB = f"pytriton/tritonserver/python_backend_stubs/{installed.PYTHON}/triton_python_backend_stub"

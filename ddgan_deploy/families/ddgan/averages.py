@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.ddgan.argument_names import short
-from ddgan_deploy.weight_files.names import own_name
+from ddgan_deploy.families.ddgan.weight_names import own_name
+from ddgan_deploy.names import short
 
 
 def has_averages(content: object) -> bool:

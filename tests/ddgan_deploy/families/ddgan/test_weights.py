@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from ddgan_deploy.checkpoint import load_checkpoint
+from ddgan_deploy.families.ddgan.weights import Found, generator
 from ddgan_deploy.weight_files.reading import read
-from ddgan_deploy.weight_files.state_dict import Found, generator
-from tests.ddgan_deploy.weight_files.tiny import EMA, RAW, Content, holds, prefixed, refusal, saved, training_state
+from tests.ddgan_deploy.families.ddgan.tiny import EMA, RAW, Content, holds, prefixed, refusal, saved, training_state
 
 OTHER = {"conv.weight": torch.zeros(4, 3, 3, 3), "conv.bias": torch.zeros(4)}
 PREFIXES = [

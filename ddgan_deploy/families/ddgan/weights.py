@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.ddgan.argument_names import short
-from ddgan_deploy.weight_files.averages import are_by_order, averages, has_averages
+from ddgan_deploy.families.ddgan.averages import are_by_order, averages, has_averages
+from ddgan_deploy.families.ddgan.weight_names import root_of
+from ddgan_deploy.names import short
 from ddgan_deploy.weight_files.kinds import Kind, Weights
-from ddgan_deploy.weight_files.names import plain_name, root_of, said_of
+from ddgan_deploy.weight_files.names import plain_name, said_of
 from ddgan_deploy.weight_files.reading import as_state_dict
 from ddgan_deploy.weight_files.tensors import checked_tensors
 
@@ -126,6 +127,12 @@ def generator(contents: dict[str, Any], weights: Weights, path: Path) -> Found:
     if kind != weights and weights == "raw":
         raise InputError(f"{path} holds one set of weights, --weights raw needs a training state: give a content.pth")
     return Found(checked_tensors(chosen.weights, path), kind, chosen.place, _arguments(chosen), by_order)
+
+
+def seems_a_generator(contents: Mapping[str, Any]) -> bool:
+    """Whether any name in it is one of a generator's."""
+    names = (name for node in _nodes(dict(contents)) for name in _names(node))
+    return any(_SEEMS.search(name) or name == _TRAINING_STATE for name in names)
 
 
 def _nodes(contents: dict[str, Any]) -> Iterator[_Node]:

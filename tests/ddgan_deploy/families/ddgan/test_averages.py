@@ -11,8 +11,8 @@ import torch
 
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.weight_files.averages import averages
-from tests.ddgan_deploy.weight_files.tiny import EMA, RAW, Content, holds, refusal, saved, training_state
+from ddgan_deploy.families.ddgan.averages import averages
+from tests.ddgan_deploy.families.ddgan.tiny import EMA, RAW, Content, holds, refusal, saved, training_state
 
 
 def grouped(*groups: list[str], names: bool = False) -> Content:

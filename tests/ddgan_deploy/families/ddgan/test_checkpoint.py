@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import io
 import json
 import os
@@ -19,9 +18,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ddgan_deploy import checkpoint as module
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.families.ddgan import checkpoint
 from ddgan_deploy.weight_files import reading
 from tests.conftest import DATA, Golden
 
@@ -44,14 +43,6 @@ def _silent() -> Iterator[None]:
         warnings.simplefilter("always")
         yield
     assert [str(warning.message) for warning in said] == []
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _fast() -> Iterator[None]:
-    """Builds the reference once for an architecture, not once for a damaged file."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_expected_shapes", functools.cache(module._expected_shapes))
-        yield
 
 
 def refusal(path: Path, *args: Any, **kwargs: Any) -> str:
@@ -84,14 +75,14 @@ def written(folder: Path, content: bytes, name: str = "netG.pth") -> Path:
 def test_a_golden_case_is_read(golden: Golden):
     checkpoint = golden.load()
     assert all(weight.dtype == torch.float32 for weight in checkpoint.weights.values())
-    assert checkpoint.generator().config == checkpoint.config
+    assert checkpoint.generator().config == checkpoint.model
     assert len(checkpoint.sha256) == 64
 
 
 def test_the_prefix_of_distributed_training_may_be_absent(tmp_path):
     plain = saved(tmp_path, {key.removeprefix("module."): value for key, value in STATE.items()})
     ours, theirs = load_checkpoint(plain), load_checkpoint(NET_G)
-    assert ours.config == theirs.config
+    assert ours.model == theirs.model
     assert ours.weights.keys() == theirs.weights.keys()
 
 
@@ -104,14 +95,14 @@ def test_other_floating_point_is_read_as_float32(tmp_path, dtype):
 
 def test_the_older_pickle_format_is_read(tmp_path):
     path = saved(tmp_path, STATE, _use_new_zipfile_serialization=False)
-    assert load_checkpoint(path).config == load_checkpoint(NET_G).config
+    assert load_checkpoint(path).model == load_checkpoint(NET_G).model
 
 
 def test_safetensors_hold_the_same(tmp_path):
     path = tmp_path / "netG.safetensors"
     save_file(dict(STATE), path)
     ours, theirs = load_checkpoint(path), load_checkpoint(NET_G)
-    assert ours.config == theirs.config
+    assert ours.model == theirs.model
     assert all(torch.equal(ours.weights[key], theirs.weights[key]) for key in theirs.weights)
 
 
@@ -396,7 +387,7 @@ def test_a_key_too_many_is_named(tmp_path, monkeypatch, key):
 def test_absurd_numbers_in_keys_cost_nothing(number, key):
     shapes = {name: tuple(STATE[f"module.{name}"].shape) for name in KEYS} | {key.format(number): (3,)}
     with pytest.raises(InputError):
-        module._check_keys(shapes, module.infer_config(shapes, {}))
+        checkpoint._check_keys(shapes, checkpoint.infer_config(shapes, {}))
 
 
 def test_only_some_keys_with_the_prefix(tmp_path):
@@ -485,7 +476,7 @@ def test_a_training_state_without_moving_averages(tmp_path, optimizer):
     path = saved(tmp_path, {**training_state(), "optimizerG": optimizer})
     assert "optimizerG.state[0].ema" in (message := refusal(path))
     assert "--weights raw" in message
-    assert load_checkpoint(path, weights="raw").config
+    assert load_checkpoint(path, weights="raw").model
 
 
 def test_a_training_state_without_its_optimizer(tmp_path):
@@ -523,8 +514,8 @@ def test_the_own_arguments_of_a_training_state_are_heeded(tmp_path, form):
     state["args"] = form(state["args"])
     checkpoint = load_checkpoint(saved(tmp_path, state))
     with pytest.raises(InputError, match=r"--steps 4 contradicts .* num_timesteps 7: give --steps 7"):
-        checkpoint.schedule(4)
-    assert checkpoint.schedule(7).steps == 7
+        checkpoint.choose(4)
+    assert checkpoint.choose(7).steps == 7
 
 
 @pytest.mark.parametrize("args", [None, 3, [1]])
@@ -556,7 +547,7 @@ def test_steps_that_contradict_and_cannot_be_exported(tmp_path):
     state = training_state()
     state["args"].num_timesteps = 1000
     with pytest.raises(InputError, match=r"num_timesteps 1000: only 1\.\.64 can be exported"):
-        load_checkpoint(saved(tmp_path, state)).schedule(4)
+        load_checkpoint(saved(tmp_path, state)).choose(4)
 
 
 def test_nothing_is_written_beside_the_file(tmp_path):
@@ -568,4 +559,4 @@ def test_nothing_is_written_beside_the_file(tmp_path):
 def test_files_without_a_name_of_their_own(tmp_path):
     buffer = io.BytesIO()
     torch.save(dict(STATE), buffer)
-    assert load_checkpoint(written(tmp_path, buffer.getvalue(), "no suffix")).config.nz == 16
+    assert load_checkpoint(written(tmp_path, buffer.getvalue(), "no suffix")).model.nz == 16

@@ -9,7 +9,7 @@ import pytest
 
 from ddgan_deploy.cli import sample
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.noise import MAX_SEEDS, parse_seeds, seed_array
+from ddgan_deploy.inputs import MAX_SEEDS, parse_seeds, seed_array
 
 WRONG = ["", " ", ",", "3,", ",3", "x", "1.5", "-1", "3-", "-", "1--2", "0-5-9", "0..5", "1 2", "0x10", "1e3"]
 

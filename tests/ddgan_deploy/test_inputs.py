@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from ddgan_deploy.inputs import draw
 from ddgan_deploy.kernels.philox_normal.philox import normal, philox4x32
-from ddgan_deploy.noise import draw
+from ddgan_deploy.sampler import Draw, Sampler, Streams
 
 ONES = 0xFFFFFFFF
 
@@ -42,31 +43,38 @@ def test_elements_follow_from_seed_stream_and_index_alone():
         assert values[index] == pytest.approx(expected, rel=2e-7)
 
 
+def drawn(seeds, image_shape, nz, steps):
+    """What a Denoising Diffusion GAN draws."""
+    noise = (Draw("noise", image_shape, Streams(2, 2, steps - 1)),) if steps > 1 else ()
+    draws = (Draw("x_T", image_shape, 0), Draw("z", (nz,), Streams(1, 2, steps)), *noise)
+    return draw(Sampler(image_shape, steps, draws), seeds)
+
+
 def test_negative_seeds_are_their_two_s_complement():
-    assert np.array_equal(draw([-1], (1, 4, 4), 3, 2).x_T, draw([2**64 - 1], (1, 4, 4), 3, 2).x_T)
-    assert not np.array_equal(draw([2**63], (1, 4, 4), 3, 2).x_T, draw([0], (1, 4, 4), 3, 2).x_T)
+    assert np.array_equal(drawn([-1], (1, 4, 4), 3, 2)["x_T"], drawn([2**64 - 1], (1, 4, 4), 3, 2)["x_T"])
+    assert not np.array_equal(drawn([2**63], (1, 4, 4), 3, 2)["x_T"], drawn([0], (1, 4, 4), 3, 2)["x_T"])
 
 
 def test_streams_are_x_T_then_z_and_noise_of_each_step():
-    noise = draw([3, 9], (2, 3, 5), 4, 3)
+    noise = drawn([3, 9], (2, 3, 5), 4, 3)
     seeds = np.array([3, 9])
-    assert noise.z.shape == (2, 3, 4)
-    assert noise.noise.shape == (2, 2, 2, 3, 5)
-    assert np.array_equal(noise.x_T, normal(seeds, 0, (2, 3, 5)))
+    assert noise["z"].shape == (2, 3, 4)
+    assert noise["noise"].shape == (2, 2, 2, 3, 5)
+    assert np.array_equal(noise["x_T"], normal(seeds, 0, (2, 3, 5)))
     for k in range(3):
-        assert np.array_equal(noise.z[:, k], normal(seeds, 1 + 2 * k, (4,)))
+        assert np.array_equal(noise["z"][:, k], normal(seeds, 1 + 2 * k, (4,)))
     for k in range(2):
-        assert np.array_equal(noise.noise[:, k], normal(seeds, 2 + 2 * k, (2, 3, 5)))
+        assert np.array_equal(noise["noise"][:, k], normal(seeds, 2 + 2 * k, (2, 3, 5)))
 
 
 def test_a_seed_s_noise_does_not_depend_on_its_neighbours():
-    batch, alone = draw([1, 2, 3], (3, 8, 8), 5, 2), draw([2], (3, 8, 8), 5, 2)
-    assert np.array_equal(batch.x_T[1], alone.x_T[0])
-    assert np.array_equal(batch.noise[1], alone.noise[0])
+    batch, alone = drawn([1, 2, 3], (3, 8, 8), 5, 2), drawn([2], (3, 8, 8), 5, 2)
+    assert np.array_equal(batch["x_T"][1], alone["x_T"][0])
+    assert np.array_equal(batch["noise"][1], alone["noise"][0])
 
 
 def test_one_step_has_no_noise():
-    assert draw([0], (1, 4, 4), 3, 1).noise.shape == (1, 0, 1, 4, 4)
+    assert drawn([0], (1, 4, 4), 3, 1).keys() == {"x_T", "z"}
 
 
 def test_values_are_standard_normal():

@@ -1,0 +1,154 @@
+"""Seeds and knobs -> what a run is fed."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.kernels.philox_normal.philox import normal
+from ddgan_deploy.sampler import Draw, Knob, Sampler, Streams
+
+MAX_SEEDS = 1_000_000
+Array = npt.NDArray[Any]
+Inputs = Mapping[str, Array]
+"""Of the sampler's graph, by name; the batch comes first."""
+Knobs = Mapping[str, npt.ArrayLike]
+"""Of a call, by name: a value for all images, or one for each, [N, *shape]."""
+NO_KNOBS: Knobs = {}
+
+
+def draw(sampler: Sampler, seeds: Sequence[int], knobs: Knobs = NO_KNOBS) -> dict[str, Array]:
+    """What the sampler's graph is fed for each seed.
+
+    Args:
+        sampler: what it takes.
+        seeds: N integers in -2**63..2**64-1; a negative one stands for its two's complement.
+        knobs: where others than the defaults are wanted.
+
+    Raises:
+        InputError: there are no seeds, one is no 64-bit integer; or as `served_knobs`.
+    """
+    keys = seed_array(seeds)[:, 0]
+    values = served_knobs(sampler, len(keys), knobs)
+    drawn = {part.name: _drawn(part, keys) for part in sampler.draws}
+    return drawn | {knob.name: _as_input(knob, values[knob.name], keys) for knob in sampler.knobs}
+
+
+def served_inputs(sampler: Sampler, seeds: Sequence[int], knobs: Knobs = NO_KNOBS) -> dict[str, Array]:
+    """What the served graph is fed for each seed; arguments and errors as of `draw`."""
+    words = seed_array(seeds)
+    return {"seed": words, **served_knobs(sampler, len(words), knobs)}
+
+
+def served_knobs(sampler: Sampler, count: int, knobs: Knobs = NO_KNOBS) -> dict[str, Array]:
+    """All knobs as the served graph takes them, [count, *shape] each.
+
+    Raises:
+        InputError: a knob is unknown, must be given and is not, is out of its range, or has another shape.
+    """
+    known = {knob.name: knob for knob in sampler.knobs}
+    for name in knobs:
+        if name not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise InputError(f"the artifact has no knob {name}, {has}: leave it out")
+    return {name: _knob_array(knob, count, knobs.get(name)) for name, knob in known.items()}
+
+
+def rows(inputs: Inputs, which: Sequence[int]) -> dict[str, Array]:
+    """The inputs of some images."""
+    return {name: value[list(which)] for name, value in inputs.items()}
+
+
+def _drawn(part: Draw, keys: Array) -> Array:
+    if isinstance(part.streams, Streams):
+        return np.stack([_from_stream(part, keys, part.streams.at(k)) for k in range(part.streams.count)], axis=1)
+    return _from_stream(part, keys, part.streams)
+
+
+def _from_stream(part: Draw, keys: Array, stream: int) -> Array:
+    if part.below:
+        raise NotImplementedError  # REPLACED ON MERGE: integers(keys, stream, part.shape, part.below)
+    return normal(keys, stream, part.shape)
+
+
+def _knob_array(knob: Knob, count: int, value: npt.ArrayLike | None) -> Array:
+    if value is None:
+        if knob.default is None:
+            raise InputError(f"the knob {knob.name} must be given: {knob.dtype} {list(knob.shape)} for every image")
+        value = knob.default
+    given = np.asarray(value)
+    right = f"give a number in {knob.least:g}..{knob.most:g}"
+    if given.dtype.kind not in "biuf" or (knob.dtype != "float32" and given.dtype.kind == "f" and (given % 1).any()):
+        raise InputError(f"{knob.name} {_told(value)} is no {knob.dtype}: {right}")
+    if given.size and not ((given >= knob.least) & (given <= knob.most)).all():
+        raise InputError(f"{knob.name} {_told(value)} is out of range: {right}")
+    shape = (count, *knob.shape)
+    if given.ndim == 1 and given.shape == (count,):
+        given = given.reshape(count, *(1 for _ in knob.shape))
+    try:
+        return np.ascontiguousarray(np.broadcast_to(given, shape), knob.dtype)
+    except ValueError:
+        raise InputError(
+            f"{knob.name} has shape {list(given.shape)}: give one value for all images, or {list(shape)}"
+        ) from None
+
+
+def _as_input(knob: Knob, value: Array, keys: Array) -> Array:
+    """From the served graph's form to the sampler's."""
+    if knob.is_image:
+        pixels = np.moveaxis(value, -1, 1).astype(np.float32)
+        return np.ascontiguousarray(pixels / np.float32(127.5) - np.float32(1))
+    if knob.drawn is not None:
+        return np.where(value < 0, _drawn(knob.drawn, keys), value)
+    return value
+
+
+def seed_array(seeds: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Seeds as the served graph takes them: int64 [N, 1].
+
+    Raises:
+        InputError: a seed that is no 64-bit integer.
+    """
+    if not len(seeds):
+        raise InputError("no seeds are given: give at least one, such as 0")
+    for seed in seeds:
+        if not -(2**63) <= seed < 2**64:
+            raise InputError(f"seed {seed} is no 64-bit integer: give 0..{2**64 - 1}")
+    words = np.array([operator.index(seed) % 2**64 for seed in seeds], np.uint64)
+    return words.view(np.int64).reshape(-1, 1)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds from "0-15", "3,7" or a mix of both.
+
+    Raises:
+        InputError: the text is no such list, or lists over a million seeds.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,20})(?:\s*-\s*(\d{1,20}))?\s*", part)
+        if not match:
+            raise InputError(f"seeds {_short(text)} cannot be read: give a list such as 0-15 or 3,7,20-23")
+        first, last = int(match[1]), int(match[2] or match[1])
+        seed_array([first, last])
+        if last < first:
+            raise InputError(f"seeds {part.strip()} run backwards: give {last}-{first}")
+        if len(seeds) + last - first >= MAX_SEEDS:
+            raise InputError(f"seeds {_short(text)} are over {MAX_SEEDS:,}: sample them in several runs")
+        seeds += range(first, last + 1)
+    return seeds
+
+
+def _told(value: npt.ArrayLike) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= 60 else f"{text[:57]!r}..."

@@ -1,0 +1,1 @@
+"""The graphs of each family, a file each, behind the protocol of `base`."""
