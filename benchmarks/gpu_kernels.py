@@ -18,9 +18,11 @@ from pathlib import Path
 import torch
 import triton.testing
 
-from ddgan_deploy.kernels import torch_launch
 from ddgan_deploy.kernels.adagn.spec import reference as adagn_reference
+from ddgan_deploy.kernels.adagn.torch_op import adagn
+from ddgan_deploy.kernels.philox_normal.torch_op import philox_normal
 from ddgan_deploy.kernels.posterior_sample.spec import reference as posterior_reference
+from ddgan_deploy.kernels.posterior_sample.torch_op import posterior_sample
 
 ADAGN_SHAPES = [
     # n, c, h, w, groups: CIFAR-10 size, CelebA-HQ 256 size
@@ -83,7 +85,7 @@ def adagn_rows(bandwidth: float) -> Iterator[Row]:
                 scale, shift = (torch.randn(n, c, device="cuda", dtype=dtype) for _ in range(2))
                 arguments = (x, scale, shift, groups, 1e-6, "silu")
                 calls: tuple[Call, Call, Call] = (
-                    lambda a=arguments: torch_launch.adagn(*a),
+                    lambda a=arguments: adagn(*a),
                     lambda a=arguments: adagn_reference(*a),
                     lambda a=arguments: compiled(*a),
                 )
@@ -91,32 +93,20 @@ def adagn_rows(bandwidth: float) -> Iterator[Row]:
 
 
 def posterior_rows(bandwidth: float) -> Iterator[Row]:
-    """PosteriorSample with tanh, given its noise and drawing it."""
+    """PosteriorSample with tanh."""
     compiled = torch.compile(posterior_reference, dynamic=False)
     for shape in IMAGES:
         for dtype in (torch.float32, torch.float16):
             raw = torch.randn(shape, device="cuda", dtype=dtype)
             x_t, noise = (torch.randn(shape, device="cuda") for _ in range(2))
-            seeds = torch.arange(shape[0], device="cuda")[:, None]
             given = (raw, x_t, noise, *COEFFICIENTS)
             moved = raw.numel() * (raw.element_size() + 12)
             calls: tuple[Call, Call, Call] = (
-                lambda a=given: torch_launch.posterior_sample(*a),
+                lambda a=given: posterior_sample(*a),
                 lambda a=given: posterior_reference(*a),
                 lambda a=given: compiled(*a),
             )
             yield row("PosteriorSample", raw, "linear", moved, bandwidth, calls)
-
-            def eager(a: torch.Tensor = raw, b: torch.Tensor = x_t) -> object:
-                return posterior_reference(a, b, torch.randn_like(b), *COEFFICIENTS)
-
-            seeded = (raw, x_t, seeds, 2, *COEFFICIENTS)
-            calls = (
-                lambda a=seeded: torch_launch.seeded_posterior_sample(*a),
-                eager,
-                torch.compile(eager, dynamic=False),
-            )
-            yield row("PosteriorSample, own noise", raw, "nchw", moved - 4 * raw.numel(), bandwidth, calls)
 
 
 def philox_rows(bandwidth: float) -> Iterator[Row]:
@@ -129,7 +119,7 @@ def philox_rows(bandwidth: float) -> Iterator[Row]:
             return torch.randn_like(a)
 
         calls: tuple[Call, Call, Call] = (
-            lambda s=seeds, h=shape: torch_launch.philox_normal(s, 0, h[1:]),
+            lambda s=seeds, h=shape: philox_normal(s, 0, h[1:]),
             eager,
             torch.compile(eager, dynamic=False),
         )

@@ -32,7 +32,7 @@ import ddgan_deploy  # noqa: F401
 # After our package, which keeps it from reporting to its maker.
 import onnxruntime
 
-from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
+from ddgan_deploy.kernels.adagn.spec import ADAGN_SILU
 from ddgan_deploy.kernels.native_library import ort_library
 from ddgan_deploy.kernels.op import OpSpec
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
@@ -136,8 +136,8 @@ def op_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
         for (n, c, h, w), groups in ADAGN_SHAPES:
             x = rng.standard_normal((n, c, h, w), np.float32).astype(dtype)
             scale, shift = (rng.standard_normal((n, c), np.float32).astype(dtype) for _ in range(2))
-            attributes = {"groups": groups, "epsilon": 1e-6, "activation": "silu"}
-            rows.append(measure(ADAGN, (x, scale, shift), np.empty_like(x), 2 * x.nbytes, args, **attributes))
+            attributes = {"groups": groups, "epsilon": 1e-6}
+            rows.append(measure(ADAGN_SILU, (x, scale, shift), np.empty_like(x), 2 * x.nbytes, args, **attributes))
         for shape in IMAGES:
             raw = rng.standard_normal(shape, np.float32).astype(dtype)
             x_t, noise = (rng.standard_normal(shape, np.float32) for _ in range(2))

@@ -14,7 +14,6 @@ import argparse
 import concurrent.futures
 import contextlib
 import errno
-import importlib
 import io
 import json
 import multiprocessing
@@ -31,23 +30,20 @@ from pathlib import Path
 
 try:
     import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
 except ModuleNotFoundError:
     if __name__ != "__main__":
         raise
     print("error: Triton is not installed: pip install 'ddgan-deploy[kernels]'", file=sys.stderr)
     sys.exit(2)
 
-from .launch import ALIGNMENT, WARP, Launch, OpLaunches, Plan, launches
+from . import ops
+from .compile import DTYPES, compile_launch
+from .launch import Launch, OpLaunches, Plan, launches
 from .launch_index import launch_index
 from .occupancy import SMS, occupancy
-from .ops import ALL
 
 ARCHS = (75, 80, 86, 89, 90, 100, 120)
 """What is compiled unless told otherwise; `SMS` has all that can be."""
-DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
-_ELEMENTS = {**DTYPES, "int64": "i64"}
 
 
 @dataclass(frozen=True)
@@ -103,34 +99,6 @@ class Task:
         return f"{self.name}.{self.dtype}.sm{self.arch}"
 
 
-def compile_launch(
-    op: OpLaunches, plan: Plan, launch: Launch, dtype: str, arch: int, ptx_version: int | None = None
-) -> triton.compiler.CompiledKernel:
-    """One launch of a plan, compiled; its ``asm`` holds "ptx" and "cubin".
-
-    Args:
-        dtype: a key of `DTYPES`, for the arguments of type T.
-        arch: compute capability times ten.
-        ptx_version: of the PTX, times ten; None: that of Triton's own assembler.
-    """
-    kernel = getattr(importlib.import_module(f".{op.folder}.tl_kernel", __package__), launch.kernel)
-    signature = {name: _type(op, name, dtype) for name in launch.arguments}
-    signature |= dict.fromkeys(launch.constexprs, "constexpr")
-    constants = {(kernel.arg_names.index(name),): value for name, value in launch.constexprs.items()}
-    hinted = [name for name in launch.arguments if plan.aligned and name in (*op.tensors, *plan.multiples)]
-    hints = {(kernel.arg_names.index(name),): [["tt.divisibility", ALIGNMENT]] for name in hinted}
-    source = ASTSource(kernel, signature, constants, hints)
-    target = GPUTarget("cuda", arch, WARP)
-    with triton.knobs.compilation.scope():
-        triton.knobs.compilation.disable_line_info = True
-        return triton.compile(source, target=target, options={**launch.options, "ptx_version": ptx_version})
-
-
-def _type(op: OpLaunches, argument: str, dtype: str) -> str:
-    element = op.tensors.get(argument)
-    return "i32" if element is None else "*" + _ELEMENTS[dtype if element == "T" else element]
-
-
 def _compile(task: Task, folder: Path) -> Kernel:
     compiled = compile_launch(task.op, task.plan, task.launch, task.dtype, task.arch)
     stem = task.stem
@@ -165,9 +133,8 @@ def _usage(cubin: Path) -> tuple[int, int]:
 
 def tasks(dtypes: Sequence[str], archs: Sequence[int]) -> list[Task]:
     """Every launch of every op, by dtype and architecture."""
-    return [
-        Task(op, plan, launch, dtype, arch) for arch in archs for dtype in dtypes for op, plan, launch in launches(ALL)
-    ]
+    every = launches(ops.all_launches())
+    return [Task(op, plan, launch, dtype, arch) for arch in archs for dtype in dtypes for op, plan, launch in every]
 
 
 def compile_all(out: Path, archs: Sequence[int], dtypes: Sequence[str] = tuple(DTYPES), jobs: int = 1) -> list[Kernel]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import onnx
@@ -17,11 +18,38 @@ OPSET = 20
 IR_VERSION = 10
 """The first that knows overloads of functions."""
 
+PLAIN_IR_VERSION = 9
+"""What `OPSET` needs: enough where no function is an overload."""
+
 _FLOATS = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
 _TYPES = {"float": ["tensor(float)"], "int64": ["tensor(int64)"]}
 
 
-@dataclass(frozen=True)
+class Tensor(NamedTuple):
+    """Extents and element size of a node's input or output."""
+
+    shape: tuple[int, ...]
+    item_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        """Of the whole tensor."""
+        return math.prod(self.shape) * self.item_bytes
+
+
+class Cost(NamedTuple):
+    """What a node takes at least.
+
+    Attributes:
+        flops: floating-point operations, two a multiply-add.
+        bytes: of all that it reads and writes, each once.
+    """
+
+    flops: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class OpSpec:
     """One fused op: its schema and its definition as an ONNX function.
 
@@ -30,21 +58,41 @@ class OpSpec:
         inputs, outputs: (name, type); a type is ``float``, ``int64`` or a type
             variable such as ``T``, any float type.
         attributes: name -> ONNX attribute type (``INT``, ``FLOAT``, ``STRING``, ``INTS``).
-        variant: the string attribute that selects the body, or "" where there is one body.
-            ONNX functions cannot branch on a string without control flow, so each
-            value has a function of its own, its ``overload`` (ONNX IR 10) that value. Readers
-            that know functions by name alone, such as TensorRT's parser, need the file inlined
-            first (``onnx.inliner``), or they take one variant for all.
-        body: value of the variant -> the function's nodes in ONNX text syntax.
+        body: the function's nodes in ONNX text syntax.
+        flops: attributes of a node -> floating-point operations a value of its output takes.
+        like: the input whose shape the output has; "" where it is [rows of the first input, *shape],
+            ``shape`` an attribute.
+        variant: the string attribute that selects the body, or "" where there is one body. Only what the
+            exporter writes until its ops have one body each: every value has a function of its own, its ``overload``
+            (ONNX IR 10) that value, and readers that know functions by name alone take one of them for all.
+        variants: value of the variant -> body.
     """
 
     name: str
     inputs: tuple[tuple[str, str], ...]
     outputs: tuple[tuple[str, str], ...]
     attributes: Mapping[str, str]
-    body: Callable[[str], str]
+    flops: Callable[[Mapping[str, Any]], int]
+    body: str = ""
+    like: str = ""
     variant: str = ""
-    variants: tuple[str, ...] = ("",)
+    variants: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def float32(self) -> frozenset[str]:
+        """Inputs and outputs that are float32 whatever the precision around the op is."""
+        return frozenset(name for name, kind in (*self.inputs, *self.outputs) if kind == "float")
+
+    def output_shape(self, inputs: Sequence[Sequence[Any]], attributes: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Shape of the output, from those of the inputs, in their order, and the node's attributes."""
+        if not self.like:
+            return (inputs[0][0], *attributes["shape"])
+        return tuple(inputs[[name for name, _ in self.inputs].index(self.like)])
+
+    def cost(self, inputs: Sequence[Tensor], output: Tensor, attributes: Mapping[str, Any]) -> Cost:
+        """What a node takes at least: one pass over its data, whatever its function body says."""
+        flops = self.flops(attributes) * math.prod(output.shape)
+        return Cost(flops, sum(tensor.bytes for tensor in (*inputs, output)))
 
     def schema(self) -> onnx.defs.OpSchema:
         """The op's schema, for exporters and checkers."""
@@ -73,9 +121,10 @@ class OpSpec:
         """The op's definition by standard ONNX ops.
 
         Raises:
-            KeyError: the variant is not one of ``variants``.
+            KeyError: there is no such variant.
         """
-        if variant not in self.variants:
+        bodies = self.variants or {"": self.body}
+        if variant not in bodies:
             raise KeyError(f"{self.name} has no variant {variant!r}")
         import onnx.parser
 
@@ -83,7 +132,7 @@ class OpSpec:
         function = onnx.parser.parse_function(
             f'<domain: "{DOMAIN}", opset_import: ["" : {OPSET}]>\n'
             f"{self.name} <{names}> ({', '.join(name for name, _ in self.inputs)})"
-            f" => ({', '.join(name for name, _ in self.outputs)}) {{\n{self.body(variant)}\n}}"
+            f" => ({', '.join(name for name, _ in self.outputs)}) {{\n{bodies[variant]}\n}}"
         )
         function.overload = variant
         return function
@@ -114,5 +163,5 @@ class OpSpec:
             graph,
             functions=[self.function(node.overload)],
             opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, VERSION)],
-            ir_version=IR_VERSION,
+            ir_version=IR_VERSION if self.variant else PLAIN_IR_VERSION,
         )

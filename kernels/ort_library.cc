@@ -22,7 +22,10 @@ class Domain {
                          ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16};
     for (const auto x : floats) {
       for (const auto scale : floats) {
-        for (const auto shift : floats) Add<CpuAdaGNOp>(x, scale, shift);
+        for (const auto shift : floats) {
+          Add<CpuAdaGNOp>(x, scale, shift);
+          Add<CpuAdaGNSiluOp>(x, scale, shift);
+        }
       }
       Add<CpuPosteriorSampleOp>(x);
     }
@@ -32,6 +35,7 @@ class Domain {
          {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
           ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16}) {
       domain_.Add(new CudaAdaGNOp(cuda_, type));
+      domain_.Add(new CudaAdaGNSiluOp(cuda_, type));
       domain_.Add(new CudaPosteriorSampleOp(cuda_, type));
     }
     domain_.Add(new CudaPhiloxNormalOp(cuda_));

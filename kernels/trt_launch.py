@@ -12,7 +12,6 @@ the sizes allow them.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ import numpy.typing as npt
 import tensorrt as trt
 import tensorrt.plugin as trtp
 
+from . import ops
 from .launch import NCHW, NHWC, WARP, Launch, OpLaunches, Plan, all_sizes, evaluate
 from .op import DOMAIN
 
@@ -42,7 +42,6 @@ _TYPES = {"INT": int, "FLOAT": float, "STRING": str, "INTS": npt.NDArray[np.int6
 _DTYPES = {trt.float32: "float32", trt.float16: "float16"}
 _ELEMENTS = {"float32": "FP32", "float16": "FP16", "int64": "INT64"}
 _CHANNELS_LAST = {"float32": "HWC", "float16": "HWC8"}
-_MODULES = ("adagn", "posterior_sample", "philox_normal")
 _SHARED_BYTES = 48 * 1024
 """What a kernel has without asking for more, which TensorRT does not."""
 
@@ -74,8 +73,7 @@ def target(arch: int) -> Iterator[None]:
 
 def register_plugins() -> None:
     """Registers the plugins, in namespace ``ddgan``; once in a process, however often it is called."""
-    for folder in _MODULES:
-        importlib.import_module(f".{folder}.trt_plugin", __package__)
+    ops.load("trt_plugin")
 
 
 def define(
@@ -229,7 +227,7 @@ def binary(op: OpLaunches, plan: Plan, launch: Launch, dtype: str) -> Binary:
 
 def _compile(op: OpLaunches, plan: Plan, launch: Launch, dtype: str, arch: int) -> Binary:
     # Here, so that plugins can be registered without Triton.
-    from .aot import compile_launch
+    from .compile import compile_launch
 
     compiled = compile_launch(op, plan, launch, dtype, arch, _PTX_VERSIONS.get(arch, _OLDEST_PTX))
     metadata = compiled.metadata

@@ -145,6 +145,9 @@ LAUNCHES = OpLaunches(
 )
 """Small tiles before large ones, and aligned ones before those that take any address and size."""
 
+ALL = (LAUNCHES,)
+"""AdaGNSilu runs the same kernels: its activation is an argument of theirs."""
+
 SINGLE, SPLIT = (
     replace(LAUNCHES, plans=tuple(plan for plan in LAUNCHES.plans if len(plan.launches) == count)) for count in (1, 2)
 )

@@ -1,4 +1,4 @@
-// AdaGN on ONNX Runtime's CUDA provider.
+// AdaGN and AdaGNSilu on ONNX Runtime's CUDA provider.
 #pragma once
 
 #include "../native/ort_cuda.h"
@@ -6,10 +6,12 @@
 
 namespace ddgan {
 
+// Both run AdaGN's launches, whose kernels take the activation as an argument.
+template <bool kSilu>
 class CudaAdaGNKernel : public CudaKernel {
  public:
   CudaAdaGNKernel(const OrtKernelInfo* info, const CudaLauncher& launcher)
-      : CudaKernel(info, launcher, "AdaGN", "nchw"), attributes_(info) {}
+      : CudaKernel(info, launcher, "AdaGN", "nchw"), attributes_(info, kSilu) {}
 
   void Compute(const Ort::KernelContext& context) const {
     const Input x(context, 0), scale(context, 1), shift(context, 2);
@@ -44,9 +46,15 @@ class CudaAdaGNKernel : public CudaKernel {
 };
 
 // All tensors are of one type: the kernels are compiled so.
-class CudaAdaGNOp : public CudaOp<CudaAdaGNOp, CudaAdaGNKernel, AdaGNOp> {
+class CudaAdaGNOp : public CudaOp<CudaAdaGNOp, CudaAdaGNKernel<false>, AdaGNOp> {
  public:
   CudaAdaGNOp(const CudaLauncher& launcher, ONNXTensorElementDataType type)
+      : CudaOp(launcher, type, type, type) {}
+};
+
+class CudaAdaGNSiluOp : public CudaOp<CudaAdaGNSiluOp, CudaAdaGNKernel<true>, AdaGNSiluOp> {
+ public:
+  CudaAdaGNSiluOp(const CudaLauncher& launcher, ONNXTensorElementDataType type)
       : CudaOp(launcher, type, type, type) {}
 };
 

@@ -1,4 +1,4 @@
-// AdaGN on ONNX Runtime's CPU provider.
+// AdaGN and AdaGNSilu on ONNX Runtime's CPU provider.
 #pragma once
 
 #include <cmath>
@@ -9,9 +9,10 @@
 
 namespace ddgan {
 
+template <bool kSilu>
 class CpuAdaGNKernel {
  public:
-  explicit CpuAdaGNKernel(const OrtKernelInfo* info) : attributes_(info) {}
+  explicit CpuAdaGNKernel(const OrtKernelInfo* info) : attributes_(info, kSilu) {}
 
   void Compute(const Ort::KernelContext& context) const {
     const Input x(context, 0), scale(context, 1), shift(context, 2);
@@ -126,10 +127,16 @@ class CpuAdaGNKernel {
   AdaGNAttributes attributes_;
 };
 
-class CpuAdaGNOp : public AdaGNOp<CpuAdaGNOp, CpuAdaGNKernel> {
+class CpuAdaGNOp : public AdaGNOp<CpuAdaGNOp, CpuAdaGNKernel<false>> {
  public:
   static constexpr const char* kProvider = nullptr;
   using AdaGNOp::AdaGNOp;
+};
+
+class CpuAdaGNSiluOp : public AdaGNSiluOp<CpuAdaGNSiluOp, CpuAdaGNKernel<true>> {
+ public:
+  static constexpr const char* kProvider = nullptr;
+  using AdaGNSiluOp::AdaGNSiluOp;
 };
 
 }  // namespace ddgan

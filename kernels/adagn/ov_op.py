@@ -1,4 +1,4 @@
-"""AdaGN in OpenVINO's operations, for its reader of ONNX files; the mathematics stands in `spec`.
+"""AdaGN and AdaGNSilu in OpenVINO's operations, for its reader of ONNX files; the mathematics stands in `spec`.
 
 OpenVINO's convolutions leave channels last, its GroupNormalization and its MVN over [N, groups, rest] want them first:
 each norm would cost a copy of its input to the other layout and one back. So the statistics of groups are
@@ -21,11 +21,20 @@ from openvino import opset13 as op
 
 
 def convert(node: Any) -> list[Any]:
-    """The outputs that stand for an AdaGN node.
+    """The outputs that stand for an AdaGN node; in older files its attribute ``activation`` may be "silu".
 
     Args:
         node: ``openvino.frontend.NodeContext``.
     """
+    return _convert(node, node.get_attribute("activation", "none") == "silu")
+
+
+def convert_silu(node: Any) -> list[Any]:
+    """The outputs that stand for an AdaGNSilu node."""
+    return _convert(node, True)
+
+
+def _convert(node: Any, silu: bool) -> list[Any]:
     x, scale, shift = (op.convert(node.get_input(index), Type.f32) for index in range(3))
     # Made once a norm: every node more is time at loading.
     pixels, last = _integers(2, 3), _integers(2)
@@ -44,7 +53,7 @@ def convert(node: Any) -> list[Any]:
 
     y = op.multiply(op.subtract(x, mean), op.reshape(factor, by_channel, special_zero=True))
     y = op.add(y, op.reshape(summand, by_channel, special_zero=True))
-    if node.get_attribute("activation") == "silu":
+    if silu:
         y = op.swish(y)
     return list(op.convert_like(y, node.get_input(0)).outputs())
 
@@ -52,3 +61,6 @@ def convert(node: Any) -> list[Any]:
 def _integers(*values: int) -> Node:
     """Axes; or a shape, in which 0 is an extent as it was, and -1 what is left."""
     return op.constant(np.array(values, np.int64))
+
+
+CONVERTERS = {"AdaGN": convert, "AdaGNSilu": convert_silu}

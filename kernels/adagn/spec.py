@@ -1,10 +1,14 @@
-"""AdaGN: adaptive group normalization (Xiao et al. 2022, appendix C; Wu & He 2018).
+"""AdaGN and AdaGNSilu: adaptive group normalization (Xiao et al. 2022, appendix C; Wu & He 2018).
 
-    y = act(scale * (x - mean_g) / sqrt(var_g + epsilon) + shift)
+    AdaGN       y = scale * (x - mean_g) / sqrt(var_g + epsilon) + shift
+    AdaGNSilu   y = silu of that, silu(v) = v / (1 + exp(-v))
 
 mean_g and var_g are the mean and the biased variance over each of ``groups``
 groups of channels and all pixels. Statistics, affine map and activation are
 float32 whatever x is. With constant scale and shift it is affine GroupNorm.
+
+A variant is an op of its own, with one signature and one body: overloads of functions are taken for
+one function by many readers of ONNX, silently.
 """
 
 from __future__ import annotations
@@ -14,8 +18,10 @@ import torch.nn.functional as F
 from torch import library as torch_ops
 
 from ..op import OpSpec
+from .overloads import SPEC as SPEC
 
 ACTIVATIONS = ("none", "silu")
+_FLOPS, _SILU_FLOPS = 6, 4
 
 
 def reference(
@@ -94,11 +100,10 @@ def adagn(
     return reference(x, scale, shift, groups, epsilon, activation)
 
 
-def _body(activation: str) -> str:
-    # InstanceNormalization over [N, groups, rest] is the group statistics in one standard
-    # op, which every runtime has; ones and zeros stand in for its own affine map. The zero
-    # in Reshape's shape stands for x's own first size, so that the shape is a constant.
-    body = """
+# InstanceNormalization over [N, groups, rest] is the group statistics in one standard
+# op, which every runtime has; ones and zeros stand in for its own affine map. The zero
+# in Reshape's shape stands for x's own first size, so that the shape is a constant.
+_AFFINE = """
         x32 = Cast <to = 1> (x)
         group_count = Constant <value_int: int = @groups> ()
         zero = Constant <value_ints = [0]> ()
@@ -106,7 +111,7 @@ def _body(activation: str) -> str:
         rest_dim = Constant <value_ints = [-1]> ()
         grouped_shape = Concat <axis = 0> (zero, group_dim, rest_dim)
         grouped = Reshape (x32, grouped_shape)
-        one = Constant <value_float = 1.0> ()
+        one = Constant <value = float {1.0}> ()
         ones = Expand (one, group_dim)
         zeros = Sub (ones, ones)
         normalized_groups = InstanceNormalization <epsilon: float = @epsilon> (grouped, ones, zeros)
@@ -119,23 +124,26 @@ def _body(activation: str) -> str:
         shift_nchw = Unsqueeze (shift32, spatial_axes)
         scaled = Mul (normalized, scale_nchw)
         affine = Add (scaled, shift_nchw)"""
-    if activation == "silu":
-        return (
-            body
-            + """
+_SILU = """
         gate = Sigmoid (affine)
         activated = Mul (affine, gate)
         y = CastLike (activated, x)"""
-        )
-    return body + "\n        y = CastLike (affine, x)"
 
 
-SPEC = OpSpec(
-    name="AdaGN",
-    inputs=(("x", "T"), ("scale", "S"), ("shift", "S")),
-    outputs=(("y", "T"),),
-    attributes={"groups": "INT", "epsilon": "FLOAT", "activation": "STRING"},
-    variant="activation",
-    variants=ACTIVATIONS,
-    body=_body,
-)
+def _spec(name: str, end: str, flops: int) -> OpSpec:
+    return OpSpec(
+        name=name,
+        inputs=(("x", "T"), ("scale", "S"), ("shift", "S")),
+        outputs=(("y", "T"),),
+        attributes={"groups": "INT", "epsilon": "FLOAT"},
+        body=_AFFINE + end,
+        flops=lambda _: flops,
+        like="x",
+    )
+
+
+ADAGN = _spec("AdaGN", "\n        y = CastLike (affine, x)", _FLOPS)
+ADAGN_SILU = _spec("AdaGNSilu", _SILU, _FLOPS + _SILU_FLOPS)
+SPECS = (ADAGN, ADAGN_SILU)
+BY_ACTIVATION = dict(zip(ACTIVATIONS, SPECS, strict=True))
+"""Activation -> the op that ends in it."""

@@ -1,7 +1,10 @@
-"""AdaGN as TensorRT plugins: whole in one launch, or as partial statistics and what applies them.
+"""AdaGN and AdaGNSilu as TensorRT plugins: whole in one launch, or as partial statistics and what applies them.
 
 TensorRT chooses the memory format of each on its own; the partial statistics are linear and
 mean the same in every format.
+
+TensorRT knows no attribute that may be left out: AdaGN's plugins take the older form, `overloads.SPEC`, for as long
+as graphs have it.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import tensorrt.plugin as trtp
 from .. import trt_launch
 from ..trt_launch import Node
 from . import launches
-from .spec import SPEC
+from .overloads import SPEC as OLDER
+from .spec import ADAGN_SILU
 
 _FUSED = ("x", "scale", "shift")
 _STATS = ("x",)
@@ -75,8 +79,10 @@ def _styled_sizes(node: Node) -> dict[str, Any]:
     rows = node.scale.shape[0], node.shift.shape[0]
     if rows[0] != rows[1]:
         raise ValueError(f"AdaGN: scale has {rows[0]} rows and shift {rows[1]}, TensorRT needs as many")
+    # Nodes of AdaGNSilu have no such attribute.
+    activation = getattr(node, "activation", "silu")
     extents, style_rows = trt_launch.extents(node.x), node.scale.shape_expr[0]
-    return launches.sizes(extents, style_rows, node.groups, node.epsilon, node.activation)
+    return launches.sizes(extents, style_rows, node.groups, node.epsilon, activation)
 
 
 def _split_combinations(node: Node, tensors: tuple[str, ...]) -> list[trtp.AutoTuneCombination]:
@@ -101,6 +107,8 @@ def _split_kernel(number: int, node: Node, sizes: Mapping[str, Any]) -> trt_laun
 
 
 _CHUNKS = {"groups": "INT", "chunk_pixels": "INT"}
-trt_launch.define(SPEC.name, _FUSED, SPEC.attributes, _like_x, _combinations, _kernel)
 trt_launch.define("AdaGNStats", _STATS, _CHUNKS, _partials, _stats_combinations, _stats_kernel)
-trt_launch.define("AdaGNApply", _APPLY, {**SPEC.attributes, **_CHUNKS}, _like_x, _apply_combinations, _apply_kernel)
+for _op in (OLDER, ADAGN_SILU):
+    _chunked = {**_op.attributes, **_CHUNKS}
+    trt_launch.define(_op.name, _FUSED, _op.attributes, _like_x, _combinations, _kernel)
+    trt_launch.define(f"{_op.name}Apply", _APPLY, _chunked, _like_x, _apply_combinations, _apply_kernel)

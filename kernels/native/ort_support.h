@@ -74,7 +74,23 @@ class Attributes {
 
   // The position of a string attribute's value among those that the op knows.
   size_t OneOf(const char* name, std::initializer_list<const char*> known) const {
-    const auto value = Get<std::string>(name);
+    return Position(name, Get<std::string>(name), known);
+  }
+
+  // The same of an attribute that may be absent, which is the first of them.
+  size_t OneOfOrFirst(const char* name, std::initializer_list<const char*> known) const {
+    std::string value;
+    try {
+      value = info_.GetAttribute<std::string>(name);
+    } catch (const Ort::Exception&) {
+      return 0;
+    }
+    return Position(name, value, known);
+  }
+
+ private:
+  size_t Position(const char* name, const std::string& value,
+                  std::initializer_list<const char*> known) const {
     std::string names;
     for (size_t i = 0; i < known.size(); ++i) {
       if (value == known.begin()[i]) return i;
@@ -83,7 +99,6 @@ class Attributes {
     throw std::invalid_argument(op_ + ": " + name + " '" + value + "' is not one of " + names);
   }
 
- private:
   std::string op_;
   Ort::ConstKernelInfo info_;
 };

@@ -33,3 +33,5 @@ LAUNCHES = OpLaunches(
     tensors={"seed": "int64", "noise": "T"},
     plans=(_plan(aligned=True), _plan(aligned=False)),
 )
+
+ALL = (LAUNCHES,)

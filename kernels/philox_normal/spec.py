@@ -13,6 +13,9 @@ import torch
 from ..op import OpSpec
 from . import philox
 
+_FLOPS = 5
+"""A value's: logarithm, root, sine and the products of Box-Muller; Philox itself is integers."""
+
 
 def reference(seed: torch.Tensor, stream: int, shape: Sequence[int]) -> torch.Tensor:
     """Standard normal values of one stream.
@@ -68,7 +71,7 @@ def _box_muller(first: int, second: int) -> str:
         n{second} = Mul (length_{first}, sin_{first})"""
 
 
-def _body(_: str) -> str:
+def _body() -> str:
     def constant(name: str, kind: str, value: float) -> str:
         return f"\n        {name} = Constant <value = {kind} {{{value!r}}}> ()"
 
@@ -139,5 +142,7 @@ SPEC = OpSpec(
     inputs=(("seed", "int64"),),
     outputs=(("noise", "float"),),
     attributes={"stream": "INT", "shape": "INTS"},
-    body=_body,
+    flops=lambda _: _FLOPS,
+    body=_body(),
 )
+SPECS = (SPEC,)

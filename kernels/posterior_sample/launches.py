@@ -1,12 +1,12 @@
-"""How PosteriorSample's Triton-language kernels are launched."""
+"""How PosteriorSample's Triton-language kernel is launched."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from ..launch import LINEAR, NCHW, NHWC, CeilDiv, Grid, Launch, OpLaunches, Plan, float_bits, word_bits
-from ..philox_normal.launches import BLOCKS, MOST_ELEMENTS, MOST_SAMPLES
+from ..launch import LINEAR, CeilDiv, Grid, Launch, OpLaunches, Plan, float_bits
+from ..philox_normal.launches import MOST_ELEMENTS, MOST_SAMPLES
 
 SQUASH_CODES = {"none": 0, "tanh": 1}
 
@@ -14,17 +14,12 @@ _COEFFICIENTS = ("coef_x0", "coef_xt", "sigma", "squash")
 _FITS = {"elements": (1, MOST_ELEMENTS), "batch": (1, MOST_SAMPLES)}
 
 
-def sizes(
-    x0_raw: Sequence[Any], coef_x0: float, coef_xt: float, sigma: float, squash: str, stream: int = 0
-) -> dict[str, Any]:
+def sizes(x0_raw: Sequence[Any], coef_x0: float, coef_xt: float, sigma: float, squash: str) -> dict[str, Any]:
     """The sizes that the plans know, from x0_raw's shape [N, C, H, W] and the node's attributes."""
     batch, channels, height, width = x0_raw
     return {
         "batch": batch,
-        "channels": channels,
-        "pixels": height * width,
         "elements": channels * height * width,
-        "stream": word_bits(stream),
         "coef_x0": float_bits(coef_x0),
         "coef_xt": float_bits(coef_xt),
         "sigma": float_bits(sigma),
@@ -40,26 +35,10 @@ def _plan(aligned: bool) -> Plan:
     return Plan(LINEAR, (launch,), _FITS, ("elements",) if aligned else ())
 
 
-def _seeded_plan(layout: str, aligned: bool) -> Plan:
-    arguments = ("x0_raw", "x_t", "seed", "channels", "pixels", "stream", *_COEFFICIENTS, "x_prev")
-    constexprs = {"BLOCKS": BLOCKS, "CHANNELS_LAST": int(layout == NHWC)}
-    grid: Grid = ((CeilDiv(("elements",), 4 * BLOCKS),), ("batch",), ())
-    launch = Launch("seeded_posterior_sample", arguments, constexprs, grid, 4)
-    return Plan(layout, (launch,), _FITS, ("pixels",) if aligned else ())
-
-
-_TENSORS = {"x0_raw": "T", "x_t": "float32", "x_prev": "float32"}
-
 LAUNCHES = OpLaunches(
     op="PosteriorSample",
     folder="posterior_sample",
-    tensors={**_TENSORS, "noise": "float32"},
+    tensors={"x0_raw": "T", "x_t": "float32", "noise": "float32", "x_prev": "float32"},
     plans=(_plan(aligned=True), _plan(aligned=False)),
 )
-SEEDED_LAUNCHES = OpLaunches(
-    op="SeededPosteriorSample",
-    folder="posterior_sample",
-    tensors={**_TENSORS, "seed": "int64"},
-    plans=(_seeded_plan(NCHW, True), _seeded_plan(NCHW, False), _seeded_plan(NHWC, False)),
-)
-"""PosteriorSample with the noise that PhiloxNormal would have drawn."""
+ALL = (LAUNCHES,)

@@ -15,16 +15,12 @@ class CudaPosteriorSampleKernel : public CudaKernel {
     const Input raw(context, 0), x_t(context, 1), noise(context, 2);
     CheckPosteriorShapes(raw.shape, x_t.shape, noise.shape);
     const void* const x_prev = context.GetOutput(0, x_t.shape).GetTensorRawData();
-    const int64_t batch = raw.shape[0], channels = raw.shape[1],
-                  pixels = raw.shape[2] * raw.shape[3];
-    if (batch * channels * pixels == 0) return;
+    const int64_t batch = raw.shape[0], elements = raw.shape[1] * raw.shape[2] * raw.shape[3];
+    if (batch * elements == 0) return;
     CudaScratch scratch(context);
     Run(context, scratch,
         {{"batch", batch},
-         {"channels", channels},
-         {"pixels", pixels},
-         {"elements", channels * pixels},
-         {"stream", 0},
+         {"elements", elements},
          {"coef_x0", Bits(attributes_.coefficients.x0)},
          {"coef_xt", Bits(attributes_.coefficients.xt)},
          {"sigma", Bits(attributes_.coefficients.sigma)},

@@ -23,3 +23,6 @@ def convert(node: Any) -> list[Any]:
 
     mean = op.add(times(x_0, "coef_x0"), times(x_t, "coef_xt"))
     return list(op.add(mean, times(noise, "sigma")).outputs())
+
+
+CONVERTERS = {"PosteriorSample": convert}

@@ -83,7 +83,9 @@ SPEC = OpSpec(
     inputs=(("x0_raw", "T"), ("x_t", "float"), ("noise", "float")),
     outputs=(("x_prev", "float"),),
     attributes={"coef_x0": "FLOAT", "coef_xt": "FLOAT", "sigma": "FLOAT", "squash": "STRING"},
+    flops=lambda attributes: 9 if attributes["squash"] == "tanh" else 5,
+    like="x_t",
     variant="squash",
-    variants=SQUASHES,
-    body=_body,
+    variants={squash: _body(squash) for squash in SQUASHES},
 )
+SPECS = (SPEC,)

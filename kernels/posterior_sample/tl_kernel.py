@@ -1,17 +1,12 @@
-"""PosteriorSample as Triton-language kernels; the mathematics is in ``spec.py``.
+"""PosteriorSample as a Triton-language kernel; the mathematics is in ``spec.py``.
 
-What each moves, with b bytes an element of x0_raw:
-
-    posterior_sample           (b + 12) N C H W    reads x0_raw, x_t and noise, writes x_prev
-    seeded_posterior_sample_*  (b +  8) N C H W    draws the noise itself, 8 N C H W less than with PhiloxNormal
+With b bytes an element of x0_raw it moves (b + 12) N C H W: it reads x0_raw, x_t and noise, and writes x_prev.
 
 Floats arrive as their bits in an int32.
 """
 
 import triton
 import triton.language as tl
-
-from ..philox_normal.tl_kernel import normals
 
 
 @triton.jit
@@ -42,23 +37,3 @@ def posterior_sample(
     drawn = tl.load(noise + start + element, mask=inside, other=0.0)
     value = _draw(raw, state, drawn, coef_x0, coef_xt, sigma, squash)
     tl.store(x_prev + start + element, value, mask=inside)
-
-
-@triton.jit(do_not_specialize=["stream", "coef_x0", "coef_xt", "sigma"])
-def seeded_posterior_sample(
-    x0_raw, x_t, seed, channels, pixels, stream, coef_x0, coef_xt, sigma, squash, x_prev,
-    BLOCKS: tl.constexpr, CHANNELS_LAST: tl.constexpr,
-):  # fmt: skip
-    """One program a sample (y) and BLOCKS Philox blocks of four elements (x), which count in NCHW order."""
-    sample = tl.program_id(1)
-    first = tl.program_id(0) * BLOCKS
-    drawn = normals(tl.load(seed + sample), stream, first + tl.arange(0, BLOCKS))
-    element = 4 * first + tl.arange(0, 4 * BLOCKS)
-    elements = channels * pixels
-    inside = element < elements
-    start = sample.to(tl.int64) * elements
-    place = (element % pixels) * channels + element // pixels if CHANNELS_LAST else element
-    raw = tl.load(x0_raw + start + place, mask=inside, other=0.0)
-    state = tl.load(x_t + start + place, mask=inside, other=0.0)
-    value = _draw(raw, state, drawn, coef_x0, coef_xt, sigma, squash)
-    tl.store(x_prev + start + place, value, mask=inside)

@@ -76,7 +76,7 @@ class Folder:
             SimpleNamespace(op=op, plan=plan, launch=launch, dtype=dtype, arch=arch)
             for arch in archs
             for dtype in dtypes
-            for op, plan, launch in launches(ops.ALL)
+            for op, plan, launch in launches(ops.all_launches())
         ]
         (self.path / "launches.txt").write_text(launch_index((task, self._compile(task)) for task in tasks))
         return self
@@ -193,10 +193,9 @@ def adagn_call(
     return Call(adagn.LAUNCHES, layout, adagn.sizes((n, c, h, w), rows, groups, 1e-6, activation), **rest)
 
 
-def posterior_call(n: int, c: int, h: int, w: int, layout: str = LINEAR, **rest: Any) -> Call:
-    op = posterior_sample.LAUNCHES if layout == LINEAR else posterior_sample.SEEDED_LAUNCHES
-    sizes = posterior_sample.sizes((n, c, h, w), 0.67, -0.2, 0.66, "tanh", 2**32 - 1)
-    return Call(op, layout, sizes, **rest)
+def posterior_call(n: int, c: int, h: int, w: int, **rest: Any) -> Call:
+    sizes = posterior_sample.sizes((n, c, h, w), 0.67, -0.2, 0.66, "tanh")
+    return Call(posterior_sample.LAUNCHES, LINEAR, sizes, **rest)
 
 
 def philox_call(n: int, number: int, shape: Sequence[int], **rest: Any) -> Call:

@@ -1,4 +1,4 @@
-"""AdaGN: its function body against its reference, over real and odd shapes."""
+"""AdaGN and AdaGNSilu: their function bodies against their reference, over real and odd shapes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ddgan_deploy.kernels.adagn.spec import SPEC, adagn, reference
+from ddgan_deploy.kernels.adagn.overloads import SPEC as OLDER
+from ddgan_deploy.kernels.adagn.spec import ADAGN, ADAGN_SILU, BY_ACTIVATION, adagn, reference
 from tests.kernels.cases import ADAGN_SHAPES, adagn_errors, adagn_inputs, tolerance
 from tests.kernels.conftest import run_body
 
@@ -16,7 +17,7 @@ from tests.kernels.conftest import run_body
 @pytest.mark.parametrize("shape", ADAGN_SHAPES, ids=str)
 def test_function_body(shape, dtype, activation):
     inputs = adagn_inputs(shape, dtype, None)
-    y = run_body(SPEC, inputs, groups=shape[-1], epsilon=1e-6, activation=activation)
+    y = run_body(BY_ACTIVATION[activation], inputs, groups=shape[-1], epsilon=1e-6)
     error, torch_error = adagn_errors(shape, inputs, activation, y)
     assert y.dtype == inputs[0].dtype
     assert y.shape == inputs[0].shape
@@ -27,7 +28,7 @@ def test_function_body(shape, dtype, activation):
 def test_one_style_serves_the_whole_batch(activation):
     shape = (3, 12, 4, 6, 3)
     inputs = adagn_inputs(shape, "float32", 1)
-    y = run_body(SPEC, inputs, groups=3, epsilon=1e-6, activation=activation)
+    y = run_body(BY_ACTIVATION[activation], inputs, groups=3, epsilon=1e-6)
     expected = reference(*map(torch.from_numpy, inputs), groups=3, activation=activation).numpy()
     np.testing.assert_allclose(y, expected, atol=2e-6)
 
@@ -35,7 +36,7 @@ def test_one_style_serves_the_whole_batch(activation):
 def test_style_may_be_of_another_type_than_x():
     x, scale, shift = adagn_inputs((2, 8, 4, 4, 2), "float32", None)
     inputs = (x.astype(np.float16), scale, shift)
-    y = run_body(SPEC, inputs, groups=2, epsilon=1e-6, activation="silu")
+    y = run_body(ADAGN_SILU, inputs, groups=2, epsilon=1e-6)
     expected = reference(*map(torch.from_numpy, inputs), groups=2, activation="silu").numpy()
     assert y.dtype == np.float16
     np.testing.assert_allclose(y.astype(np.float32), expected.astype(np.float32), atol=4e-3)
@@ -44,14 +45,14 @@ def test_style_may_be_of_another_type_than_x():
 def test_constant_groups_give_the_shift():
     x = np.full((2, 8, 4, 4), 7.0, np.float32)
     scale, shift = np.full((2, 8), 3.0, np.float32), np.full((2, 8), 0.25, np.float32)
-    y = run_body(SPEC, (x, scale, shift), groups=2, epsilon=1e-6, activation="none")
+    y = run_body(ADAGN, (x, scale, shift), groups=2, epsilon=1e-6)
     np.testing.assert_allclose(y, 0.25, atol=1e-3)
 
 
 def test_statistics_are_float32_near_the_edge_of_float16():
     x = np.random.default_rng(0).uniform(-60000, 60000, size=(1, 8, 16, 16)).astype(np.float16)
     ones, zeros = np.ones((1, 8), np.float16), np.zeros((1, 8), np.float16)
-    y = run_body(SPEC, (x, ones, zeros), groups=2, epsilon=1e-6, activation="none").astype(np.float32)
+    y = run_body(ADAGN, (x, ones, zeros), groups=2, epsilon=1e-6).astype(np.float32)
     assert np.isfinite(y).all()
     assert abs(y.std() - 1) < 1e-2
 
@@ -59,9 +60,16 @@ def test_statistics_are_float32_near_the_edge_of_float16():
 def test_a_large_mean_does_not_swallow_the_variance():
     shape = (1, 16, 16, 16, 4)
     inputs = adagn_inputs(shape, "float32", None, offset=1000.0)
-    y = run_body(SPEC, inputs, groups=4, epsilon=1e-6, activation="none")
+    y = run_body(ADAGN, inputs, groups=4, epsilon=1e-6)
     error, torch_error = adagn_errors(shape, inputs, "none", y)
     assert error <= 2 * torch_error + 1e-3
+
+
+@pytest.mark.parametrize("activation", ["none", "silu"])
+def test_the_older_form_is_the_same(activation):
+    inputs = adagn_inputs((2, 12, 7, 5, 3), "float16", None)
+    y = run_body(BY_ACTIVATION[activation], inputs, groups=3, epsilon=1e-6)
+    np.testing.assert_array_equal(run_body(OLDER, inputs, groups=3, epsilon=1e-6, activation=activation), y)
 
 
 def test_the_model_s_call_is_the_reference_and_differentiable():

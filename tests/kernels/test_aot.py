@@ -55,7 +55,7 @@ def _rows(folder: Path) -> list[dict[str, object]]:
 
 
 def test_every_kernel_is_there_for_every_architecture_and_type(compiled, narrow):
-    names = {plan.kernel_name(launch) for _, plan, launch in launches(ops.ALL)}
+    names = {plan.kernel_name(launch) for _, plan, launch in launches(ops.all_launches())}
     for folder, archs, dtypes in ((compiled, set(ARCHS), ["float32"]), (narrow, {90}, ["float16", "bfloat16"])):
         rows = _rows(folder)
         found = [(row["name"], row["arch"], row["dtype"]) for row in rows]
@@ -78,7 +78,7 @@ def test_no_kernel_spills_and_every_one_fits(compiled, narrow):
 
 def test_ptx_takes_the_arguments_in_their_order(compiled, narrow):
     by_file = {}
-    for op, plan, launch in launches(ops.ALL):
+    for op, plan, launch in launches(ops.all_launches()):
         by_file[plan.kernel_name(launch)] = (op, launch)
     for folder in (compiled, narrow):
         for row in _rows(folder):
@@ -97,7 +97,9 @@ def test_the_index_names_every_kernel(compiled):
     assert lines[0] == "ddgan-launches 1"
     named = {line.split()[1] for line in lines if line.startswith("launch ")}
     assert named == {row["file"] for row in _rows(compiled)}
-    assert sum(line.startswith("plan ") for line in lines) == len(ARCHS) * sum(len(op.plans) for op in ops.ALL)
+    assert sum(line.startswith("plan ") for line in lines) == len(ARCHS) * sum(
+        len(op.plans) for op in ops.all_launches()
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,18 +151,18 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.compiler.compiler import make_backend
 from ddgan_deploy.kernels import ops
-from ddgan_deploy.kernels.aot import _type
+from ddgan_deploy.kernels.compile import argument_type
 from ddgan_deploy.kernels.launch import launches
 
 target = GPUTarget("cuda", 90, 32)
 backend = make_backend(target)
 tried = 0
-for op, plan, launch in launches(ops.ALL):
+for op, plan, launch in launches(ops.all_launches()):
     kernel = getattr(importlib.import_module(f"ddgan_deploy.kernels.{op.folder}.tl_kernel"), launch.kernel)
     for number, parameter in enumerate(kernel.params):
         if parameter.name in op.tensors or parameter.is_constexpr or parameter.do_not_specialize:
             continue
-        signature = {name: _type(op, name, "float16") for name in launch.arguments}
+        signature = {name: argument_type(op, name, "float16") for name in launch.arguments}
         signature |= dict.fromkeys((*launch.constexprs, parameter.name), "constexpr")
         constants = {(kernel.arg_names.index(name),): value for name, value in launch.constexprs.items()}
         source = ASTSource(kernel, signature, {**constants, (number,): 1})

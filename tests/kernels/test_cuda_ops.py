@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
+from ddgan_deploy.kernels.adagn.overloads import SPEC as OLDER
+from ddgan_deploy.kernels.adagn.spec import ADAGN_SILU, BY_ACTIVATION
 from ddgan_deploy.kernels.op import OpSpec
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR
@@ -136,7 +137,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
 
 def adagn_case(shape: cases.AdaGNShape, dtype: str = "float32", rows: tuple[int | None, int | None] = (1, 1)) -> Case:
     (x, scale, _), (_, _, shift) = (cases.adagn_inputs(shape, dtype, each) for each in rows)
-    return ADAGN, (x, scale, shift), {"groups": shape[-1], "epsilon": 1e-6, "activation": "silu"}
+    return ADAGN_SILU, (x, scale, shift), {"groups": shape[-1], "epsilon": 1e-6}
 
 
 def check(record: dict[str, Any], wanted: dict[str, Any], tensors: Sequence[np.ndarray | None]) -> None:
@@ -175,6 +176,18 @@ def test_adagn(runtime: Runtime, folder: Folder, dtype: str, rows: tuple[int | N
             repeated += shape[0] * shape[1] * x.itemsize
     assert next(records, None) is None
     assert sum(record["bytes"] for record in told if record["call"] == "cuMemcpyDtoDAsync") == repeated
+
+
+@pytest.mark.parametrize("activation", ["none", "silu"])
+def test_activations(runtime: Runtime, folder: Folder, activation: str) -> None:
+    """By the op's name, or in older files by AdaGN's attribute."""
+    shape = (2, 12, 8, 8, 3)
+    _, inputs, attributes = adagn_case(shape)
+    older = (OLDER, inputs, {**attributes, "activation": activation})
+    _, told = runtime([(BY_ACTIVATION[activation], inputs, attributes), older], str(folder.path))
+    (wanted,) = launched(list(expected(folder, [adagn_call(*shape, activation=activation, stream=0)])))
+    for record in launched(told):
+        check(record, wanted, inputs)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -241,7 +254,7 @@ def test_errors_are_statuses(runtime: Runtime, folder: Folder) -> None:
     case = adagn_case((2, 12, 8, 8, 3))
     spec, (x, scale, shift), attributes = case
     (outcome,), _ = runtime([(spec, (x, scale, shift[:, :3]), attributes)], str(folder.path))
-    assert "AdaGN: shift has shape [1, 3], it must be [N or 1, 12]" in outcome["error"]
+    assert "AdaGNSilu: shift has shape [1, 3], it must be [N or 1, 12]" in outcome["error"]
     (outcome,), _ = runtime([case], str(folder.path), FAKE_CUDA_FAIL="cuLaunchKernel=700")
     assert "CUDA: CUDA_ERROR_ILLEGAL_ADDRESS while launching adagn_fused_nchw" in outcome["error"]
     (outcome,), _ = runtime([case], str(folder.path), FAKE_CUDA_ARCH="70")

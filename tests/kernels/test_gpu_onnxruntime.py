@@ -14,7 +14,7 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
+from ddgan_deploy.kernels.adagn.spec import ADAGN_SILU, BY_ACTIVATION
 from ddgan_deploy.kernels.occupancy import SMS
 from ddgan_deploy.kernels.op import OpSpec
 from ddgan_deploy.kernels.philox_normal.philox import normal
@@ -73,7 +73,7 @@ def run(session: Session, spec: OpSpec, inputs: Sequence[np.ndarray], **attribut
 def check_adagn(
     session: Session, shape: cases.AdaGNShape, inputs: Sequence[np.ndarray], activation: str = "silu"
 ) -> None:
-    y = run(session, ADAGN, inputs, groups=shape[-1], epsilon=1e-6, activation=activation)
+    y = run(session, BY_ACTIVATION[activation], inputs, groups=shape[-1], epsilon=1e-6)
     error, torch_error = cases.adagn_errors(shape, inputs, activation, y)
     assert y.dtype == inputs[0].dtype and y.shape == inputs[0].shape
     assert error <= cases.tolerance(torch_error, str(y.dtype))
@@ -108,7 +108,7 @@ def test_adagn_in_bfloat16(session: Session) -> None:
     inputs = [
         torch.from_numpy(value).bfloat16().float().numpy() for value in cases.adagn_inputs(shape, "float32", None)
     ]
-    model = op_model(ADAGN, inputs, groups=shape[-1], epsilon=1e-6, activation="silu")
+    model = op_model(ADAGN_SILU, inputs, groups=shape[-1], epsilon=1e-6)
     compute_in(model, TensorProto.BFLOAT16)
     (y,) = session(model).run(None, dict(zip(("x", "scale", "shift"), inputs, strict=True)))
     error, torch_error = cases.adagn_errors(shape, inputs, "silu", y)

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from ddgan_deploy.kernels.adagn import launches as adagn
 from ddgan_deploy.kernels.occupancy import SMS
-from ddgan_deploy.kernels.op import DOMAIN, IR_VERSION, OPSET, VERSION
+from ddgan_deploy.kernels.op import DOMAIN, OPSET, PLAIN_IR_VERSION, VERSION
 from ddgan_deploy.kernels.philox_normal.philox import normal
 from tests.kernels import cases
 
@@ -152,7 +152,7 @@ def model(nodes: Sequence[onnx.NodeProto], inputs: Sequence[Tensor], output: Ten
     told = helper.make_tensor_value_info(name, TYPES[kind], ["batch", *shape])
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, VERSION)]
     return helper.make_model(
-        helper.make_graph(nodes, "plugins", values, [told]), opset_imports=opsets, ir_version=IR_VERSION
+        helper.make_graph(nodes, "plugins", values, [told]), opset_imports=opsets, ir_version=PLAIN_IR_VERSION
     )
 
 
@@ -171,7 +171,7 @@ def adagn_pair(shape: tuple[int, int, int, int]) -> list[onnx.NodeProto]:
     common = {"groups": groups, "chunk_pixels": adagn.chunk_pixels(height * width)}
     return [
         node("AdaGNStats", ["x"], "partials", **common),
-        node("AdaGNApply", ["x", "partials", "scale", "shift"], "y", epsilon=1e-6, activation="silu", **common),
+        node("AdaGNSiluApply", ["x", "partials", "scale", "shift"], "y", epsilon=1e-6, **common),
     ]
 
 
@@ -195,7 +195,7 @@ def skip_what_is_padded(shape: Sequence[int], dtype: str, channels_last: Sequenc
 def test_adagn(build: Build, shape: tuple[int, int, int, int], dtype: str, channels_last: Sequence[str]) -> None:
     skip_what_is_padded(shape, dtype, channels_last)
     inputs, output = adagn_tensors(shape, dtype)
-    one = node("AdaGN", ["x", "scale", "shift"], "y", groups=shape[-1], epsilon=1e-6, activation="silu")
+    one = node("AdaGNSilu", ["x", "scale", "shift"], "y", groups=shape[-1], epsilon=1e-6)
     check_adagn(build([one], inputs, output, channels_last), shape, dtype)
 
 

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from ddgan_deploy.kernels import native_library
-from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
+from ddgan_deploy.kernels.adagn.spec import ADAGN, ADAGN_SILU
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR
 from tests.kernels.cases import POSTERIOR_COEFFICIENTS, adagn_inputs, posterior_inputs
@@ -20,12 +20,14 @@ from tests.kernels.conftest import op_model
 from tests.kernels.native import Native
 
 X = (2, 12, 7, 5)
+NAMES = ["AdaGN", "AdaGNSilu", "PosteriorSample", "PhiloxNormal"]
 
 
 def _cases(dtype):
     x, scale, shift = adagn_inputs((*X, 3), dtype, None)
     return {
-        "AdaGN": op_model(ADAGN, (x, scale, shift), groups=3, epsilon=1e-6, activation="silu"),
+        "AdaGN": op_model(ADAGN, (x, scale, shift), groups=3, epsilon=1e-6),
+        "AdaGNSilu": op_model(ADAGN_SILU, (x, scale, shift), groups=3, epsilon=1e-6),
         "PosteriorSample": op_model(POSTERIOR, posterior_inputs(X, dtype), **POSTERIOR_COEFFICIENTS, squash="tanh"),
         "PhiloxNormal": op_model(PHILOX, (np.zeros((2, 1), np.int64),), stream=0, shape=X[1:]),
     }
@@ -37,7 +39,7 @@ def library_alone(library):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("name", ["AdaGN", "PosteriorSample", "PhiloxNormal"])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_kernel_runs_instead_of_the_function_body(library_alone, tmp_path, name, dtype):
     optimized = tmp_path / "optimized.onnx"
     library_alone.session(_cases(dtype)[name], optimized_model_filepath=str(optimized))
@@ -51,7 +53,7 @@ def _state(value, shape):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("name", ["AdaGN", "PosteriorSample", "PhiloxNormal"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("stated", "inferred"),
     [
@@ -67,7 +69,7 @@ def test_shapes_and_types_are_inferred(library_alone, name, dtype, stated, infer
         _state(value, [stated[0], 1] if name == "PhiloxNormal" else stated[:rank])
     (output,) = library_alone.session(model).get_outputs()
     assert output.shape == inferred
-    assert output.type == ("tensor(float16)" if (name, dtype) == ("AdaGN", "float16") else "tensor(float)")
+    assert output.type == ("tensor(float16)" if name.startswith("AdaGN") and dtype == "float16" else "tensor(float)")
 
 
 def test_names_of_extents_are_handed_on(library_alone):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import openvino
 import pytest
+from openvino.frontend.onnx import ConversionExtension
 
-from ddgan_deploy.engines.openvino import new_core
-from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
+from ddgan_deploy.kernels import ops
+from ddgan_deploy.kernels.adagn.overloads import SPEC as OLDER_ADAGN
+from ddgan_deploy.kernels.adagn.spec import ADAGN, ADAGN_SILU, BY_ACTIVATION
+from ddgan_deploy.kernels.op import DOMAIN
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
 from tests.kernels.cases import (
     ADAGN_LARGE,
@@ -26,7 +30,10 @@ from tests.kernels.conftest import op_model
 
 @pytest.fixture(scope="module")
 def core():
-    return new_core()
+    core = openvino.Core()
+    for name, convert in ops.openvino_converters().items():
+        core.add_extension(ConversionExtension(name, DOMAIN, convert))
+    return core
 
 
 def _run(core, spec, inputs, **attributes):
@@ -40,7 +47,7 @@ def _run(core, spec, inputs, **attributes):
 @pytest.mark.parametrize("shape", ADAGN_SHAPES, ids=str)
 def test_adagn(core, shape, dtype, activation):
     inputs = adagn_inputs(shape, dtype, None)
-    y = _run(core, ADAGN, inputs, groups=shape[-1], epsilon=1e-6, activation=activation)
+    y = _run(core, BY_ACTIVATION[activation], inputs, groups=shape[-1], epsilon=1e-6)
     error, torch_error = adagn_errors(shape, inputs, activation, y)
     assert y.dtype == dtype
     assert error <= tolerance(torch_error, dtype)
@@ -48,7 +55,7 @@ def test_adagn(core, shape, dtype, activation):
 
 def test_the_largest_adagn(core):
     inputs = adagn_inputs(ADAGN_LARGE, "float32", None)
-    y = _run(core, ADAGN, inputs, groups=ADAGN_LARGE[-1], epsilon=1e-6, activation="silu")
+    y = _run(core, ADAGN_SILU, inputs, groups=ADAGN_LARGE[-1], epsilon=1e-6)
     error, torch_error = adagn_errors(ADAGN_LARGE, inputs, "silu", y)
     assert error <= tolerance(torch_error, "float32")
 
@@ -56,7 +63,7 @@ def test_the_largest_adagn(core):
 def test_adagn_takes_one_style_for_the_whole_batch(core):
     shape = (3, 12, 4, 6, 3)
     inputs = adagn_inputs(shape, "float32", 1)
-    y = _run(core, ADAGN, inputs, groups=3, epsilon=1e-6, activation="none")
+    y = _run(core, ADAGN, inputs, groups=3, epsilon=1e-6)
     error, torch_error = adagn_errors(shape, inputs, "none", y)
     assert error <= tolerance(torch_error, "float32")
 
@@ -64,9 +71,16 @@ def test_adagn_takes_one_style_for_the_whole_batch(core):
 def test_adagn_uses_its_epsilon(core):
     shape = (2, 12, 7, 5, 3)
     inputs = adagn_inputs(shape, "float32", None)
-    y = _run(core, ADAGN, inputs, groups=3, epsilon=3.0, activation="none")
+    y = _run(core, ADAGN, inputs, groups=3, epsilon=3.0)
     error, torch_error = adagn_errors(shape, inputs, "none", y, epsilon=3.0)
     assert error <= tolerance(torch_error, "float32")
+
+
+@pytest.mark.parametrize("activation", ["none", "silu"])
+def test_older_files_say_the_activation_of_adagn(core, activation):
+    inputs = adagn_inputs((2, 12, 7, 5, 3), "float32", None)
+    y = _run(core, OLDER_ADAGN, inputs, groups=3, epsilon=1e-6, activation=activation)
+    np.testing.assert_array_equal(y, _run(core, BY_ACTIVATION[activation], inputs, groups=3, epsilon=1e-6))
 
 
 @pytest.mark.parametrize("squash", ["none", "tanh"])

@@ -14,8 +14,11 @@ from ddgan_deploy.kernels import torch_launch
 from ddgan_deploy.kernels.adagn import launches as adagn_launches
 from ddgan_deploy.kernels.adagn import tl_kernel as kernels
 from ddgan_deploy.kernels.adagn.spec import reference
+from ddgan_deploy.kernels.adagn.torch_op import adagn
 from ddgan_deploy.kernels.launch import NHWC, Plan, all_sizes, evaluate
 from ddgan_deploy.kernels.philox_normal.philox import normal
+from ddgan_deploy.kernels.philox_normal.torch_op import philox_normal
+from ddgan_deploy.kernels.posterior_sample.torch_op import posterior_sample
 from tests.kernels import cases
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -57,7 +60,7 @@ def _check_adagn(shape, inputs, activation, y):
 @pytest.mark.parametrize("shape", cases.ADAGN_SHAPES, ids=str)
 def test_adagn(shape, dtype, layout, activation, device):
     inputs = _adagn_inputs(shape, dtype, layout, device)
-    _check_adagn(shape, inputs, activation, torch_launch.adagn(*inputs, shape[-1], 1e-6, activation))
+    _check_adagn(shape, inputs, activation, adagn(*inputs, shape[-1], 1e-6, activation))
 
 
 def _plan_shape(plan: Plan) -> cases.AdaGNShape:
@@ -90,7 +93,7 @@ def test_every_plan_of_adagn(plan, dtype, device):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_adagn_of_large_images(dtype, layout):
     inputs = _adagn_inputs(cases.ADAGN_LARGE, dtype, layout, "cuda")
-    y = torch_launch.adagn(*inputs, cases.ADAGN_LARGE[-1], 1e-6, "silu")
+    y = adagn(*inputs, cases.ADAGN_LARGE[-1], 1e-6, "silu")
     _check_adagn(cases.ADAGN_LARGE, inputs, "silu", y)
 
 
@@ -102,7 +105,7 @@ def test_adagn_of_any_shape(data):
     dtype, layout = data.draw(st.sampled_from(list(DTYPES))), data.draw(st.sampled_from(list(LAYOUTS)))
     shape = (n, groups * group_channels, h, w, groups)
     inputs = _adagn_inputs(shape, dtype, layout, "cpu", data.draw(st.sampled_from([None, 1]), "style rows"))
-    y = torch_launch.adagn(*inputs, groups, 1e-6, "silu")
+    y = adagn(*inputs, groups, 1e-6, "silu")
     _check_adagn(shape, _style_each(inputs, n), "silu", y)
 
 
@@ -111,9 +114,9 @@ def test_adagn_of_any_shape(data):
 def test_one_style_serves_the_whole_batch(size, layout, device):
     shape = (3, 12, *size, 3)
     x, scale, shift = inputs = _adagn_inputs(shape, "float32", layout, device, style_rows=1)
-    _check_adagn(shape, inputs, "silu", torch_launch.adagn(*inputs, 3, activation="silu"))
-    many = torch_launch.adagn(x, scale.expand(3, -1), shift, 3, activation="silu")
-    assert torch.equal(many, torch_launch.adagn(*inputs, 3, activation="silu"))
+    _check_adagn(shape, inputs, "silu", adagn(*inputs, 3, activation="silu"))
+    many = adagn(x, scale.expand(3, -1), shift, 3, activation="silu")
+    assert torch.equal(many, adagn(*inputs, 3, activation="silu"))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -121,7 +124,7 @@ def test_one_style_serves_the_whole_batch(size, layout, device):
 def test_constant_groups_give_the_shift(size, layout, device):
     x = torch.full((2, 8, *size), 7.0, device=device).contiguous(memory_format=LAYOUTS[layout])
     scale, shift = torch.full((2, 8), 3.0, device=device), torch.full((2, 8), 0.25, device=device)
-    y = torch_launch.adagn(x, scale, shift, 2)
+    y = adagn(x, scale, shift, 2)
     torch.testing.assert_close(y, torch.full_like(y, 0.25), atol=1e-3, rtol=0)
 
 
@@ -131,7 +134,7 @@ def test_statistics_are_float32_near_the_edge_of_float16(size, layout, device):
     x = torch.from_numpy(np.random.default_rng(0).uniform(-60000, 60000, size=(1, 8, *size)).astype(np.float16))
     x = x.to(device).contiguous(memory_format=LAYOUTS[layout])
     ones = torch.ones(1, 8, dtype=torch.float16, device=device)
-    y = torch_launch.adagn(x, ones, torch.zeros_like(ones), 2).float()
+    y = adagn(x, ones, torch.zeros_like(ones), 2).float()
     assert torch.isfinite(y).all()
     assert abs(float(y.std()) - 1) < 1e-2
 
@@ -141,7 +144,7 @@ def test_statistics_are_float32_near_the_edge_of_float16(size, layout, device):
 def test_a_large_mean_does_not_swallow_the_variance(size, layout, device):
     shape = (1, 16, *size, 4)
     inputs = _adagn_inputs(shape, "float32", layout, device, offset=1000.0)
-    y = torch_launch.adagn(*inputs, 4)
+    y = adagn(*inputs, 4)
     error, torch_error = cases.adagn_errors(shape, [v.cpu() for v in inputs], "none", y.double().cpu().numpy())
     assert error <= 2 * torch_error + 1e-3
 
@@ -155,7 +158,7 @@ def test_many_chunks_of_different_means_are_merged(layout, shape, device):
     assert all_sizes(adagn_launches.LAUNCHES.choose(layout, sizes), sizes)["chunks"] > 64, (
         "more than are merged at a time"
     )
-    _check_adagn(shape, (x, scale, shift), "none", torch_launch.adagn(x, scale, shift, shape[-1]))
+    _check_adagn(shape, (x, scale, shift), "none", adagn(x, scale, shift, shape[-1]))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -189,9 +192,9 @@ def _launch(launch, arguments):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_sample_alone_equals_it_in_a_batch_and_runs_are_equal(layout, device):
     x, scale, shift = _adagn_inputs((3, 16, *SPLIT, 4), "float32", layout, device)
-    batch = torch_launch.adagn(x, scale, shift, 4, activation="silu")
-    assert torch.equal(batch, torch_launch.adagn(x, scale, shift, 4, activation="silu"))
-    alone = torch_launch.adagn(x[1:2], scale[1:2], shift[1:2], 4, activation="silu")
+    batch = adagn(x, scale, shift, 4, activation="silu")
+    assert torch.equal(batch, adagn(x, scale, shift, 4, activation="silu"))
+    alone = adagn(x[1:2], scale[1:2], shift[1:2], 4, activation="silu")
     assert torch.equal(alone, batch[1:2])
 
 
@@ -202,7 +205,7 @@ def test_inputs_need_be_neither_contiguous_nor_aligned(device):
     assert flat.data_ptr() % 16
     transposed = x.transpose(2, 3).contiguous().transpose(2, 3)
     for value in (flat.view(x.shape), transposed, x.repeat_interleave(2, dim=3)[..., ::2]):
-        y = torch_launch.adagn(value, scale[:, :], shift, 4, activation="silu")
+        y = adagn(value, scale[:, :], shift, 4, activation="silu")
         _check_adagn(shape, (x, scale, shift), "silu", y)
 
 
@@ -213,7 +216,7 @@ def test_inputs_need_be_neither_contiguous_nor_aligned(device):
 def test_posterior_sample(shape, dtype, squash, layout, device):
     inputs = [torch.from_numpy(v).to(device) for v in cases.posterior_inputs(shape, "float32")]
     inputs[0] = inputs[0].to(DTYPES[dtype]).contiguous(memory_format=LAYOUTS[layout])
-    x_prev = torch_launch.posterior_sample(*inputs, **cases.POSTERIOR_COEFFICIENTS, squash=squash)
+    x_prev = posterior_sample(*inputs, **cases.POSTERIOR_COEFFICIENTS, squash=squash)
     assert x_prev.dtype == torch.float32 and x_prev.shape == inputs[0].shape
     error, torch_error = cases.posterior_errors(
         [v.cpu() for v in inputs], cases.POSTERIOR_COEFFICIENTS, squash, x_prev.cpu().numpy()
@@ -222,36 +225,24 @@ def test_posterior_sample(shape, dtype, squash, layout, device):
     assert error <= 2e-6 and error <= cases.tolerance(torch_error, "float32")
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 7, 3), (3, 5, 9), (12, 1, 1)], ids=str)
-def test_posterior_sample_that_draws_its_own_noise(shape, layout, device):
-    seeds = torch.from_numpy(cases.PHILOX_SEEDS)[:, None].to(device)
-    raw, x_t, _ = (torch.from_numpy(v).to(device) for v in cases.posterior_inputs((len(seeds), *shape), "float32"))
-    raw = raw.contiguous(memory_format=LAYOUTS[layout])
-    noise = torch.from_numpy(normal(cases.PHILOX_SEEDS, 4, shape)).to(device)
-    given_noise = torch_launch.posterior_sample(raw, x_t, noise, **cases.POSTERIOR_COEFFICIENTS, squash="tanh")
-    drawn = torch_launch.seeded_posterior_sample(raw, x_t, seeds, 4, **cases.POSTERIOR_COEFFICIENTS, squash="tanh")
-    torch.testing.assert_close(drawn, given_noise, atol=1e-6, rtol=0)
-
-
 @pytest.mark.parametrize("stream", [*cases.PHILOX_STREAMS, 2**32 - 1])
 @pytest.mark.parametrize("shape", cases.PHILOX_SHAPES, ids=str)
 def test_philox_normal(shape, stream, device):
-    noise = torch_launch.philox_normal(torch.from_numpy(cases.PHILOX_SEEDS)[:, None].to(device), stream, shape)
+    noise = philox_normal(torch.from_numpy(cases.PHILOX_SEEDS)[:, None].to(device), stream, shape)
     np.testing.assert_array_max_ulp(noise.cpu().numpy(), normal(cases.PHILOX_SEEDS, stream, shape), cases.PHILOX_ULP)
 
 
 def test_philox_normal_over_many_values(device):
     shape = (3, 2048, 2048) if device == "cuda" else (3, 192, 256)
-    noise = torch_launch.philox_normal(torch.tensor([[20260101]], device=device), 2, shape)
+    noise = philox_normal(torch.tensor([[20260101]], device=device), 2, shape)
     np.testing.assert_array_max_ulp(noise.cpu().numpy(), normal([20260101], 2, shape), cases.PHILOX_ULP)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_philox_normal_rounds_once_to_a_narrower_type(dtype, device):
     seeds = torch.from_numpy(cases.PHILOX_SEEDS)[:, None].to(device)
-    wide = torch_launch.philox_normal(seeds, 1, (3, 8, 8))
-    narrow = torch_launch.philox_normal(seeds, 1, (3, 8, 8), DTYPES[dtype])
+    wide = philox_normal(seeds, 1, (3, 8, 8))
+    narrow = philox_normal(seeds, 1, (3, 8, 8), DTYPES[dtype])
     assert narrow.dtype == DTYPES[dtype]
     # The interpreter cuts bfloat16 off where hardware rounds.
     torch.testing.assert_close(narrow.float(), wide, atol=0, rtol=2**-10 if dtype == "float16" else 2**-7)
@@ -260,27 +251,26 @@ def test_philox_normal_rounds_once_to_a_narrower_type(dtype, device):
 def test_an_empty_batch_gives_an_empty_batch(device):
     x = torch.zeros(0, 8, 4, 4, device=device)
     style = torch.zeros(1, 8, device=device)
-    assert torch_launch.adagn(x, style, style, 2).shape == (0, 8, 4, 4)
-    assert torch_launch.philox_normal(torch.zeros(0, 1, dtype=torch.int64, device=device), 0, (3, 4)).shape == (0, 3, 4)
+    assert adagn(x, style, style, 2).shape == (0, 8, 4, 4)
+    assert philox_normal(torch.zeros(0, 1, dtype=torch.int64, device=device), 0, (3, 4)).shape == (0, 3, 4)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x, s: torch_launch.adagn(x[0], s, s, 2), "3 dimensions"),
-        (lambda x, s: torch_launch.adagn(x, s, s, 3), "8 channels cannot be divided into 3 groups"),
-        (lambda x, s: torch_launch.adagn(x, s[:, 1:], s, 2), r"scale has shape \[2, 7\]"),
-        (lambda x, s: torch_launch.posterior_sample(x, x, x[:1], 1.0, 1.0, 1.0), "one shape"),
-        (lambda x, s: torch_launch.posterior_sample(x, x, x, 1.0, 1.0, 1.0, "relu"), "'relu'"),
+        (lambda x, s: adagn(x[0], s, s, 2), "3 dimensions"),
+        (lambda x, s: adagn(x, s, s, 3), "8 channels cannot be divided into 3 groups"),
+        (lambda x, s: adagn(x, s[:, 1:], s, 2), r"scale has shape \[2, 7\]"),
+        (lambda x, s: posterior_sample(x, x, x[:1], 1.0, 1.0, 1.0), "one shape"),
+        (lambda x, s: posterior_sample(x, x, x, 1.0, 1.0, 1.0, "relu"), "'relu'"),
         (
-            lambda x, s: torch_launch.adagn(x.int(), s, s, 2),
+            lambda x, s: adagn(x.int(), s, s, 2),
             "x is torch.int32, it must be float32, float16 or bfloat16",
         ),
-        (lambda x, s: torch_launch.philox_normal(s, 0, (3,)), r"it must be int64 \[N, 1\]"),
-        (lambda x, s: torch_launch.philox_normal(SEED, 2**32, (3,)), "stream is 4294967296, it must be 0..4294967295"),
-        (lambda x, s: torch_launch.philox_normal(SEED, -1, (3,)), "stream is -1"),
-        (lambda x, s: torch_launch.philox_normal(SEED, 0, (3,), torch.int32), "noise is torch.int32"),
-        (lambda x, s: torch_launch.seeded_posterior_sample(x, x, SEED, 0, 1.0, 1.0, 1.0), "1 seeds for 2 samples"),
+        (lambda x, s: philox_normal(s, 0, (3,)), r"it must be int64 \[N, 1\]"),
+        (lambda x, s: philox_normal(SEED, 2**32, (3,)), "stream is 4294967296, it must be 0..4294967295"),
+        (lambda x, s: philox_normal(SEED, -1, (3,)), "stream is -1"),
+        (lambda x, s: philox_normal(SEED, 0, (3,), torch.int32), "noise is torch.int32"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message):
@@ -291,7 +281,7 @@ def test_what_does_not_fit_is_refused(call, message):
 def test_cpu_tensors_need_the_interpreter(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(ValueError, match="or set TRITON_INTERPRET=1 before the first call"):
-        torch_launch.philox_normal(SEED, 0, (3,))
+        philox_normal(SEED, 0, (3,))
 
 
 def test_channels_last_offsets_may_pass_32_bits():
@@ -316,7 +306,7 @@ def test_channels_last_offsets_may_pass_32_bits():
 def test_the_reference_and_the_kernels_agree_on_gradient_free_inputs(device):
     inputs = _adagn_inputs((2, 12, 7, 5, 3), "float32", "nchw", device)
     torch.testing.assert_close(
-        torch_launch.adagn(*inputs, 3, activation="silu"),
+        adagn(*inputs, 3, activation="silu"),
         reference(*inputs, 3, activation="silu"),
         atol=5e-6,
         rtol=1e-6,

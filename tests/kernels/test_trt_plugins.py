@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from ddgan_deploy.kernels.adagn import launches as adagn
-from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
+from ddgan_deploy.kernels.adagn.spec import ADAGN, BY_ACTIVATION
 from ddgan_deploy.kernels.launch import NCHW, NHWC
 from ddgan_deploy.kernels.philox_normal.philox import normal
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
@@ -101,12 +101,17 @@ def combination(tensors: str, image: tuple[str, str]) -> Combination:
     return tuple(kinds[letter] for letter in tensors)
 
 
+def older(activation: str) -> dict[str, str]:
+    """What AdaGN's plugins take besides, since older graphs have it."""
+    return {"activation": activation} if activation == "none" else {}
+
+
 def adagn_node(trt: Any, shape: Shape, batch: int, activation: str = "silu", rows: int | None = None) -> Node:
     channels, height, width, groups = shape
     style = ("float32", (rows or batch, channels))
-    attributes = {"groups": groups, "epsilon": EPSILON, "activation": activation}
+    attributes = {"groups": groups, "epsilon": EPSILON, **older(activation)}
     inputs = [("float32", (batch, channels, height, width)), style, style]
-    return Node(trt, "AdaGN", attributes, inputs, (1, 2) if rows else ())
+    return Node(trt, BY_ACTIVATION[activation].name, attributes, inputs, (1, 2) if rows else ())
 
 
 def split_nodes(trt: Any, shape: Shape, batch: int, activation: str = "silu") -> tuple[Node, Node]:
@@ -114,8 +119,10 @@ def split_nodes(trt: Any, shape: Shape, batch: int, activation: str = "silu") ->
     common = {"groups": groups, "chunk_pixels": adagn.chunk_pixels(height * width)}
     image, style = ("float32", (batch, channels, height, width)), ("float32", (batch, channels))
     stats = Node(trt, "AdaGNStats", common, [image])
-    attributes = {**common, "epsilon": EPSILON, "activation": activation}
-    return stats, Node(trt, "AdaGNApply", attributes, [image, ("float32", stats.output[1]), style, style])
+    attributes = {**common, "epsilon": EPSILON, **older(activation)}
+    return stats, Node(
+        trt, f"{BY_ACTIVATION[activation].name}Apply", attributes, [image, ("float32", stats.output[1]), style, style]
+    )
 
 
 def posterior_node(trt: Any, shape: Sequence[int], batch: int, squash: str = "tanh") -> Node:
@@ -180,7 +187,8 @@ def test_one_style_serves_the_whole_batch(trt: Any, interpreted: None) -> None:
 def test_adagn_in_two(trt: Any, interpreted: None, shape: Shape, batch: int, images: list[tuple[str, str]]) -> None:
     """Statistics of each format, applied to each of the same type, as TensorRT may choose."""
     channels, height, width, groups = shape
-    stats, apply = split_nodes(trt, shape, batch)
+    activation = ("silu", "none")[batch % 2]
+    stats, apply = split_nodes(trt, shape, batch, activation)
     chunks = -(-height * width // adagn.chunk_pixels(height * width))
     assert chunks > 1
     assert stats.output == ("float", (batch, groups, chunks, 2)) and stats.symbolic == [True, False, False, False]
@@ -193,7 +201,22 @@ def test_adagn_in_two(trt: Any, interpreted: None, shape: Shape, batch: int, ima
         for second in apply.combinations():
             if second[0][0] == first[0][0]:
                 y = run(apply, second, [x, partials, scale, shift])
-                check_adagn(full, [x, scale, shift], "silu", y)
+                check_adagn(full, [x, scale, shift], activation, y)
+
+
+@pytest.mark.parametrize("activation", ["none", "silu"])
+def test_older_graphs_say_the_activation_of_adagn(trt: Any, interpreted: None, activation: str) -> None:
+    asks = {"activation": activation}
+    named, plain = (adagn_node(trt, (12, 7, 5, 3), 2, each) for each in (activation, "none"))
+    asked = Node(trt, "AdaGN", {**plain.attributes, **asks}, plain.inputs)
+    assert asked.combinations() == named.combinations()
+    for each in named.combinations():
+        assert asked.kernel(each) == named.kernel(each)
+    named, plain = (split_nodes(trt, (16, 48, 48, 4), 2, each)[1] for each in (activation, "none"))
+    asked = Node(trt, "AdaGNApply", {**plain.attributes, **asks}, plain.inputs)
+    assert asked.combinations() == named.combinations()
+    for each in named.combinations():
+        assert asked.kernel(each) == named.kernel(each)
 
 
 @pytest.mark.parametrize("squash", ["none", "tanh"])
@@ -227,14 +250,15 @@ def test_philox_normal(trt: Any, interpreted: None, shape: tuple[int, ...], batc
 
 def test_attributes_are_those_of_the_ops(trt: Any) -> None:
     nodes = [
-        (ADAGN, adagn_node(trt, FUSED[0][0], 1)),
+        *((spec, adagn_node(trt, FUSED[0][0], 1, activation)) for activation, spec in BY_ACTIVATION.items()),
         (POSTERIOR, posterior_node(trt, (3, 4, 4), 1)),
         (PHILOX, philox_node(trt, (3,), 1, 0)),
     ]
     # TensorRT refuses the name that PhiloxNormal has for its own.
     renamed = {"stream": "stream_number"}
     for spec, node in nodes:
-        assert node.attribute_names == [renamed.get(name, name) for name in spec.attributes]
+        besides = ["activation"] if spec is ADAGN else []
+        assert node.attribute_names == [renamed.get(name, name) for name in spec.attributes] + besides
 
 
 def test_registering_again_changes_nothing(trt: Any) -> None:
@@ -264,9 +288,9 @@ def test_chunks_of_another_length_are_refused(trt: Any, interpreted: None) -> No
 
 
 def test_styles_of_different_row_counts_are_refused(trt: Any, interpreted: None) -> None:
-    attributes = {"groups": 4, "epsilon": EPSILON, "activation": "none"}
+    attributes = {"groups": 4, "epsilon": EPSILON}
     inputs = [("float32", (2, 16, 8, 8)), ("float32", (1, 16)), ("float32", (2, 16))]
-    node = Node(trt, "AdaGN", attributes, inputs, fixed=(1,))
+    node = Node(trt, "AdaGNSilu", attributes, inputs, fixed=(1,))
     with pytest.raises(ValueError, match="scale has 1 rows and shift -1"):
         node.kernel(node.combinations()[0])
 
@@ -293,12 +317,12 @@ def _rows(trt: Any) -> list[Row]:
     """Each plugin in each combination for one GPU, and in one for the others."""
     image, style = ["float32", [1, 16, 48, 48]], ["float32", [1, 16]]
     common = {"groups": 4, "chunk_pixels": 256}
-    rest = {"epsilon": EPSILON, "activation": "silu"}
+    rest = {"epsilon": EPSILON}
     nodes = [
-        ("AdaGN", {"groups": 4, **rest}, [["float32", [1, 16, 16, 16]], style, style], 4),
-        ("AdaGN", {"groups": 3, **rest}, [["float32", [1, 12, 7, 5]], *[["float32", [1, 12]]] * 2], 3),
+        ("AdaGNSilu", {"groups": 4, **rest}, [["float32", [1, 16, 16, 16]], style, style], 4),
+        ("AdaGN", {"groups": 3, **rest, **older("none")}, [["float32", [1, 12, 7, 5]], *[["float32", [1, 12]]] * 2], 3),
         ("AdaGNStats", common, [image], 4),
-        ("AdaGNApply", {**common, **rest}, [image, ["float32", [1, 4, 9, 2]], style, style], 4),
+        ("AdaGNSiluApply", {**common, **rest}, [image, ["float32", [1, 4, 9, 2]], style, style], 4),
         ("PosteriorSample", {**cases.POSTERIOR_COEFFICIENTS, "squash": "tanh"}, [["float32", [1, 3, 32, 32]]] * 3, 3),
         ("PhiloxNormal", {"stream_number": 2, "shape": [3, 32, 32]}, [["int64", [1, 1]]], 1),
     ]

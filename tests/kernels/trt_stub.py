@@ -201,7 +201,7 @@ class Node:
         fixed: Sequence[int] = (),
     ) -> None:
         lib = sys.modules[f"{_real_plugin()}._lib"]
-        self.trt = trt
+        self.trt, self.attributes, self.inputs = trt, attributes, inputs
         self.attribute_names = list(lib.QDP_REGISTRY[f"ddgan::{name}"].input_attrs)
         fields = [_field(trt, key, attributes[key]) for key in self.attribute_names if key in attributes]
         assert len(fields) == len(attributes), "the parser ignores attributes that the plugin does not register"

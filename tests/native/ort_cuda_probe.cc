@@ -18,6 +18,7 @@ RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
          {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
           ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16}) {
       add(new ddgan::CudaAdaGNOp(launcher, type));
+      add(new ddgan::CudaAdaGNSiluOp(launcher, type));
       add(new ddgan::CudaPosteriorSampleOp(launcher, type));
     }
     add(new ddgan::CudaPhiloxNormalOp(launcher));
