@@ -4,6 +4,7 @@
 #include "conv3x3/cpu.h"
 #include "philox_normal/cpu.h"
 #include "posterior_sample/cpu.h"
+#include "reverse_step/cpu.h"
 
 #define DDGAN_TEXT(name) #name
 #define DDGAN_NAME(name) DDGAN_TEXT(name)
@@ -19,6 +20,7 @@ const CpuKernels kKernels = {
     {ToFloat<float>, ToFloat<Half>},
     {{Posterior<float, false>, Posterior<float, true>},
      {Posterior<Half, false>, Posterior<Half, true>}},
+    {{Reverse<float, false>, Reverse<float, true>}, {Reverse<Half, false>, Reverse<Half, true>}},
     PhiloxNormal,
     {kLanes, kPanel, ConvData, ConvWeights, ConvMultiply, ConvResult},
 };

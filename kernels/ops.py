@@ -29,6 +29,8 @@ ROOMS: Mapping[str, str] = {
     "AdaGNSilu": "adagn",
     "PhiloxNormal": "philox_normal",
     "PosteriorSample": "posterior_sample",
+    "ReverseMean": "reverse_step",
+    "ReverseStep": "reverse_step",
 }
 
 

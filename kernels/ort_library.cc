@@ -9,6 +9,8 @@
 #include "philox_normal/ort_op.h"
 #include "posterior_sample/ort_cuda_op.h"
 #include "posterior_sample/ort_op.h"
+#include "reverse_step/ort_cuda_op.h"
+#include "reverse_step/ort_op.h"
 
 namespace ddgan {
 namespace {
@@ -28,6 +30,8 @@ class Domain {
         }
       }
       Add<CpuPosteriorSampleOp>(x);
+      Add<CpuReverseStepOp>(x);
+      Add<CpuReverseMeanOp>(x);
     }
     Add<CpuPhiloxNormalOp>();
     Add<CpuConv3x3Op>();
@@ -37,6 +41,8 @@ class Domain {
       domain_.Add(new CudaAdaGNOp(cuda_, type));
       domain_.Add(new CudaAdaGNSiluOp(cuda_, type));
       domain_.Add(new CudaPosteriorSampleOp(cuda_, type));
+      domain_.Add(new CudaReverseStepOp(cuda_, type));
+      domain_.Add(new CudaReverseMeanOp(cuda_, type));
     }
     domain_.Add(new CudaPhiloxNormalOp(cuda_));
   }

@@ -31,6 +31,11 @@ struct PosteriorCoefficients {
   float x0, xt, sigma;
 };
 
+// In the order of the input, see reverse_step/spec.py.
+struct ReverseCoefficients {
+  float c0, a, b, lo, hi, ct, s;
+};
+
 struct PhiloxStream {
   uint64_t seed;
   uint32_t stream;
@@ -78,6 +83,10 @@ struct CpuKernels {
   // [element type of x0_raw][tanh]; x_prev may be x_t or noise.
   void (*posterior[2][2])(const void* x0_raw, const float* x_t, const float* noise, float* x_prev,
                           size_t count, PosteriorCoefficients coefficients);
+
+  // [element type of out][noise]: without it `noise` is not read. x_prev may be x or noise.
+  void (*reverse[2][2])(const void* out, const float* x, const float* noise, float* x_prev,
+                        size_t count, ReverseCoefficients coefficients);
 
   // Elements 4 * first_block .. 4 * first_block + count - 1 of a stream.
   void (*philox_normal)(PhiloxStream stream, uint32_t first_block, float* to, size_t count);

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from ddgan_deploy.kernels.reverse_step.spec import MEAN, STEP, Coefficients, reference
+
 FLOOR = {"float32": 1e-6, "float16": 1e-3, "bfloat16": 8e-3}
 """What is added to twice PyTorch's error, by the type of the output."""
 
@@ -31,6 +33,14 @@ ADAGN_LARGE: AdaGNShape = (1, 64, 256, 256, 16)
 
 POSTERIOR_SHAPES = [(1, 3, 32, 32), (5, 1, 7, 3), (2, 12, 1, 1)]
 POSTERIOR_COEFFICIENTS = {"coef_x0": 0.66577846, "coef_xt": 0.20157626, "sigma": 0.6639}
+
+REVERSE_SHAPES = POSTERIOR_SHAPES
+REVERSE_COEFFICIENTS = {
+    "ddgan": Coefficients(c0=0.66577846, ct=0.20157626, s=0.6639),
+    "noise": Coefficients(c0=0.41, a=-1.87, b=2.12, lo=-1.0, hi=1.0, ct=0.58, s=0.11),
+    "one_limit": Coefficients(c0=-0.5, a=0.7, b=0.3, hi=0.25, ct=1.5, s=2.0),
+}
+REVERSE_OPS = {"step": STEP, "mean": MEAN}
 
 PHILOX_SEEDS = np.array([0, 1, -1, 2**31, -(2**63), 2**63 - 1, 12345678901234567], np.int64)
 PHILOX_STREAMS = [0, 1, 128]
@@ -86,6 +96,20 @@ def posterior_errors(
         return coefficients["coef_x0"] * x_0 + coefficients["coef_xt"] * x_t + coefficients["sigma"] * noise
 
     return _errors(plain, [torch.as_tensor(value) for value in inputs], torch.float32, measured)
+
+
+def reverse_inputs(
+    op: str, shape: Sequence[int], dtype: str, coefficients: Coefficients = REVERSE_COEFFICIENTS["noise"]
+) -> Arrays:
+    """(out, x, noise, coefficients), of "mean" without noise; ``dtype``: of out."""
+    images = posterior_inputs(shape, dtype)
+    return *(images if op == "step" else images[:2]), np.array(coefficients, np.float32)
+
+
+def reverse_expected(inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """The reference's x_prev; without nan and with any, the forms on a CPU have the same bits."""
+    out, x, *noise, coefficients = (torch.from_numpy(value) for value in inputs)
+    return reference(out, x, noise[0] if noise else None, coefficients).numpy()
 
 
 def tolerance(torch_error: float, dtype: str) -> float:

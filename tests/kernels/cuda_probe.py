@@ -20,6 +20,7 @@ from ddgan_deploy.kernels.launch import ALIGNMENT, LINEAR, NCHW, Launch, OpLaunc
 from ddgan_deploy.kernels.launch_index import launch_index
 from ddgan_deploy.kernels.philox_normal import launches as philox_normal
 from ddgan_deploy.kernels.posterior_sample import launches as posterior_sample
+from ddgan_deploy.kernels.reverse_step import launches as reverse_step
 
 ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "kernels/native"
@@ -196,6 +197,10 @@ def adagn_call(
 def posterior_call(n: int, c: int, h: int, w: int, **rest: Any) -> Call:
     sizes = posterior_sample.sizes((n, c, h, w), 0.67, -0.2, 0.66, "tanh")
     return Call(posterior_sample.LAUNCHES, LINEAR, sizes, **rest)
+
+
+def reverse_call(op: str, shape: Sequence[int], **rest: Any) -> Call:
+    return Call({"step": reverse_step.STEP, "mean": reverse_step.MEAN}[op], LINEAR, reverse_step.sizes(shape), **rest)
 
 
 def philox_call(n: int, number: int, shape: Sequence[int], **rest: Any) -> Call:

@@ -32,6 +32,7 @@ from tests.kernels.cuda_probe import (
     expected,
     philox_call,
     posterior_call,
+    reverse_call,
 )
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
@@ -74,6 +75,7 @@ def test_launches_as_python_does(probe: Probe, folder: Folder, dtype: str, offse
     calls += [adagn_call(*shape, rows=shape[0], activation="none", **rest) for shape in shapes]
     for n, *image in ((1, 3, 32, 32), (5, 1, 7, 3), (2, 12, 1, 1), (65536, 1, 1, 1), (1, 1, 2**16, 2**15)):
         calls.append(posterior_call(n, *image, **rest))
+        calls += [reverse_call(op, (n, *image), **rest) for op in ("step", "mean")]
         calls += [philox_call(n, number, image, **rest) for number in (0, 128, 2**32 - 1)]
     check(probe, folder, calls)
 

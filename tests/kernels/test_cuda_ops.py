@@ -38,6 +38,7 @@ from tests.kernels.cuda_probe import (
     expected,
     philox_call,
     posterior_call,
+    reverse_call,
 )
 
 _RUN = """
@@ -201,6 +202,18 @@ def test_posterior_sample(runtime: Runtime, folder: Folder, dtype: str) -> None:
         check(record, wanted, node[1])
 
 
+@pytest.mark.parametrize("op", cases.REVERSE_OPS)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_reverse_step(runtime: Runtime, folder: Folder, dtype: str, op: str) -> None:
+    shapes = cases.REVERSE_SHAPES
+    nodes = [(cases.REVERSE_OPS[op], cases.reverse_inputs(op, shape, dtype), {}) for shape in shapes]
+    outcomes, told = runtime(nodes, str(folder.path))
+    assert outcomes == [{"shape": list(shape)} for shape in shapes]
+    calls = [reverse_call(op, shape, dtype=dtype, stream=0) for shape in shapes]
+    for record, wanted, node in zip(launched(told), launched(list(expected(folder, calls))), nodes, strict=True):
+        check(record, wanted, node[1])
+
+
 def test_philox_normal(runtime: Runtime, folder: Folder) -> None:
     seed = cases.PHILOX_SEEDS[:, None]
     stream = 2**32 - 1
@@ -236,6 +249,7 @@ def test_nothing_is_launched_for_nothing(runtime: Runtime, folder: Folder) -> No
             cases.posterior_inputs((0, 3, 4, 4), "float32"),
             {**cases.POSTERIOR_COEFFICIENTS, "squash": "none"},
         ),
+        (cases.REVERSE_OPS["step"], cases.reverse_inputs("step", (0, 3, 4, 4), "float32"), {}),
         (PHILOX, (np.zeros((0, 1), np.int64),), {"stream": 0, "shape": [3, 4]}),
         (PHILOX, (np.zeros((2, 1), np.int64),), {"stream": 0, "shape": [3, 0]}),
     ]
@@ -243,6 +257,7 @@ def test_nothing_is_launched_for_nothing(runtime: Runtime, folder: Folder) -> No
     assert [outcome["shape"] for outcome in outcomes] == [
         [0, 12, 4, 4],
         [2, 12, 0, 4],
+        [0, 3, 4, 4],
         [0, 3, 4, 4],
         [0, 3, 4],
         [2, 3, 0],

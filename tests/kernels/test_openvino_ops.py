@@ -19,10 +19,15 @@ from tests.kernels.cases import (
     ADAGN_SHAPES,
     POSTERIOR_COEFFICIENTS,
     POSTERIOR_SHAPES,
+    REVERSE_COEFFICIENTS,
+    REVERSE_OPS,
+    REVERSE_SHAPES,
     adagn_errors,
     adagn_inputs,
     posterior_errors,
     posterior_inputs,
+    reverse_expected,
+    reverse_inputs,
     tolerance,
 )
 from tests.kernels.conftest import op_model
@@ -92,3 +97,15 @@ def test_posterior_sample(core, shape, dtype, squash):
     error, torch_error = posterior_errors(inputs, POSTERIOR_COEFFICIENTS, squash, x_prev)
     assert x_prev.dtype == np.float32
     assert error <= tolerance(torch_error, "float32")
+
+
+@pytest.mark.parametrize("coefficients", REVERSE_COEFFICIENTS)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("shape", REVERSE_SHAPES, ids=str)
+@pytest.mark.parametrize("op", REVERSE_OPS)
+def test_reverse_step(core, op, shape, dtype, coefficients):
+    inputs = reverse_inputs(op, shape, dtype, REVERSE_COEFFICIENTS[coefficients])
+    inputs[0].flat[0] = np.nan
+    x_prev = _run(core, REVERSE_OPS[op], inputs)
+    assert x_prev.dtype == np.float32
+    np.testing.assert_allclose(x_prev, reverse_expected(inputs), rtol=0, atol=2e-6)

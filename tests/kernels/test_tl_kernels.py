@@ -19,6 +19,8 @@ from ddgan_deploy.kernels.launch import NHWC, Plan, all_sizes, evaluate
 from ddgan_deploy.kernels.philox_normal.philox import normal
 from ddgan_deploy.kernels.philox_normal.torch_op import philox_normal
 from ddgan_deploy.kernels.posterior_sample.torch_op import posterior_sample
+from ddgan_deploy.kernels.reverse_step.spec import reference as reverse_reference
+from ddgan_deploy.kernels.reverse_step.torch_op import reverse_step
 from tests.kernels import cases
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -225,6 +227,24 @@ def test_posterior_sample(shape, dtype, squash, layout, device):
     assert error <= 2e-6 and error <= cases.tolerance(torch_error, "float32")
 
 
+@pytest.mark.parametrize("coefficients", cases.REVERSE_COEFFICIENTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", cases.REVERSE_OPS)
+def test_reverse_step(op, dtype, layout, coefficients, device):
+    for number, shape in enumerate(cases.REVERSE_SHAPES):
+        inputs = cases.reverse_inputs(op, shape, "float32", cases.REVERSE_COEFFICIENTS[coefficients])
+        inputs[0].flat[0] = np.nan
+        out, x, *noise, row = (torch.from_numpy(value).to(device) for value in inputs)
+        out = out.to(DTYPES[dtype]).contiguous(memory_format=LAYOUTS[layout])
+        # A row of a table may start anywhere.
+        row = torch.cat([row.new_zeros(number), row])[number:]
+        x_prev = reverse_step(out, x, noise[0] if noise else None, row)
+        assert x_prev.dtype == torch.float32 and x_prev.shape == out.shape and x_prev.stride() == out.stride()
+        expected = reverse_reference(out, x, noise[0] if noise else None, row)
+        torch.testing.assert_close(x_prev, expected, atol=2e-6, rtol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize("stream", [*cases.PHILOX_STREAMS, 2**32 - 1])
 @pytest.mark.parametrize("shape", cases.PHILOX_SHAPES, ids=str)
 def test_philox_normal(shape, stream, device):
@@ -262,6 +282,7 @@ def test_an_empty_batch_gives_an_empty_batch(device):
         (lambda x, s: adagn(x, s, s, 3), "8 channels cannot be divided into 3 groups"),
         (lambda x, s: adagn(x, s[:, 1:], s, 2), r"scale has shape \[2, 7\]"),
         (lambda x, s: posterior_sample(x, x, x[:1], 1.0, 1.0, 1.0), "one shape"),
+        (lambda x, s: reverse_step(x, x, x, s), r"ReverseStep: coefficients has shape \[2, 8\]"),
         (lambda x, s: posterior_sample(x, x, x, 1.0, 1.0, 1.0, "relu"), "'relu'"),
         (
             lambda x, s: adagn(x.int(), s, s, 2),

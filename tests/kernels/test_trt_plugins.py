@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,6 +24,7 @@ from ddgan_deploy.kernels.launch import NCHW, NHWC
 from ddgan_deploy.kernels.philox_normal.philox import normal
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR
+from ddgan_deploy.kernels.reverse_step.spec import COUNT
 from tests.kernels import cases
 from tests.kernels.trt_stub import Combination, Kernel, Node, Row, registered
 
@@ -130,6 +132,12 @@ def posterior_node(trt: Any, shape: Sequence[int], batch: int, squash: str = "ta
     return Node(trt, "PosteriorSample", attributes, [("float32", (batch, *shape))] * 3)
 
 
+def reverse_node(trt: Any, op: str, shape: Sequence[int], batch: int) -> Node:
+    images = [("float32", (batch, *shape))] * (3 if op == "step" else 2)
+    inputs = [*images, ("float32", (COUNT,))]
+    return Node(trt, cases.REVERSE_OPS[op].name, {}, inputs, fixed=(len(images),))
+
+
 def philox_node(trt: Any, shape: Sequence[int], batch: int, stream: int) -> Node:
     return Node(trt, "PhiloxNormal", {"stream_number": stream, "shape": list(shape)}, [("int64", (batch, 1))])
 
@@ -234,6 +242,24 @@ def test_posterior_sample(trt: Any, interpreted: None, shape: tuple[int, ...], b
         assert error <= 2e-6 and error <= cases.tolerance(torch_error, "float32")
 
 
+@pytest.mark.parametrize("op", cases.REVERSE_OPS)
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("shape", POSTERIOR_SHAPES, ids=str)
+def test_reverse_step(trt: Any, interpreted: None, shape: tuple[int, ...], batch: int, op: str) -> None:
+    node = reverse_node(trt, op, shape, batch)
+    assert node.output == ("float", (batch, *shape)) and node.symbolic == [True, False, False, False]
+    rest = 1 if op == "mean" else 2
+    assert node.combinations() == [
+        (LINEAR32,) * (rest + 3),
+        (LINEAR16, *(LINEAR32,) * (rest + 2)),
+        (*(LAST32,) * (rest + 1), LINEAR32, LAST32),
+    ]
+    for each in node.combinations():
+        inputs = cases.reverse_inputs(op, (batch, *shape), {"FLOAT": "float32", "HALF": "float16"}[each[0][0]])
+        x_prev = run(node, each, [torch.from_numpy(value) for value in inputs])
+        np.testing.assert_allclose(x_prev.numpy(), cases.reverse_expected(inputs), rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize("stream", [0, 2**32 - 1])
 @pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize("shape", cases.PHILOX_SHAPES, ids=str)
@@ -252,6 +278,7 @@ def test_attributes_are_those_of_the_ops(trt: Any) -> None:
     nodes = [
         *((spec, adagn_node(trt, FUSED[0][0], 1, activation)) for activation, spec in BY_ACTIVATION.items()),
         (POSTERIOR, posterior_node(trt, (3, 4, 4), 1)),
+        *((cases.REVERSE_OPS[op], reverse_node(trt, op, (3, 4, 4), 1)) for op in cases.REVERSE_OPS),
         (PHILOX, philox_node(trt, (3,), 1, 0)),
     ]
     # TensorRT refuses the name that PhiloxNormal has for its own.
@@ -324,6 +351,8 @@ def _rows(trt: Any) -> list[Row]:
         ("AdaGNStats", common, [image], 4),
         ("AdaGNSiluApply", {**common, **rest}, [image, ["float32", [1, 4, 9, 2]], style, style], 4),
         ("PosteriorSample", {**cases.POSTERIOR_COEFFICIENTS, "squash": "tanh"}, [["float32", [1, 3, 32, 32]]] * 3, 3),
+        ("ReverseStep", {}, [*[["float32", [1, 3, 32, 32]]] * 3, ["float32", [COUNT]]], 3),
+        ("ReverseMean", {}, [*[["float32", [1, 3, 32, 32]]] * 2, ["float32", [COUNT]]], 3),
         ("PhiloxNormal", {"stream_number": 2, "shape": [3, 32, 32]}, [["int64", [1, 1]]], 1),
     ]
     rows = [

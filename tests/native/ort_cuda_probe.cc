@@ -3,6 +3,7 @@
 #include "../../kernels/adagn/ort_cuda_op.h"
 #include "../../kernels/philox_normal/ort_cuda_op.h"
 #include "../../kernels/posterior_sample/ort_cuda_op.h"
+#include "../../kernels/reverse_step/ort_cuda_op.h"
 
 extern "C" __attribute__((visibility("default"))) OrtStatus* ORT_API_CALL
 RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
@@ -20,6 +21,8 @@ RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
       add(new ddgan::CudaAdaGNOp(launcher, type));
       add(new ddgan::CudaAdaGNSiluOp(launcher, type));
       add(new ddgan::CudaPosteriorSampleOp(launcher, type));
+      add(new ddgan::CudaReverseStepOp(launcher, type));
+      add(new ddgan::CudaReverseMeanOp(launcher, type));
     }
     add(new ddgan::CudaPhiloxNormalOp(launcher));
     Ort::ThrowOnError(Ort::GetApi().AddCustomOpDomain(options, domain));
