@@ -22,6 +22,7 @@ const CpuKernels kKernels = {
      {Posterior<Half, false>, Posterior<Half, true>}},
     {{Reverse<float, false>, Reverse<float, true>}, {Reverse<Half, false>, Reverse<Half, true>}},
     PhiloxNormal,
+    PhiloxInteger,
     {kLanes, kPanel, ConvData, ConvWeights, ConvMultiply, ConvResult},
 };
 

@@ -148,7 +148,11 @@ class OpSpec:
         from onnx import helper
 
         names, outputs = ([name for name, _ in values] for values in (self.inputs, self.outputs))
-        node = helper.make_node(self.name, names, outputs, domain=DOMAIN, plugin_namespace=DOMAIN, **attributes)
+        node = helper.make_node(self.name, names, outputs, domain=DOMAIN, plugin_namespace=DOMAIN)
+        for name, value in attributes.items():
+            # The type is told, for an empty list tells none.
+            kind = getattr(onnx.AttributeProto, self.attributes[name])
+            node.attribute.append(helper.make_attribute(name, value, attr_type=kind))
         node.overload = str(attributes.get(self.variant, ""))
         graph = helper.make_graph(
             [node],

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 ROOMS: Mapping[str, str] = {
     "AdaGN": "adagn",
     "AdaGNSilu": "adagn",
+    "PhiloxInteger": "philox_normal",
     "PhiloxNormal": "philox_normal",
+    "PhiloxNormalAt": "philox_normal",
     "PosteriorSample": "posterior_sample",
     "ReverseMean": "reverse_step",
     "ReverseStep": "reverse_step",

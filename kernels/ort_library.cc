@@ -34,6 +34,8 @@ class Domain {
       Add<CpuReverseMeanOp>(x);
     }
     Add<CpuPhiloxNormalOp>();
+    Add<CpuPhiloxNormalAtOp>();
+    Add<CpuPhiloxIntegerOp>();
     Add<CpuConv3x3Op>();
     for (const auto type :
          {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
@@ -45,6 +47,8 @@ class Domain {
       domain_.Add(new CudaReverseMeanOp(cuda_, type));
     }
     domain_.Add(new CudaPhiloxNormalOp(cuda_));
+    domain_.Add(new CudaPhiloxNormalAtOp(cuda_));
+    domain_.Add(new CudaPhiloxIntegerOp(cuda_));
   }
 
   // The one whose CUDA kernels are in this folder. Not for two threads at once.

@@ -91,6 +91,10 @@ struct CpuKernels {
   // Elements 4 * first_block .. 4 * first_block + count - 1 of a stream.
   void (*philox_normal)(PhiloxStream stream, uint32_t first_block, float* to, size_t count);
 
+  // The same elements as integers from 0 to below - 1.
+  void (*philox_integer)(PhiloxStream stream, uint32_t first_block, uint32_t below, int64_t* to,
+                         size_t count);
+
   Conv3x3Kernels conv3x3;
 };
 

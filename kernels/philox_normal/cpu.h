@@ -1,4 +1,4 @@
-// PhiloxNormal's arithmetic on one instruction set: philox.py, several blocks at a time.
+// The Philox ops' arithmetic on one instruction set: philox.py, several blocks at a time.
 #pragma once
 
 #include "../native/cpu_kernels.h"
@@ -50,7 +50,11 @@ DDGAN_INLINE void BoxMuller(U64 radius, U64 angle, NarrowF32* first, NarrowF32* 
   *second = __builtin_convertvector(length * (F64)((U64)sin ^ sin_sign), NarrowF32);
 }
 
-inline void PhiloxNormal(PhiloxStream stream, uint32_t first_block, float* to, size_t count) {
+// Elements 4 * first_block .. 4 * first_block + count - 1 of a stream: values(words) makes
+// each block's four, a block a lane.
+template <class Value, class Values>
+DDGAN_INLINE void Draw(PhiloxStream stream, uint32_t first_block, Value* to, size_t count,
+                       const Values& values) {
   constexpr size_t kElements = 4 * kWideLanes;
   U64 lane;
   for (size_t i = 0; i < kWideLanes; ++i) lane[i] = i;
@@ -58,16 +62,39 @@ inline void PhiloxNormal(PhiloxStream stream, uint32_t first_block, float* to, s
     const U64 block = (lane + first_block + done / 4) & 0xFFFFFFFFu;
     const Words words = Philox4x32({{block, U64{} + (uint64_t)stream.stream, U64{}, U64{}}},
                                    (uint32_t)stream.seed, (uint32_t)(stream.seed >> 32));
-    NarrowF32 normal[4];
-    BoxMuller(words.word[0], words.word[1], &normal[0], &normal[1]);
-    BoxMuller(words.word[2], words.word[3], &normal[2], &normal[3]);
-    float in_order[kElements];
+    const auto drawn = values(words);
+    Value in_order[kElements];
     for (size_t i = 0; i < kWideLanes; ++i) {
-      for (size_t k = 0; k < 4; ++k) in_order[4 * i + k] = normal[k][i];
+      for (size_t k = 0; k < 4; ++k) in_order[4 * i + k] = (Value)drawn.of_block[k][i];
     }
     const size_t rest = count - done;
-    memcpy(to + done, in_order, sizeof(float) * (rest < kElements ? rest : kElements));
+    memcpy(to + done, in_order, sizeof(Value) * (rest < kElements ? rest : kElements));
   }
+}
+
+template <class Vector>
+struct Drawn {
+  Vector of_block[4];
+};
+
+inline void PhiloxNormal(PhiloxStream stream, uint32_t first_block, float* to, size_t count) {
+  Draw(stream, first_block, to, count, [](const Words& words) {
+    Drawn<NarrowF32> normal;
+    for (size_t k = 0; k < 4; k += 2) {
+      BoxMuller(words.word[k], words.word[k + 1], &normal.of_block[k], &normal.of_block[k + 1]);
+    }
+    return normal;
+  });
+}
+
+inline void PhiloxInteger(PhiloxStream stream, uint32_t first_block, uint32_t below, int64_t* to,
+                          size_t count) {
+  const U64 most = U64{} + (uint64_t)below;
+  Draw(stream, first_block, to, count, [&](const Words& words) {
+    Drawn<U64> integer;
+    for (size_t k = 0; k < 4; ++k) integer.of_block[k] = MulWords(words.word[k], most) >> 32;
+    return integer;
+  });
 }
 
 }  // namespace ddgan::DDGAN_ISA

@@ -1,4 +1,4 @@
-"""Philox4x32-10 and Box-Muller in NumPy: the one definition of a seed's noise.
+"""Philox4x32-10, Box-Muller and bounded integers in NumPy: the one definition of what a seed draws.
 
 Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 A counter-based generator: any element of any stream is a pure function of
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ _MASK = np.uint64(0xFFFFFFFF)
 _HALF_WORD = np.uint64(32)
 
 UInt64 = npt.NDArray[np.uint64]
+_Value = TypeVar("_Value", bound=np.generic)
 
 
 def philox4x32(counter: Sequence[npt.ArrayLike], key: Sequence[npt.ArrayLike]) -> tuple[UInt64, UInt64, UInt64, UInt64]:
@@ -62,14 +64,47 @@ def normal(seeds: npt.ArrayLike, stream: int, shape: Sequence[int]) -> npt.NDArr
     Returns:
         float32 [N, *shape].
     """
-    keys = np.asarray(seeds).astype(np.int64).reshape(-1, 1).view(np.uint64)
-    count = math.prod(shape)
-    blocks = np.arange((count + 3) // 4, dtype=np.uint64)[None, :]
-    words = philox4x32((blocks, stream, 0, 0), (keys & _MASK, keys >> _HALF_WORD))
+    words = _words(seeds, stream, shape)
     u0, u1, u2, u3 = ((word.astype(np.float64) + 0.5) * 2.0**-32 for word in words)
     values = np.empty((*u0.shape, 4), np.float64)
     for pair, (radius, angle) in enumerate(((u0, u1), (u2, u3))):
         length = np.sqrt(-2.0 * np.log(radius))
         values[..., 2 * pair] = length * np.cos(2.0 * np.pi * angle)
         values[..., 2 * pair + 1] = length * np.sin(2.0 * np.pi * angle)
-    return values.reshape(len(keys), -1)[:, :count].astype(np.float32).reshape(len(keys), *shape)
+    return _cut(values.astype(np.float32), shape)
+
+
+def integers(seeds: npt.ArrayLike, stream: int, shape: Sequence[int], below: int) -> npt.NDArray[np.int64]:
+    """Integers from 0 to ``below`` - 1, for each seed.
+
+    Key and counter are those of `normal`. Word w of block i gives element 4i + w in C order: floor(word below / 2**32)
+    (Lemire 2019, "Fast random integer generation in an interval"); of two integers' chances one is the larger by
+    a share of below / 2**32 at most.
+
+    Args:
+        seeds, stream, shape: as of `normal`.
+        below: 1..2**31.
+
+    Returns:
+        int64 [N, *shape].
+
+    Raises:
+        ValueError: below is not 1..2**31.
+    """
+    if not 1 <= below <= 2**31:
+        raise ValueError(f"PhiloxInteger: below is {below}, it must be 1..{2**31}")
+    words = np.stack(_words(seeds, stream, shape), axis=-1)
+    return _cut((words * np.uint64(below) >> _HALF_WORD).astype(np.int64), shape)
+
+
+def _words(seeds: npt.ArrayLike, stream: int, shape: Sequence[int]) -> tuple[UInt64, UInt64, UInt64, UInt64]:
+    """The words of each block, [N, blocks] each."""
+    keys = np.asarray(seeds).astype(np.int64).reshape(-1, 1).view(np.uint64)
+    blocks = np.arange((math.prod(shape) + 3) // 4, dtype=np.uint64)[None, :]
+    return philox4x32((blocks, stream, 0, 0), (keys & _MASK, keys >> _HALF_WORD))
+
+
+def _cut(values: npt.NDArray[_Value], shape: Sequence[int]) -> npt.NDArray[_Value]:
+    """[N, blocks, 4] -> [N, *shape]; the last block may have more than is needed."""
+    rows = values.reshape(len(values), values.shape[1] * 4)[:, : math.prod(shape)]
+    return rows.reshape(len(values), *shape)

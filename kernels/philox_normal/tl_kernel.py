@@ -1,6 +1,6 @@
-"""PhiloxNormal as a Triton-language kernel; the definition is in ``philox.py``.
+"""The Philox ops as Triton-language kernels; the definition is in ``philox.py``.
 
-It writes its output once and reads a seed a sample; what it costs is arithmetic, ten
+Each writes its output once and reads a seed a sample; what it costs is arithmetic, ten
 rounds of Philox for four elements.
 
 Box-Muller is float32 throughout, yet within 2 ulp of the float64 definition. A word
@@ -95,25 +95,61 @@ def _box_muller(radius_word, angle_word):
 
 
 @triton.jit
+def _words(seed, stream, block):
+    number = stream.to(tl.uint32, bitcast=True)
+    zero = tl.zeros_like(block).to(tl.uint32)
+    return tl.philox(seed, block.to(tl.uint32), zero + number, zero, zero)
+
+
+@triton.jit
 def normals(seed, stream, block):
     """Elements 4i..4i+3 of a stream for each block index i in ``block`` [B], as float32 [4 B] in their order.
 
     seed: int64; stream: int32, the bits of an unsigned number.
     """
-    number = stream.to(tl.uint32, bitcast=True)
-    zero = tl.zeros_like(block).to(tl.uint32)
-    word0, word1, word2, word3 = tl.philox(seed, block.to(tl.uint32), zero + number, zero, zero)
+    word0, word1, word2, word3 = _words(seed, stream, block)
     n0, n1 = _box_muller(word0, word1)
     n2, n3 = _box_muller(word2, word3)
     return tl.interleave(tl.interleave(n0, n2), tl.interleave(n1, n3))
 
 
+@triton.jit
+def _store(to, elements, value, BLOCKS: tl.constexpr):
+    """The elements [4 BLOCKS] of one program: a sample (y) and BLOCKS blocks of four (x)."""
+    element = 4 * BLOCKS * tl.program_id(0) + tl.arange(0, 4 * BLOCKS)
+    start = tl.program_id(1).to(tl.int64) * elements
+    tl.store(to + start + element, value.to(to.dtype.element_ty), mask=element < elements)
+
+
+@triton.jit
+def _blocks(BLOCKS: tl.constexpr):
+    return tl.program_id(0) * BLOCKS + tl.arange(0, BLOCKS)
+
+
 @triton.jit(do_not_specialize=["stream"])
 def philox_normal(seed, elements, stream, noise, BLOCKS: tl.constexpr):
     """One program a sample (y) and BLOCKS blocks of four elements (x)."""
-    sample = tl.program_id(1)
-    first = tl.program_id(0) * BLOCKS
-    value = normals(tl.load(seed + sample), stream, first + tl.arange(0, BLOCKS))
-    element = 4 * first + tl.arange(0, 4 * BLOCKS)
-    start = sample.to(tl.int64) * elements
-    tl.store(noise + start + element, value.to(noise.dtype.element_ty), mask=element < elements)
+    value = normals(tl.load(seed + tl.program_id(1)), stream, _blocks(BLOCKS))
+    _store(noise, elements, value, BLOCKS)
+
+
+@triton.jit
+def philox_normal_at(seed, stream, elements, noise, BLOCKS: tl.constexpr):
+    """As philox_normal, the stream's number an int64 in memory, of which the low 32 bits count."""
+    value = normals(tl.load(seed + tl.program_id(1)), tl.load(stream).to(tl.int32), _blocks(BLOCKS))
+    _store(noise, elements, value, BLOCKS)
+
+
+@triton.jit
+def _scaled(word, below):
+    return (word.to(tl.uint64) * below) >> 32
+
+
+@triton.jit(do_not_specialize=["stream", "below"])
+def philox_integer(seed, elements, stream, below, values, BLOCKS: tl.constexpr):
+    """As philox_normal, integers; ``below``: the bits of an unsigned number."""
+    word0, word1, word2, word3 = _words(tl.load(seed + tl.program_id(1)), stream, _blocks(BLOCKS))
+    most = below.to(tl.uint32, bitcast=True).to(tl.uint64)
+    even = tl.interleave(_scaled(word0, most), _scaled(word2, most))
+    odd = tl.interleave(_scaled(word1, most), _scaled(word3, most))
+    _store(values, elements, tl.interleave(even, odd), BLOCKS)

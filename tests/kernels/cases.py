@@ -45,6 +45,7 @@ REVERSE_OPS = {"step": STEP, "mean": MEAN}
 PHILOX_SEEDS = np.array([0, 1, -1, 2**31, -(2**63), 2**63 - 1, 12345678901234567], np.int64)
 PHILOX_STREAMS = [0, 1, 128]
 PHILOX_SHAPES = [(3, 32, 32), (100,), (1,), (5, 1, 3), (1, 16)]
+PHILOX_BELOW = [1, 10, 1000, 2**31]
 PHILOX_ULP = 2
 """The integers are equal bit for bit; log, cos and sin may differ in their last place."""
 

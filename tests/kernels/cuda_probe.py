@@ -204,7 +204,15 @@ def reverse_call(op: str, shape: Sequence[int], **rest: Any) -> Call:
 
 
 def philox_call(n: int, number: int, shape: Sequence[int], **rest: Any) -> Call:
-    return Call(philox_normal.LAUNCHES, LINEAR, philox_normal.sizes(n, number, shape), **rest)
+    return Call(philox_normal.LAUNCHES, LINEAR, philox_normal.sizes(n, shape, stream=number), **rest)
+
+
+def philox_at_call(n: int, shape: Sequence[int], **rest: Any) -> Call:
+    return Call(philox_normal.NORMAL_AT, LINEAR, philox_normal.sizes(n, shape), **rest)
+
+
+def integer_call(n: int, number: int, shape: Sequence[int], below: int, **rest: Any) -> Call:
+    return Call(philox_normal.INTEGER, LINEAR, philox_normal.sizes(n, shape, stream=number, below=below), **rest)
 
 
 def compute_in(model: onnx.ModelProto, dtype: int) -> None:

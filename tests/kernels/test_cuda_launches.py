@@ -30,6 +30,8 @@ from tests.kernels.cuda_probe import (
     build_probe,
     compile_cc,
     expected,
+    integer_call,
+    philox_at_call,
     philox_call,
     posterior_call,
     reverse_call,
@@ -77,6 +79,7 @@ def test_launches_as_python_does(probe: Probe, folder: Folder, dtype: str, offse
         calls.append(posterior_call(n, *image, **rest))
         calls += [reverse_call(op, (n, *image), **rest) for op in ("step", "mean")]
         calls += [philox_call(n, number, image, **rest) for number in (0, 128, 2**32 - 1)]
+        calls += [philox_at_call(n, image, **rest), integer_call(n, 2**32 - 1, image, 2**31, **rest)]
     check(probe, folder, calls)
 
 

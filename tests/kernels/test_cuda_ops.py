@@ -21,6 +21,7 @@ from onnx import TensorProto
 from ddgan_deploy.kernels.adagn.overloads import SPEC as OLDER
 from ddgan_deploy.kernels.adagn.spec import ADAGN_SILU, BY_ACTIVATION
 from ddgan_deploy.kernels.op import OpSpec
+from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR
 from tests.kernels import cases
@@ -36,6 +37,8 @@ from tests.kernels.cuda_probe import (
     compile_cc,
     compute_in,
     expected,
+    integer_call,
+    philox_at_call,
     philox_call,
     posterior_call,
     reverse_call,
@@ -223,6 +226,21 @@ def test_philox_normal(runtime: Runtime, folder: Folder) -> None:
     calls = [philox_call(len(seed), stream, shape, stream=0) for shape in cases.PHILOX_SHAPES]
     for record, wanted in zip(launched(told), launched(list(expected(folder, calls))), strict=True):
         check(record, wanted, [seed])
+
+
+def test_philox_normal_at_and_integer(runtime: Runtime, folder: Folder) -> None:
+    seed, stream, shape, below = cases.PHILOX_SEEDS[:, None], np.array(5), (5, 1, 3), 2**31
+    nodes = [
+        (NORMAL_AT, (seed, stream), {"shape": shape}),
+        (INTEGER, (seed,), {"stream": 2**32 - 1, "shape": shape, "below": below}),
+    ]
+    outcomes, told = runtime(nodes, str(folder.path))
+    assert outcomes == [{"shape": [len(seed), *shape]}] * 2
+    calls = [philox_at_call(len(seed), shape, stream=0), integer_call(len(seed), 2**32 - 1, shape, below, stream=0)]
+    for record, wanted, (_, inputs, _) in zip(
+        launched(told), launched(list(expected(folder, calls))), nodes, strict=True
+    ):
+        check(record, wanted, inputs)
 
 
 def test_bfloat16(runtime: Runtime, folder: Folder) -> None:

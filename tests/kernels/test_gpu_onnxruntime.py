@@ -17,7 +17,8 @@ from onnx import TensorProto
 from ddgan_deploy.kernels.adagn.spec import ADAGN_SILU, BY_ACTIVATION
 from ddgan_deploy.kernels.occupancy import SMS
 from ddgan_deploy.kernels.op import OpSpec
-from ddgan_deploy.kernels.philox_normal.philox import normal
+from ddgan_deploy.kernels.philox_normal.philox import integers, normal
+from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR
 from tests.kernels import cases
@@ -128,6 +129,26 @@ def test_posterior_sample(session: Session, shape: tuple[int, ...], dtype: str, 
     )
     assert x_prev.dtype == np.float32 and x_prev.shape == shape
     assert error <= cases.tolerance(torch_error, "float32")
+
+
+@pytest.mark.parametrize("coefficients", cases.REVERSE_COEFFICIENTS)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("shape", [*cases.REVERSE_SHAPES, (0, 3, 4, 4), (3, 3, 256, 256)], ids=str)
+@pytest.mark.parametrize("op", cases.REVERSE_OPS)
+def test_reverse_step(session: Session, op: str, shape: tuple[int, ...], dtype: str, coefficients: str) -> None:
+    inputs = cases.reverse_inputs(op, shape, dtype, cases.REVERSE_COEFFICIENTS[coefficients])
+    inputs[0].flat[:1] = np.nan
+    x_prev = run(session, cases.REVERSE_OPS[op], inputs)
+    assert x_prev.dtype == np.float32 and x_prev.shape == shape
+    np.testing.assert_allclose(x_prev, cases.reverse_expected(inputs), rtol=0, atol=2e-6)
+
+
+def test_philox_normal_at_and_integer(session: Session) -> None:
+    seeds, shape = cases.PHILOX_SEEDS[:, None], [3, 127, 129]
+    noise = run(session, NORMAL_AT, (seeds, np.array(5)), shape=shape)
+    np.testing.assert_array_max_ulp(noise, normal(cases.PHILOX_SEEDS, 5, shape), maxulp=cases.PHILOX_ULP)
+    values = run(session, INTEGER, (seeds,), stream=5, shape=shape, below=1000)
+    np.testing.assert_array_equal(values, integers(cases.PHILOX_SEEDS, 5, shape, 1000))
 
 
 @pytest.mark.parametrize("stream", [*cases.PHILOX_STREAMS, 2**32 - 1])

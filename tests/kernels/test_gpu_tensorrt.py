@@ -231,6 +231,27 @@ def test_posterior_sample(
         assert error <= 2e-6 and error <= cases.tolerance(torch_error, "float32")
 
 
+@pytest.mark.parametrize("op", cases.REVERSE_OPS)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("channels_last", [False, True], ids=["linear", "channels_last"])
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 7, 3), (12, 1, 1)], ids=str)
+def test_reverse_step(build: Build, shape: tuple[int, int, int], channels_last: bool, dtype: str, op: str) -> None:
+    spec = cases.REVERSE_OPS[op]
+    *names, coefficients = (name for name, _ in spec.inputs)
+    if channels_last and dtype == "float16":
+        pytest.skip("float16 and float32 have no channels-last format in common")
+    # Constant: a graph's inputs have a batch here.
+    row = np.array(cases.REVERSE_COEFFICIENTS["noise"], np.float32)
+    constant = helper.make_node("Constant", [], [coefficients], value=onnx.numpy_helper.from_array(row))
+    inputs = [(name, dtype if name == "out" else "float32", shape) for name in names]
+    nodes = [constant, node(spec.name, [*names, coefficients], "x_prev")]
+    engine = build(nodes, inputs, ("x_prev", "float32", shape), (*names, "x_prev") if channels_last else ())
+    for batch in BATCHES:
+        values = cases.reverse_inputs(op, (batch, *shape), dtype)
+        x_prev = engine(dict(zip(names, values[:-1], strict=True)))
+        np.testing.assert_allclose(x_prev, cases.reverse_expected(values), rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize("stream", [0, 128])
 @pytest.mark.parametrize("shape", cases.PHILOX_SHAPES, ids=str)
 def test_philox_normal(build: Build, shape: tuple[int, ...], stream: int) -> None:

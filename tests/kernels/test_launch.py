@@ -33,7 +33,9 @@ SIZES = {
     "PosteriorSample": posterior_sample.sizes((2, 3, 5, 7), 0.5, 0.25, 0.125, "tanh"),
     "ReverseMean": reverse_step.sizes((2, 3, 5, 7)),
     "ReverseStep": reverse_step.sizes((2, 3, 5, 7)),
-    "PhiloxNormal": philox_normal.sizes(2, 3, (3, 5, 7)),
+    "PhiloxNormal": philox_normal.sizes(2, (3, 5, 7), stream=3),
+    "PhiloxNormalAt": philox_normal.sizes(2, (3, 5, 7)),
+    "PhiloxInteger": philox_normal.sizes(2, (3, 5, 7), stream=3, below=10),
 }
 
 
@@ -112,7 +114,7 @@ def test_sizes_that_no_plan_serves_are_refused():
     with pytest.raises(ValueError, match="layout nhwc with .*group_channels 16385"):
         adagn.LAUNCHES.choose(NHWC, adagn.sizes((1, 16385, 16, 16), 1, 1, 1e-6, "none"))
     with pytest.raises(ValueError, match="batch 65536"):
-        philox_normal.LAUNCHES.choose(LINEAR, philox_normal.sizes(65536, 0, (3, 8, 8)))
+        philox_normal.LAUNCHES.choose(LINEAR, philox_normal.sizes(65536, (3, 8, 8), stream=0))
 
 
 def test_extents():

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from ddgan_deploy.kernels import native_library
 from ddgan_deploy.kernels.adagn.spec import ADAGN, ADAGN_SILU
+from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR
 from ddgan_deploy.kernels.reverse_step.spec import MEAN, STEP
@@ -21,18 +22,24 @@ from tests.kernels.conftest import op_model
 from tests.kernels.native import Native
 
 X = (2, 12, 7, 5)
-NAMES = ["AdaGN", "AdaGNSilu", "PosteriorSample", "ReverseStep", "ReverseMean", "PhiloxNormal"]
+NAMES = [
+    *("AdaGN", "AdaGNSilu", "PosteriorSample", "ReverseStep", "ReverseMean"),
+    *("PhiloxNormal", "PhiloxNormalAt", "PhiloxInteger"),
+]
 
 
 def _cases(dtype):
     x, scale, shift = adagn_inputs((*X, 3), dtype, None)
+    seed = np.zeros((2, 1), np.int64)
     return {
         "AdaGN": op_model(ADAGN, (x, scale, shift), groups=3, epsilon=1e-6),
         "AdaGNSilu": op_model(ADAGN_SILU, (x, scale, shift), groups=3, epsilon=1e-6),
         "PosteriorSample": op_model(POSTERIOR, posterior_inputs(X, dtype), **POSTERIOR_COEFFICIENTS, squash="tanh"),
         "ReverseStep": op_model(STEP, reverse_inputs("step", X, dtype)),
         "ReverseMean": op_model(MEAN, reverse_inputs("mean", X, dtype)),
-        "PhiloxNormal": op_model(PHILOX, (np.zeros((2, 1), np.int64),), stream=0, shape=X[1:]),
+        "PhiloxNormal": op_model(PHILOX, (seed,), stream=0, shape=X[1:]),
+        "PhiloxNormalAt": op_model(NORMAL_AT, (seed, np.array(0)), shape=X[1:]),
+        "PhiloxInteger": op_model(INTEGER, (seed,), stream=0, shape=X[1:], below=10),
     }
 
 
@@ -69,11 +76,12 @@ def test_shapes_and_types_are_inferred(library_alone, name, dtype, stated, infer
     model = _cases(dtype)[name]
     for value in model.graph.input:
         rank = len(value.type.tensor_type.shape.dim)
-        if value.name != "coefficients":
-            _state(value, [stated[0], 1] if name == "PhiloxNormal" else stated[:rank])
+        if value.name not in ("coefficients", "stream"):
+            _state(value, [stated[0], 1] if value.name == "seed" else stated[:rank])
     (output,) = library_alone.session(model).get_outputs()
     assert output.shape == inferred
-    assert output.type == ("tensor(float16)" if name.startswith("AdaGN") and dtype == "float16" else "tensor(float)")
+    kind = "int64" if name == "PhiloxInteger" else "float"
+    assert output.type == f"tensor({'float16' if name.startswith('AdaGN') and dtype == 'float16' else kind})"
 
 
 def test_names_of_extents_are_handed_on(library_alone):

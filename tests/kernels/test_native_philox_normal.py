@@ -1,13 +1,13 @@
-"""PhiloxNormal's C++ kernel, on every instruction set, against the NumPy definition."""
+"""The Philox ops' C++ kernels, on every instruction set, against the NumPy definition."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from ddgan_deploy.kernels.philox_normal.philox import normal
-from ddgan_deploy.kernels.philox_normal.spec import SPEC
-from tests.kernels.cases import PHILOX_SEEDS, PHILOX_SHAPES, PHILOX_STREAMS, PHILOX_ULP
+from ddgan_deploy.kernels.philox_normal.philox import integers, normal
+from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT, SPEC
+from tests.kernels.cases import PHILOX_BELOW, PHILOX_SEEDS, PHILOX_SHAPES, PHILOX_STREAMS, PHILOX_ULP
 from tests.kernels.conftest import op_model
 
 
@@ -19,6 +19,22 @@ def test_every_stream_and_seed(native, shape, stream):
     assert values.dtype == np.float32
     assert values.shape == expected.shape
     np.testing.assert_array_max_ulp(values, expected, maxulp=PHILOX_ULP)
+
+
+@pytest.mark.parametrize("stream", [*PHILOX_STREAMS, 2**32 - 1, 2**40 + 1, -1])
+def test_a_stream_that_is_an_input(native, stream):
+    seeds = PHILOX_SEEDS[:, None]
+    values = native.run(NORMAL_AT, (seeds, np.array(stream)), shape=(3, 67, 61))
+    np.testing.assert_array_equal(values, native.run(SPEC, (seeds,), stream=stream % 2**32, shape=(3, 67, 61)))
+
+
+@pytest.mark.parametrize("below", PHILOX_BELOW)
+@pytest.mark.parametrize("shape", [(), (1,), (5, 1, 3), (3, 127, 129), (0, 4)], ids=str)
+def test_integers(native, shape, below):
+    attributes = {"stream": 2**32 - 1, "shape": shape, "below": below}
+    values = native.run(INTEGER, (PHILOX_SEEDS[:, None],), **attributes)
+    assert values.dtype == np.int64
+    np.testing.assert_array_equal(values, integers(PHILOX_SEEDS, 2**32 - 1, shape, below))
 
 
 def test_millions_of_values(native):
@@ -54,3 +70,14 @@ def test_what_does_not_fit_is_refused(native, seed, attributes, message):
     model = op_model(SPEC, (seeds,), **{"stream": 0, "shape": (3, 4), **attributes})
     with pytest.raises(Exception, match=message):
         native.session(model).run(None, {"seed": seeds})
+
+
+@pytest.mark.parametrize("below", [0, 2**31 + 1])
+def test_integers_that_are_too_many_are_refused(native, below):
+    with pytest.raises(Exception, match=rf"PhiloxInteger: below is {below}, it must be 1 to 2\^31"):
+        native.run(INTEGER, (PHILOX_SEEDS[:, None],), stream=0, shape=(3,), below=below)
+
+
+def test_a_stream_of_several_numbers_is_refused(native):
+    with pytest.raises(Exception, match=r"PhiloxNormalAt: stream has shape \[1\], it must be \[\]"):
+        native.run(NORMAL_AT, (PHILOX_SEEDS[:, None], np.array([1])), shape=(3,))

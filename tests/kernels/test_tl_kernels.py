@@ -16,8 +16,8 @@ from ddgan_deploy.kernels.adagn import tl_kernel as kernels
 from ddgan_deploy.kernels.adagn.spec import reference
 from ddgan_deploy.kernels.adagn.torch_op import adagn
 from ddgan_deploy.kernels.launch import NHWC, Plan, all_sizes, evaluate
-from ddgan_deploy.kernels.philox_normal.philox import normal
-from ddgan_deploy.kernels.philox_normal.torch_op import philox_normal
+from ddgan_deploy.kernels.philox_normal.philox import integers, normal
+from ddgan_deploy.kernels.philox_normal.torch_op import philox_integer, philox_normal
 from ddgan_deploy.kernels.posterior_sample.torch_op import posterior_sample
 from ddgan_deploy.kernels.reverse_step.spec import reference as reverse_reference
 from ddgan_deploy.kernels.reverse_step.torch_op import reverse_step
@@ -252,6 +252,20 @@ def test_philox_normal(shape, stream, device):
     np.testing.assert_array_max_ulp(noise.cpu().numpy(), normal(cases.PHILOX_SEEDS, stream, shape), cases.PHILOX_ULP)
 
 
+@pytest.mark.parametrize("stream", [5, 2**32 - 1, 2**40 + 1])
+def test_philox_normal_of_a_stream_in_memory(stream, device):
+    seeds, shape = torch.from_numpy(cases.PHILOX_SEEDS)[:, None].to(device), (3, 5, 7)
+    noise = philox_normal(seeds, torch.tensor(stream, device=device), shape)
+    assert torch.equal(noise, philox_normal(seeds, stream % 2**32, shape))
+
+
+@pytest.mark.parametrize("below", cases.PHILOX_BELOW)
+@pytest.mark.parametrize("shape", [(), (5, 1, 3), (3, 32, 32)], ids=str)
+def test_philox_integer(shape, below, device):
+    values = philox_integer(torch.from_numpy(cases.PHILOX_SEEDS)[:, None].to(device), 2**32 - 1, shape, below)
+    np.testing.assert_array_equal(values.cpu().numpy(), integers(cases.PHILOX_SEEDS, 2**32 - 1, shape, below))
+
+
 def test_philox_normal_over_many_values(device):
     shape = (3, 2048, 2048) if device == "cuda" else (3, 192, 256)
     noise = philox_normal(torch.tensor([[20260101]], device=device), 2, shape)
@@ -291,6 +305,8 @@ def test_an_empty_batch_gives_an_empty_batch(device):
         (lambda x, s: philox_normal(s, 0, (3,)), r"it must be int64 \[N, 1\]"),
         (lambda x, s: philox_normal(SEED, 2**32, (3,)), "stream is 4294967296, it must be 0..4294967295"),
         (lambda x, s: philox_normal(SEED, -1, (3,)), "stream is -1"),
+        (lambda x, s: philox_normal(SEED, torch.tensor([1]), (3,)), r"PhiloxNormalAt: stream is torch.int64 \[1\]"),
+        (lambda x, s: philox_integer(SEED, 0, (3,), 2**31 + 1), "PhiloxInteger: below is 2147483649"),
         (lambda x, s: philox_normal(SEED, 0, (3,), torch.int32), "noise is torch.int32"),
     ],
 )

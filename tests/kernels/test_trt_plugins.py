@@ -21,7 +21,8 @@ import torch
 from ddgan_deploy.kernels.adagn import launches as adagn
 from ddgan_deploy.kernels.adagn.spec import ADAGN, BY_ACTIVATION
 from ddgan_deploy.kernels.launch import NCHW, NHWC
-from ddgan_deploy.kernels.philox_normal.philox import normal
+from ddgan_deploy.kernels.philox_normal.philox import integers, normal
+from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
 from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR
 from ddgan_deploy.kernels.reverse_step.spec import COUNT
@@ -51,6 +52,7 @@ Shape = tuple[int, int, int, int]
 
 LINEAR32, LINEAR16 = ("FLOAT", "LINEAR"), ("HALF", "LINEAR")
 LAST32, LAST16 = ("FLOAT", "HWC"), ("HALF", "HWC8")
+INT64 = ("INT64", "LINEAR")
 PARTIALS = ("FLOAT", "LINEAR")
 
 FUSED: list[tuple[Shape, list[tuple[str, str]]]] = [
@@ -142,6 +144,15 @@ def philox_node(trt: Any, shape: Sequence[int], batch: int, stream: int) -> Node
     return Node(trt, "PhiloxNormal", {"stream_number": stream, "shape": list(shape)}, [("int64", (batch, 1))])
 
 
+def philox_at_node(trt: Any, shape: Sequence[int], batch: int) -> Node:
+    return Node(trt, "PhiloxNormalAt", {"shape": list(shape)}, [("int64", (batch, 1)), ("int64", ())])
+
+
+def integer_node(trt: Any, shape: Sequence[int], batch: int, stream: int, below: int) -> Node:
+    attributes = {"stream_number": stream, "shape": list(shape), "below": below}
+    return Node(trt, "PhiloxInteger", attributes, [("int64", (batch, 1))])
+
+
 def run(node: Node, chosen: Combination, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
     """What the plugin's launch computes in the interpreter, with TensorRT's order of arguments."""
     kernel = node.kernel(chosen)
@@ -150,7 +161,7 @@ def run(node: Node, chosen: Combination, inputs: Sequence[torch.Tensor]) -> torc
         for value, (kind, form) in zip(inputs, chosen[:-1], strict=True)
     ]
     kind, form = chosen[-1]
-    output = torch.full(node.output[1], torch.nan, dtype=DTYPES[kind])
+    output = torch.full(node.output[1], -1 if kind == "INT64" else torch.nan, dtype=DTYPES[kind])
     output = output.contiguous(memory_format=FORMATS[form])
     told = json.loads(kernel.ptx)
     function = getattr(importlib.import_module(f"ddgan_deploy.kernels.{told['folder']}.tl_kernel"), kernel.symbol)
@@ -274,12 +285,38 @@ def test_philox_normal(trt: Any, interpreted: None, shape: tuple[int, ...], batc
     assert torch.allclose(noise, torch.from_numpy(expected), rtol=2 * cases.PHILOX_ULP * 2**-24, atol=1e-30)
 
 
+@pytest.mark.parametrize("batch", BATCHES)
+def test_philox_normal_at(trt: Any, interpreted: None, batch: int) -> None:
+    shape, stream = (5, 1, 3), 2**32 - 1
+    node = philox_at_node(trt, shape, batch)
+    assert node.output == ("float", (batch, *shape)) and node.symbolic == [True, False, False, False]
+    assert node.combinations() == [(INT64, INT64, LINEAR32)]
+    seeds = torch.from_numpy(cases.PHILOX_SEEDS[:batch])[:, None]
+    noise = run(node, node.combinations()[0], [seeds, torch.tensor(stream)])
+    same = philox_node(trt, shape, batch, stream)
+    assert torch.equal(noise, run(same, same.combinations()[0], [seeds]))
+
+
+@pytest.mark.parametrize("below", cases.PHILOX_BELOW)
+@pytest.mark.parametrize("batch", BATCHES)
+def test_philox_integer(trt: Any, interpreted: None, batch: int, below: int) -> None:
+    shape, stream = (5, 1, 3), 2**32 - 1
+    node = integer_node(trt, shape, batch, stream, below)
+    assert node.output == ("int64", (batch, *shape)) and node.symbolic == [True, False, False, False]
+    assert node.combinations() == [(INT64, INT64)]
+    seeds = cases.PHILOX_SEEDS[:batch]
+    values = run(node, node.combinations()[0], [torch.from_numpy(seeds)[:, None]])
+    np.testing.assert_array_equal(values.numpy(), integers(seeds, stream, shape, below))
+
+
 def test_attributes_are_those_of_the_ops(trt: Any) -> None:
     nodes = [
         *((spec, adagn_node(trt, FUSED[0][0], 1, activation)) for activation, spec in BY_ACTIVATION.items()),
         (POSTERIOR, posterior_node(trt, (3, 4, 4), 1)),
         *((cases.REVERSE_OPS[op], reverse_node(trt, op, (3, 4, 4), 1)) for op in cases.REVERSE_OPS),
         (PHILOX, philox_node(trt, (3,), 1, 0)),
+        (NORMAL_AT, philox_at_node(trt, (3,), 1)),
+        (INTEGER, integer_node(trt, (3,), 1, 0, 10)),
     ]
     # TensorRT refuses the name that PhiloxNormal has for its own.
     renamed = {"stream": "stream_number"}
@@ -354,6 +391,8 @@ def _rows(trt: Any) -> list[Row]:
         ("ReverseStep", {}, [*[["float32", [1, 3, 32, 32]]] * 3, ["float32", [COUNT]]], 3),
         ("ReverseMean", {}, [*[["float32", [1, 3, 32, 32]]] * 2, ["float32", [COUNT]]], 3),
         ("PhiloxNormal", {"stream_number": 2, "shape": [3, 32, 32]}, [["int64", [1, 1]]], 1),
+        ("PhiloxNormalAt", {"shape": [3, 32, 32]}, [["int64", [1, 1]], ["int64", []]], 1),
+        ("PhiloxInteger", {"stream_number": 2, "shape": [3], "below": 10}, [["int64", [1, 1]]], 1),
     ]
     rows = [
         Row(name, attributes, inputs, number, 80)

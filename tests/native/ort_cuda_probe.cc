@@ -25,6 +25,8 @@ RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
       add(new ddgan::CudaReverseMeanOp(launcher, type));
     }
     add(new ddgan::CudaPhiloxNormalOp(launcher));
+    add(new ddgan::CudaPhiloxNormalAtOp(launcher));
+    add(new ddgan::CudaPhiloxIntegerOp(launcher));
     Ort::ThrowOnError(Ort::GetApi().AddCustomOpDomain(options, domain));
   });
 }
