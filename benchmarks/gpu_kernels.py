@@ -21,8 +21,9 @@ import triton.testing
 from ddgan_deploy.kernels.adagn.spec import reference as adagn_reference
 from ddgan_deploy.kernels.adagn.torch_op import adagn
 from ddgan_deploy.kernels.philox_normal.torch_op import philox_normal
-from ddgan_deploy.kernels.posterior_sample.spec import reference as posterior_reference
-from ddgan_deploy.kernels.posterior_sample.torch_op import posterior_sample
+from ddgan_deploy.kernels.reverse_step.spec import Coefficients
+from ddgan_deploy.kernels.reverse_step.spec import reference as reverse_reference
+from ddgan_deploy.kernels.reverse_step.torch_op import reverse_step
 
 ADAGN_SHAPES = [
     # n, c, h, w, groups: CIFAR-10 size, CelebA-HQ 256 size
@@ -35,7 +36,7 @@ ADAGN_SHAPES = [
 ]
 IMAGES = [(64, 3, 32, 32), (8, 3, 256, 256), (64, 3, 256, 256)]
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
-COEFFICIENTS = (0.66, 0.2, 0.66, "tanh")
+COEFFICIENTS = Coefficients(c0=0.66, ct=0.2, s=0.66)
 
 Call = Callable[[], object]
 
@@ -92,21 +93,22 @@ def adagn_rows(bandwidth: float) -> Iterator[Row]:
                 yield row("AdaGN", x, layout, 2 * x.numel() * x.element_size(), bandwidth, calls)
 
 
-def posterior_rows(bandwidth: float) -> Iterator[Row]:
-    """PosteriorSample with tanh."""
-    compiled = torch.compile(posterior_reference, dynamic=False)
+def reverse_rows(bandwidth: float) -> Iterator[Row]:
+    """ReverseStep of a network that predicts x_0."""
+    compiled = torch.compile(reverse_reference, dynamic=False)
+    coefficients = torch.tensor(COEFFICIENTS, device="cuda")
     for shape in IMAGES:
         for dtype in (torch.float32, torch.float16):
             raw = torch.randn(shape, device="cuda", dtype=dtype)
             x_t, noise = (torch.randn(shape, device="cuda") for _ in range(2))
-            given = (raw, x_t, noise, *COEFFICIENTS)
+            given = (raw, x_t, noise, coefficients)
             moved = raw.numel() * (raw.element_size() + 12)
             calls: tuple[Call, Call, Call] = (
-                lambda a=given: posterior_sample(*a),
-                lambda a=given: posterior_reference(*a),
+                lambda a=given: reverse_step(*a),
+                lambda a=given: reverse_reference(*a),
                 lambda a=given: compiled(*a),
             )
-            yield row("PosteriorSample", raw, "linear", moved, bandwidth, calls)
+            yield row("ReverseStep", raw, "linear", moved, bandwidth, calls)
 
 
 def philox_rows(bandwidth: float) -> Iterator[Row]:
@@ -138,7 +140,7 @@ def main() -> None:
     print("| op | shape | dtype | layout | ours | eager | torch.compile | limit | share |")
     print("| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |")
     rows = []
-    for measure in (adagn_rows, posterior_rows, philox_rows):
+    for measure in (adagn_rows, reverse_rows, philox_rows):
         for one in measure(bandwidth):
             rows.append(one)
             times = " | ".join(f"{t:.1f}" for t in (one.ours_us, one.eager_us, one.compile_us, one.limit_us))

@@ -36,7 +36,7 @@ from ddgan_deploy.kernels.adagn.spec import ADAGN_SILU
 from ddgan_deploy.kernels.native_library import ort_library
 from ddgan_deploy.kernels.op import OpSpec
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
-from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
+from ddgan_deploy.kernels.reverse_step.spec import STEP, Coefficients
 
 sys.path.insert(0, str(Path(__file__).parent))
 from export import random_checkpoint
@@ -141,9 +141,9 @@ def op_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
         for shape in IMAGES:
             raw = rng.standard_normal(shape, np.float32).astype(dtype)
             x_t, noise = (rng.standard_normal(shape, np.float32) for _ in range(2))
-            attributes = {"coef_x0": 0.66, "coef_xt": 0.2, "sigma": 0.66, "squash": "tanh"}
+            coefficients = np.array(Coefficients(c0=0.66, ct=0.2, s=0.66), np.float32)
             moved = raw.nbytes + 3 * x_t.nbytes
-            rows.append(measure(POSTERIOR_SAMPLE, (raw, x_t, noise), np.empty_like(x_t), moved, args, **attributes))
+            rows.append(measure(STEP, (raw, x_t, noise, coefficients), np.empty_like(x_t), moved, args))
     for n, *shape in IMAGES:
         seeds = np.arange(n, dtype=np.int64)[:, None]
         noise = np.empty((n, *shape), np.float32)

@@ -109,7 +109,7 @@ def test_silu_far_from_zero(native, dtype):
     y = np.array([0, 1e-6, 0.5, 1, 5, 10, 17, 40, 87, 88, 127, 1000, 60000], np.float64)
     x = np.tile(np.array([-1, 1], dtype), (len(y), 1)).reshape(1, -1, 1, 2)
     scale = y.astype(dtype)[None]
-    out = native.run(ADAGN_SILU, (x, scale, np.zeros_like(scale)), groups=len(y), epsilon=0.0, activation="silu")
+    out = native.run(ADAGN_SILU, (x, scale, np.zeros_like(scale)), groups=len(y), epsilon=0.0)
     signed = x.reshape(-1, 2).astype(np.float64) * scale.astype(np.float64).T
     exact = signed / (1 + np.exp(-np.clip(signed, -700, 700)))
     np.testing.assert_allclose(out.reshape(-1, 2), exact, rtol=4e-7 if dtype == "float32" else 1e-3, atol=1e-7)
