@@ -1,6 +1,7 @@
 """What the fused ops on PyTorch tensors share: it launches their Triton-language kernels.
 
 Each op's ``torch_op.py`` has the op itself.
+
 On a GPU the kernels are compiled at first use; with TRITON_INTERPRET=1 in the
 environment before the first call they run in Triton's interpreter on CPU tensors.
 """

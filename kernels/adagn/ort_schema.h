@@ -58,7 +58,8 @@ struct AdaGNSizes {
  private:
   static size_t StyleStride(const std::string& name, const Shape& style, const Shape& x) {
     if (style.size() != 2 || style[1] != x[1] || (style[0] != 1 && style[0] != x[0])) {
-      throw std::invalid_argument(name + " has shape " + Text(style) + ", it must be [N or 1, " + std::to_string(x[1]) + "]");
+      throw std::invalid_argument(name + " has shape " + Text(style) + ", it must be [N or 1, " +
+                                  std::to_string(x[1]) + "]");
     }
     return style[0] == 1 ? 0 : static_cast<size_t>(style[1]);
   }
