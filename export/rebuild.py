@@ -11,7 +11,6 @@ from ddgan_deploy.artifact.manifest import SAMPLER, Artifact, read_artifact, rea
 from ddgan_deploy.artifact.serving import Serving, check_serving
 from ddgan_deploy.artifact.staging import staged
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
-from ddgan_deploy.engines.tensorrt.device import has_gpu
 from ddgan_deploy.engines.tensorrt.plan import PLANS, PlanInfo, Runtime, has_plans, read_plan_info
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.precision.int8.symmetry import check_symmetric
@@ -23,6 +22,7 @@ from ddgan_deploy.export.repository.write import REPOSITORY
 from ddgan_deploy.export.tensorrt.choice import Choice, choose_engine
 from ddgan_deploy.export.tensorrt.engines import build_engines, is_engine_file, prove_engines
 from ddgan_deploy.export.tensorrt.options import EngineChoice, EngineOptions
+from ddgan_deploy.gpu import has_gpu
 from ddgan_deploy.parity.verify import default_seeds, trial
 from ddgan_deploy.progress import Clock, Progress, no_progress
 

@@ -13,7 +13,6 @@ import onnx
 from ddgan_deploy.artifact.copying import copy_others
 from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER, SERVED, WEIGHTS, Artifact, Manifest, read_artifact
 from ddgan_deploy.artifact.staging import staged
-from ddgan_deploy.engines.tensorrt.device import has_gpu
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo, plan_name, write_plan_info
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.pipeline import build_graphs
@@ -30,6 +29,7 @@ from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.export.tensorrt.parser_graph import parser_model
 from ddgan_deploy.export.tensorrt.refit import refit_engine
 from ddgan_deploy.families.registry import model_and_sampling
+from ddgan_deploy.gpu import has_gpu
 from ddgan_deploy.progress import Clock, Progress, no_progress
 from ddgan_deploy.same_network import load_same
 from ddgan_deploy.weight_files.kinds import Weights

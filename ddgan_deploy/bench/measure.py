@@ -19,7 +19,6 @@ from ddgan_deploy.artifact.manifest import Artifact, read_sampler
 from ddgan_deploy.bench import environment as machine
 from ddgan_deploy.bench.doubts import with_doubts
 from ddgan_deploy.bench.jobs import RateJob
-from ddgan_deploy.bench.limits.gpu_data_sheets import gpu_name
 from ddgan_deploy.bench.limits.graph_cost import graph_cost
 from ddgan_deploy.bench.limits.roofline import medians, with_data_sheet
 from ddgan_deploy.bench.names import Device, Dtype
@@ -30,9 +29,9 @@ from ddgan_deploy.bench.results import BenchResult, Environment, Opened, PerOp, 
 from ddgan_deploy.bench.rows import Timed, rows_of
 from ddgan_deploy.bench.series import Series, all_series, check_checkpoint, read_artifacts
 from ddgan_deploy.bench.worker.rates import Measured
-from ddgan_deploy.engines.tensorrt.device import has_gpu
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.files import written_whole
+from ddgan_deploy.gpu import gpu_name, has_gpu
 from ddgan_deploy.scratch import scratch_folder
 
 LEAST_RUNS = 3

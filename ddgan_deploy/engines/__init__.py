@@ -9,10 +9,9 @@ from pathlib import Path
 from ddgan_deploy.artifact.manifest import Artifact, read_artifact
 from ddgan_deploy.artifact.serving import CPU_ENGINES
 from ddgan_deploy.engines.base import Engine
-from ddgan_deploy.engines.tensorrt.device import has_gpu
 from ddgan_deploy.engines.tensorrt.plan import PLANS, has_plans
-from ddgan_deploy.engines.tensorrt.runtimes import NotInstalled
-from ddgan_deploy.errors import InputError
+from ddgan_deploy.errors import InputError, NotInstalled
+from ddgan_deploy.gpu import has_gpu
 
 ENGINES = (*PLANS, *CPU_ENGINES)
 """The engines that this version has, those of GPUs first."""

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from ddgan_deploy.artifact.checks import COMPARED
 from ddgan_deploy.artifact.manifest import SAMPLER, Artifact, check_fits
 from ddgan_deploy.engines.base import Engine, OpTime
-from ddgan_deploy.engines.tensorrt.runtimes import NotInstalled
-from ddgan_deploy.errors import InputError
+from ddgan_deploy.errors import InputError, NotInstalled
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.inputs import Inputs, draw
 from ddgan_deploy.kernels.op import DOMAIN

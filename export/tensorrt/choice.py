@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ddgan_deploy.engines.tensorrt.device import has_gpu
 from ddgan_deploy.engines.tensorrt.plan import TITLES, Runtime
 from ddgan_deploy.engines.tensorrt.runtimes import import_runtime, installed
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.tensorrt.options import EngineChoice, EngineOptions
+from ddgan_deploy.gpu import has_gpu
 from ddgan_deploy.sampler import Precision
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ddgan_deploy.artifact.manifest import SAMPLER, WEIGHTS, Artifact
 from ddgan_deploy.artifact.results import ParityResult
-from ddgan_deploy.engines.tensorrt.device import driver_version, has_gpu, open_device
+from ddgan_deploy.engines.tensorrt.device import open_device
 from ddgan_deploy.engines.tensorrt.engine import TensorRt
 from ddgan_deploy.engines.tensorrt.plan import (
     GRAPHS,
@@ -37,6 +37,7 @@ from ddgan_deploy.export.tensorrt.job import EngineJob, log_path
 from ddgan_deploy.export.tensorrt.options import DEFAULT_TARGETS, EngineOptions, builds
 from ddgan_deploy.export.tensorrt.parser_graph import parser_model
 from ddgan_deploy.export.tensorrt.process import build_engine
+from ddgan_deploy.gpu import driver_version, has_gpu
 from ddgan_deploy.parity.verify import trial, verify_outputs
 from ddgan_deploy.progress import Clock
 

@@ -7,8 +7,6 @@ a GPU has it. From NVIDIA's data sheets: "H100 Tensor Core GPU" and "H200 Tensor
 
 from __future__ import annotations
 
-import ctypes
-
 from ddgan_deploy.bench.results import Rates
 
 # Part of the name -> float32, float16, int8, bytes; the first that fits.
@@ -37,18 +35,3 @@ def data_sheet(gpu: str) -> Rates | None:
             flops = {"float32": float32, "float16": float16, "bfloat16": float16, "int8": int8}
             return Rates({dtype: 1e12 * rate for dtype, rate in flops.items()}, 1e9 * moved, f"data sheet of {name}")  # type: ignore[misc]
     return None
-
-
-def gpu_name() -> str:
-    """The first GPU's name, by its driver; "" where there is none."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return ""
-    device, text = ctypes.c_int(0), ctypes.create_string_buffer(100)
-    named = (
-        driver.cuInit(0) == 0
-        and driver.cuDeviceGet(ctypes.byref(device), 0) == 0
-        and driver.cuDeviceGetName(text, len(text), device) == 0
-    )
-    return text.value.decode() if named else ""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.engines.base import Engine
-from ddgan_deploy.engines.tensorrt.device import CudaDevice, open_device, require_gpu
+from ddgan_deploy.engines.tensorrt.device import CudaDevice, open_device
 from ddgan_deploy.engines.tensorrt.loaded_plan import LoadedPlan, PlanErrors, tensor_mismatch
 from ddgan_deploy.engines.tensorrt.plan import (
     GRAPHS,
@@ -30,6 +30,7 @@ from ddgan_deploy.engines.tensorrt.plan import (
 )
 from ddgan_deploy.engines.tensorrt.runtimes import import_runtime
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.gpu import require_gpu
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.inputs import Inputs, draw, served_inputs
 
@@ -147,7 +148,7 @@ class _Plans:
         return self._loaded[name]
 
     def close(self) -> None:
-        """Frees graphs, contexts and engines, then the runtime, then all memory."""
+        """Frees graphs, contexts and engines with their memory, then the runtime."""
         with self.device.active():
             self.device.synchronize()
             for plan in self._loaded.values():

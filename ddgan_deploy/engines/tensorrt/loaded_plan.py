@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.artifact.manifest import GraphInfo, TensorInfo
-from ddgan_deploy.engines.tensorrt.device import Buffer, CudaDevice, Graph
+from ddgan_deploy.engines.tensorrt.device import CudaDevice
 from ddgan_deploy.errors import GateError
+
+if TYPE_CHECKING:
+    import torch
 
 KEPT_BATCH_SIZES = 8
 """Batch sizes whose context and CUDA graph are kept."""
@@ -38,22 +40,27 @@ class PlanErrors:
         return first
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Tensor:
-    """An input or output with its memory for the largest batch."""
+    """An input or output on the GPU and on the host, for the largest batch."""
 
     name: str
-    dtype: np.dtype[Any]
-    row: tuple[int, ...]
-    buffer: Buffer
+    gpu: torch.Tensor
+    host: torch.Tensor
 
-    def size(self, batch: int) -> int:
-        """Bytes of so many rows."""
-        return batch * math.prod(self.row) * self.dtype.itemsize
+    @property
+    def row(self) -> tuple[int, ...]:
+        """The shape but for the batch."""
+        return tuple(self.gpu.shape[1:])
 
     def rows(self, batch: int) -> npt.NDArray[Any]:
         """So many rows of the memory on the host."""
-        return self.buffer.host[: self.size(batch)].view(self.dtype).reshape(batch, *self.row)
+        rows: npt.NDArray[Any] = self.host.numpy()[:batch]
+        return rows
+
+    def free(self) -> None:
+        """Lets go of the memory, also where the traceback of a failed run still knows this object."""
+        del self.gpu, self.host
 
 
 class LoadedPlan:
@@ -66,7 +73,7 @@ class LoadedPlan:
         trt: TensorRT's Python module, or TensorRT-RTX's.
         engine: its ICudaEngine.
         graph: its inputs and outputs.
-        device: where it runs; frees the memory when it is closed, after this.
+        device: where it runs; to be closed after this.
         errors: what TensorRT logs.
         specialized: TensorRT-RTX: compile the kernels for each batch size before its first run.
 
@@ -80,15 +87,19 @@ class LoadedPlan:
         self._trt, self._engine, self._device, self._errors = trt, engine, device, errors
         self._specialized = specialized
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
+        self._inputs: list[_Tensor] = []
+        self._outputs: list[_Tensor] = []
+        self._scratch: torch.Tensor | None = None
         try:
             profiles = [engine.get_tensor_profile_shape(info.name, _PROFILE) for info in graph.inputs]
             # The first number of an input's least and largest shape; all inputs have the same.
             self.least, self.most = profiles[0][0][0], profiles[0][2][0]
             self._inputs = [self._tensor(info) for info in graph.inputs]
-            (self._output,) = (self._tensor(info) for info in graph.outputs)
+            self._outputs = [self._tensor(info) for info in graph.outputs]
             # Shared by all contexts, of which one runs at a time.
             self._scratch_size = int(engine.device_memory_size_v2)
-            self._scratch = device.allocate(max(self._scratch_size, 1))
+            self._scratch = device.on_gpu((max(self._scratch_size, 1),), "uint8")
+            self._scratch_address = self._scratch.data_ptr()
         except BaseException:
             self.close()
             raise
@@ -100,19 +111,23 @@ class LoadedPlan:
             GateError: TensorRT could not run it.
         """
         count = len(next(iter(inputs.values())))
-        results = np.empty((count, *self._output.row), self._output.dtype)
+        (output,) = self._outputs
+        results = np.empty_like(output.rows(0), shape=(count, *output.row))
         for start in range(0, count, self.most):
             rows = slice(start, min(start + self.most, count))
-            self._run_batch({name: values[rows] for name, values in inputs.items()}, results[rows])
+            self._run_batch({name: values[rows] for name, values in inputs.items()}, output, results[rows])
         return results
 
     def close(self) -> None:
-        """Frees the graphs, the contexts and then the engine."""
+        """Frees the graphs, the contexts, the engine, and then their memory; the stream is idle."""
         while self._batches:
             self._batches.popitem()[1].close()
         self._engine = None
+        for tensor in (*self._inputs, *self._outputs):
+            tensor.free()
+        self._inputs, self._outputs, self._scratch = [], [], None
 
-    def _run_batch(self, inputs: Mapping[str, npt.NDArray[Any]], results: npt.NDArray[Any]) -> None:
+    def _run_batch(self, inputs: Mapping[str, npt.NDArray[Any]], output: _Tensor, results: npt.NDArray[Any]) -> None:
         batch = max(len(results), self.least)
         for tensor in self._inputs:
             rows = tensor.rows(batch)
@@ -120,14 +135,14 @@ class LoadedPlan:
             # An engine that takes no smaller batch draws the last row several times.
             rows[len(results) :] = inputs[tensor.name][-1]
         self._batch(batch).run()
-        results[:] = self._output.rows(batch)[: len(results)]
+        results[:] = output.rows(batch)[: len(results)]
 
     def _batch(self, size: int) -> _Batch:
         if size not in self._batches:
             if len(self._batches) == KEPT_BATCH_SIZES:
                 self._batches.popitem(last=False)[1].close()
             self._batches[size] = _Batch(
-                self._new_context(size), self._inputs, self._output, size, self._device, self._errors
+                self._new_context(size), self._inputs, self._outputs, size, self._device, self._errors
             )
         self._batches.move_to_end(size)
         return self._batches[size]
@@ -137,12 +152,12 @@ class LoadedPlan:
         context = self._engine.create_execution_context(self._context_options())
         if context is None:
             raise GateError(f"TensorRT has no context for a batch of {size}: {self._errors.take()}")
-        context.set_device_memory(self._scratch.address, self._scratch_size)
+        context.set_device_memory(self._scratch_address, self._scratch_size)
         for tensor in self._inputs:
             if not context.set_input_shape(tensor.name, (size, *tensor.row)):
                 raise GateError(f"TensorRT does not take a batch of {size}: {self._errors.take()}")
-        for tensor in (*self._inputs, self._output):
-            if not context.set_tensor_address(tensor.name, tensor.buffer.address):
+        for tensor in (*self._inputs, *self._outputs):
+            if not context.set_tensor_address(tensor.name, tensor.gpu.data_ptr()):
                 raise GateError(f"TensorRT does not take memory for {tensor.name}: {self._errors.take()}")
         return context
 
@@ -159,8 +174,8 @@ class LoadedPlan:
         return options
 
     def _tensor(self, info: TensorInfo) -> _Tensor:
-        dtype, row = np.dtype(info.dtype), tuple(int(size) for size in info.shape[1:])
-        return _Tensor(info.name, dtype, row, self._device.buffer(self.most * math.prod(row) * dtype.itemsize))
+        shape = (self.most, *(int(size) for size in info.shape[1:]))
+        return _Tensor(info.name, self._device.on_gpu(shape, info.dtype), self._device.on_host(shape, info.dtype))
 
 
 class _Batch:
@@ -175,14 +190,14 @@ class _Batch:
         self,
         context: Any,
         inputs: Sequence[_Tensor],
-        output: _Tensor,
+        outputs: Sequence[_Tensor],
         size: int,
         device: CudaDevice,
         errors: PlanErrors,
     ) -> None:
-        self._context, self._inputs, self._output, self._size = context, inputs, output, size
+        self._context, self._inputs, self._outputs, self._size = context, inputs, outputs, size
         self._device, self._errors = device, errors
-        self._graph: Graph | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
         self._tried = False
 
     def run(self) -> None:
@@ -201,15 +216,16 @@ class _Batch:
     def close(self) -> None:
         """Frees the graph, then the context; the stream is idle between runs."""
         if self._graph is not None:
-            self._graph.close()
+            self._graph.reset()
         self._graph = self._context = None
 
     def _enqueue(self) -> None:
         for tensor in self._inputs:
-            tensor.buffer.upload(tensor.size(self._size))
+            self._device.copy(tensor.gpu[: self._size], tensor.host[: self._size])
         if not self._context.execute_async_v3(self._device.stream):
             raise GateError(f"TensorRT could not run a batch of {self._size}: {self._errors.take()}")
-        self._output.buffer.download(self._output.size(self._size))
+        for tensor in self._outputs:
+            self._device.copy(tensor.host[: self._size], tensor.gpu[: self._size])
 
 
 def tensor_mismatch(trt: Any, engine: Any, graph: GraphInfo) -> str:

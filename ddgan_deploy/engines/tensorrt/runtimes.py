@@ -8,15 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ddgan_deploy.engines.tensorrt.plan import TITLES, Runtime
-from ddgan_deploy.errors import InputError
+from ddgan_deploy.errors import InputError, NotInstalled
 
 MODULES: Mapping[Runtime, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx_bindings"}
 EXTRAS: Mapping[Runtime, str] = {"tensorrt": "gpu", "tensorrt-rtx": "tensorrt-rtx"}
 """The extra of our package that installs each."""
-
-
-class NotInstalled(InputError):
-    """The runtime's Python package is not there."""
 
 
 def installed(runtime: Runtime) -> bool:

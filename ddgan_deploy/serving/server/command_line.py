@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from ddgan_deploy.engines.tensorrt.device import has_gpu
+from ddgan_deploy.gpu import has_gpu
 from ddgan_deploy.serving.server.options import ServerOptions
 from ddgan_deploy.serving.server.tritonserver import TritonServer
 

@@ -18,8 +18,8 @@ from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
 
-from ddgan_deploy.engines.tensorrt.device import has_gpu
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.gpu import has_gpu
 from ddgan_deploy.processes import ended_with_parent
 from ddgan_deploy.serving import CACHE_VARIABLE
 from ddgan_deploy.serving.installed import FETCH

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
+from ddgan_deploy import gpu as driver
 from ddgan_deploy import open_artifact
 from ddgan_deploy.artifact.manifest import (
     MANIFEST,
@@ -26,7 +27,6 @@ from ddgan_deploy.artifact.manifest import (
 )
 from ddgan_deploy.cli import sample, verify
 from ddgan_deploy.engines import ENGINES
-from ddgan_deploy.engines.tensorrt import device as cuda
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.inputs import draw
 from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import HostDevice, add_plans, fake_module
@@ -243,7 +243,7 @@ def gpu(monkeypatch):
     """A stand-in for a machine with a GPU and both runtimes."""
     device = HostDevice()
     monkeypatch.setattr("ddgan_deploy.engines.has_gpu", lambda: True)
-    monkeypatch.setattr(cuda, "has_gpu", lambda: True)
+    monkeypatch.setattr("ddgan_deploy.gpu.has_gpu", lambda: True)
     monkeypatch.setattr("ddgan_deploy.engines.tensorrt.engine.open_device", lambda engine: HostDevice())
     monkeypatch.setitem(sys.modules, "tensorrt", fake_module(device))
     monkeypatch.setitem(sys.modules, "tensorrt_rtx_bindings", fake_module(device, rtx=True))
@@ -323,7 +323,7 @@ def test_a_gpu_is_found_by_the_driver(monkeypatch, start, count, found):
     monkeypatch.setattr(
         ctypes, "CDLL", lambda name: SimpleNamespace(cuInit=lambda flags: start, cuDeviceGetCount=devices)
     )
-    assert cuda.has_gpu() is found
+    assert driver.has_gpu() is found
 
 
 def test_without_a_driver_there_is_no_gpu(monkeypatch):
@@ -331,8 +331,8 @@ def test_without_a_driver_there_is_no_gpu(monkeypatch):
         raise OSError(f"{name}: cannot open shared object file")
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    assert not cuda.has_gpu()
-    assert cuda.driver_version() is None
+    assert not driver.has_gpu()
+    assert driver.driver_version() is None
 
 
 def test_the_drivers_version_is_read(monkeypatch):
@@ -349,5 +349,5 @@ def test_the_drivers_version_is_read(monkeypatch):
         nvmlShutdown=lambda: calls.append("shutdown") or 0,
     )
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
-    assert cuda.driver_version() == "580.65.06"
+    assert driver.driver_version() == "580.65.06"
     assert calls == ["init", "shutdown"]

@@ -7,25 +7,14 @@ attributes that the real ones do not have cannot be set.
 from __future__ import annotations
 
 import enum
-import types
 import weakref
 from typing import Any
 
 import onnx
 
-VERSION = "11.4.0.106"
+from tests.fake_bindings import Severity, new_module
+
 PLAN, CACHE = b"an engine", b"measured times"
-
-
-class Severity(enum.Enum):
-    INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
-
-
-class ILogger:
-    Severity = Severity
-
-    def __init__(self) -> None:
-        self.started = True
 
 
 class IProgressMonitor:
@@ -330,10 +319,9 @@ class OnnxParserRefitter(ParserErrors):
 
 def fake_module(rtx: bool = False) -> Any:
     """A module ``tensorrt`` or ``tensorrt_rtx_bindings``; its attribute ``api`` tells what was done with it."""
-    module: Any = types.ModuleType("tensorrt_rtx_bindings" if rtx else "tensorrt")
-    api = module.api = Api()
-    module.__version__ = VERSION
-    for kind in (ILogger, IProgressMonitor, NetworkDefinitionCreationFlag, BuilderFlag, MemoryPoolType):
+    api = Api()
+    module = new_module(api, rtx)
+    for kind in (IProgressMonitor, NetworkDefinitionCreationFlag, BuilderFlag, MemoryPoolType):
         setattr(module, kind.__name__, kind)
     module.Builder = lambda log: Builder(api, log)
     module.OnnxParser = lambda network, log: Parser(api, network, log)

@@ -8,8 +8,8 @@ import types
 import pytest
 
 from ddgan_deploy.engines.tensorrt.plan import BatchProfile
-from ddgan_deploy.engines.tensorrt.runtimes import NotInstalled, import_runtime
-from ddgan_deploy.errors import InputError
+from ddgan_deploy.engines.tensorrt.runtimes import import_runtime
+from ddgan_deploy.errors import InputError, NotInstalled
 from ddgan_deploy.export.tensorrt import choice as engine_choice
 from ddgan_deploy.export.tensorrt.choice import choose_engine
 from ddgan_deploy.export.tensorrt.options import EngineOptions

@@ -26,7 +26,6 @@ from tests.export.report.test_report import make_manifest
 from tests.export.tensorrt.fake_builder import (
     CACHE,
     PLAN,
-    VERSION,
     BuilderFlag,
     ComputeCapability,
     HardwareCompatibilityLevel,
@@ -35,6 +34,7 @@ from tests.export.tensorrt.fake_builder import (
     ParserError,
     fake_module,
 )
+from tests.fake_bindings import VERSION
 
 SHA = {SAMPLER: "5a" * 32, SERVED: "77" * 32, "weights.bin": "e1" * 32}
 PROFILE = BatchProfile(1, 2, 4)

@@ -64,7 +64,7 @@ def test_an_error_of_the_real_builder_comes_back(job):
 
 
 def test_a_runtime_that_is_not_installed_is_wrong_input(job, pretend):
-    pretend("from ddgan_deploy.engines.tensorrt.runtimes import NotInstalled; say(NotInstalled('pip install it'))")
+    pretend("from ddgan_deploy.errors import NotInstalled; say(NotInstalled('pip install it'))")
     with pytest.raises(InputError, match="pip install it"):
         build_engine(job)
 

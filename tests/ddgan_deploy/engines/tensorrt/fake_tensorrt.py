@@ -8,38 +8,40 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import importlib.machinery
 import itertools
 import json
 import threading
-import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ddgan_deploy.artifact.manifest import Artifact, read_artifact
 from ddgan_deploy.engines.onnxruntime.engine import new_session
+from ddgan_deploy.engines.tensorrt.device import CudaDevice
 from ddgan_deploy.engines.tensorrt.plan import GRAPHS, PLAN_FORMAT, PLANS, BatchProfile, PlanInfo, write_plan_info
+from ddgan_deploy.errors import InputError
 from ddgan_deploy.kernels.native_library import ort_library
+from tests.fake_bindings import RTX_VERSION, VERSION, Severity, new_module
 
 SCRATCH = 4096
-VERSION, RTX_VERSION = "11.4.0.106", "1.7.1.116"
 PROFILE = BatchProfile(1, 2, 4)
 
 _handles = itertools.count(1000)
 _devices: weakref.WeakValueDictionary[int, HostDevice] = weakref.WeakValueDictionary()
 
 
-class HostDevice:
-    """A GPU with one stream, made of NumPy arrays; see `ddgan_deploy.engines.tensorrt.device.CudaDevice`.
+class HostDevice(CudaDevice):
+    """A GPU with one stream, in the host's memory.
 
     Attributes:
         capturable: whether CUDA graphs can be captured.
         room: bytes that it has.
         events: what was done on it, as words.
+        live: the tensors that are on it, by their addresses.
     """
 
     def __init__(self, compute_capability: str = "8.9", capturable: bool = True, room: int = 2**40) -> None:
@@ -48,9 +50,9 @@ class HostDevice:
         self.events: list[str] = []
         self.stream = next(_handles)
         self.closed = False
-        self.live: dict[int, np.ndarray] = {}
-        self.recording: list[Callable[[], None]] | None = None
-        self.queue: list[Callable[[], None]] = []
+        self.live: weakref.WeakValueDictionary[int, torch.Tensor] = weakref.WeakValueDictionary()
+        self.recording: list[Callable[[], object]] | None = None
+        self.queue: list[Callable[[], object]] = []
         self._owner: int | None = None
         _devices[self.stream] = self
 
@@ -63,15 +65,26 @@ class HostDevice:
         finally:
             self._owner = None
 
-    def allocate(self, size: int) -> HostMemory:
-        self._check()
-        return HostMemory(self, size)
+    def on_gpu(self, shape: Sequence[int], dtype: str) -> torch.Tensor:
+        tensor = self.on_host(shape, dtype)
+        if sum(other.nbytes for other in self.live.values()) + tensor.nbytes > self.room:
+            raise InputError("the stand-in has no memory left")
+        self.live[tensor.data_ptr()] = tensor
+        weakref.finalize(tensor, self._freed)
+        return tensor
 
-    def buffer(self, size: int) -> HostBuffer:
+    def on_host(self, shape: Sequence[int], dtype: str) -> torch.Tensor:
         self._check()
-        return HostBuffer(self, size)
+        tensor = torch.empty(tuple(shape), dtype=getattr(torch, dtype))
+        # What was not written is no number that could pass for a result.
+        _bytes(tensor)[:] = 0xFF
+        return tensor
 
-    def capture(self, work: Callable[[], None]) -> HostGraph | None:
+    def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
+        assert target.shape == source.shape and target.dtype == source.dtype
+        self.enqueue(lambda: target.copy_(source))
+
+    def capture(self, work: Callable[[], None]) -> HostGraph | None:  # type: ignore[override]
         self._check()
         assert not self.queue, "captured while the stream is at work"
         self.events.append("capture")
@@ -92,66 +105,49 @@ class HostDevice:
     def close(self) -> None:
         self._check()
         assert not self.queue
-        self.live.clear()
         self.closed = True
-        self.events.append("free memory")
+        self.events.append("close device")
 
-    def enqueue(self, work: Callable[[], None]) -> None:
+    def enqueue(self, work: Callable[[], object]) -> None:
         self._check()
         (self.queue if self.recording is None else self.recording).append(work)
 
     def bytes_at(self, address: int, size: int) -> np.ndarray:
-        """Memory of the GPU, from the start of an allocation on."""
+        """Memory of the GPU, from the start of a tensor on."""
         assert address in self.live, "memory was used that is not allocated"
-        assert len(self.live[address]) >= size, "memory was used beyond its end"
-        return self.live[address][:size]
+        assert self.live[address].nbytes >= size, "memory was used beyond its end"
+        return _bytes(self.live[address])[:size]
 
     def count(self, event: str) -> int:
         return self.events.count(event)
+
+    def _freed(self) -> None:
+        """Several tensors that go one after the other are one event."""
+        if self.events[-1:] != ["free memory"]:
+            self.events.append("free memory")
 
     def _check(self) -> None:
         assert not self.closed, "the device was used after its end"
         assert self._owner == threading.get_ident(), "the device is not the current one of this thread"
 
 
-class HostMemory:
-    def __init__(self, device: HostDevice, size: int) -> None:
-        from ddgan_deploy.errors import InputError
-
-        if sum(map(len, device.live.values())) + size > device.room:
-            raise InputError("the stand-in has no memory left")
-        # What was not written is no number that could pass for a result.
-        array = np.full(size, 0xFF, np.uint8)
-        self.address = array.ctypes.data
-        self.device = device
-        device.live[self.address] = array
-
-
-class HostBuffer(HostMemory):
-    def __init__(self, device: HostDevice, size: int) -> None:
-        super().__init__(device, size)
-        self.host = np.full(size, 0xFF, np.uint8)
-
-    def upload(self, size: int) -> None:
-        self.device.enqueue(lambda: np.copyto(self.device.bytes_at(self.address, size), self.host[:size]))
-
-    def download(self, size: int) -> None:
-        self.device.enqueue(lambda: np.copyto(self.host[:size], self.device.bytes_at(self.address, size)))
+def _bytes(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.numpy().reshape(-1).view(np.uint8)
 
 
 class HostGraph:
-    def __init__(self, device: HostDevice, work: list[Callable[[], None]]) -> None:
-        self.device, self.work, self.closed = device, work, False
+    def __init__(self, device: HostDevice, work: list[Callable[[], object]]) -> None:
+        self.device, self.work, self.freed = device, work, False
 
     def replay(self) -> None:
-        assert not self.closed, "a graph was replayed after its end"
+        assert not self.freed, "a graph was replayed after its end"
         self.device.events.append("replay")
         for work in self.work:
             self.device.enqueue(work)
 
-    def close(self) -> None:
-        assert not self.device.closed and not self.closed
-        self.closed = True
+    def reset(self) -> None:
+        assert not self.device.closed and not self.freed
+        self.work, self.freed = [], True
         self.device.events.append("free graph")
 
 
@@ -186,13 +182,6 @@ class Diagnostics(enum.IntFlag):
     MALFORMED_ENGINE = 32
 
 
-class ILogger:
-    ERROR, INTERNAL_ERROR, INFO = "error", "internal error", "info"
-
-    def __init__(self) -> None:
-        self.started = True
-
-
 class RuntimeConfig:
     dynamic_shapes_kernel_specialization_strategy = Specialization.LAZY
     strategy = Strategy.STATIC
@@ -221,23 +210,19 @@ class Api:
 
 def fake_module(device: HostDevice, rtx: bool = False) -> Any:
     """A module ``tensorrt`` or ``tensorrt_rtx_bindings``; its attribute ``api`` tells what was done with it."""
-    name = "tensorrt_rtx_bindings" if rtx else "tensorrt"
-    module: Any = types.ModuleType(name)
-    module.__spec__ = importlib.machinery.ModuleSpec(name, None)
     api = Api()
     api.events = device.events
-    module.api = api
-    module.__version__ = RTX_VERSION if rtx else VERSION
-    module.ILogger, module.TensorIOMode, module.DataType = ILogger, TensorIOMode, DataType
+    module = new_module(api, rtx)
+    module.TensorIOMode, module.DataType = TensorIOMode, DataType
     module.ExecutionContextAllocationStrategy = Strategy
     module.nptype = lambda dtype: np.dtype(dtype.value).type
     if rtx:
         module.EngineValidity, module.EngineInvalidityDiagnostics = EngineValidity, Diagnostics
         module.DynamicShapesKernelSpecializationStrategy = Specialization
 
-    def runtime(logger: ILogger) -> Runtime:
+    def runtime(logger: Any) -> Runtime:
         if "Runtime" in api.fails:
-            logger.log(ILogger.ERROR, "CUDA initialization failure with error: 35")
+            logger.log(Severity.ERROR, "CUDA initialization failure with error: 35")
             raise TypeError("factory function returned nullptr")
         return Runtime(api, logger, rtx)
 
@@ -260,9 +245,9 @@ class Runtime:
         try:
             description = json.loads(content)
         except ValueError:
-            self.logger.log(ILogger.INFO, "Loaded engine size: 0 MiB")
-            self.logger.log(ILogger.ERROR, "Serialization assertion header.magicTag\n  failed.")
-            self.logger.log(ILogger.ERROR, "a consequence of it")
+            self.logger.log(Severity.INFO, "Loaded engine size: 0 MiB")
+            self.logger.log(Severity.ERROR, "Serialization assertion header.magicTag\n  failed.")
+            self.logger.log(Severity.ERROR, "a consequence of it")
             return None
         return Engine(self, **description)
 
@@ -308,7 +293,7 @@ class Engine:
             options = options.strategy
         assert options is Strategy.USER_MANAGED
         if "create_execution_context" in self.api.fails:
-            self.runtime.logger.log(ILogger.ERROR, "out of memory")
+            self.runtime.logger.log(Severity.ERROR, "out of memory")
             return None
         return Context(self)
 
@@ -361,7 +346,7 @@ class Context:
         return True
 
     def _fail(self, message: str) -> bool:
-        self.engine.runtime.logger.log(ILogger.ERROR, message)
+        self.engine.runtime.logger.log(Severity.ERROR, message)
         return False
 
 

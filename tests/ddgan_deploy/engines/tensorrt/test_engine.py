@@ -15,7 +15,6 @@ from ddgan_deploy import open_artifact
 from ddgan_deploy.artifact.manifest import read_artifact
 from ddgan_deploy.cli import sample as sample_command
 from ddgan_deploy.cli import verify as verify_command
-from ddgan_deploy.engines.tensorrt import device as cuda
 from ddgan_deploy.engines.tensorrt.engine import TensorRt
 from ddgan_deploy.engines.tensorrt.loaded_plan import KEPT_BATCH_SIZES
 from ddgan_deploy.engines.tensorrt.plan import (
@@ -26,8 +25,7 @@ from ddgan_deploy.engines.tensorrt.plan import (
     info_path,
     write_plan_info,
 )
-from ddgan_deploy.engines.tensorrt.runtimes import NotInstalled
-from ddgan_deploy.errors import GateError, InputError
+from ddgan_deploy.errors import GateError, InputError, NotInstalled
 from ddgan_deploy.inputs import Inputs, draw
 from ddgan_deploy.parity.verify import verify
 from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import HostDevice, add_plans, fake_module, plan_info
@@ -57,7 +55,7 @@ def trt(device, monkeypatch):
 @pytest.fixture
 def gpu(device, trt, monkeypatch):
     """The stand-in in the place of the machine's GPU."""
-    monkeypatch.setattr(cuda, "has_gpu", lambda: True)
+    monkeypatch.setattr("ddgan_deploy.gpu.has_gpu", lambda: True)
     monkeypatch.setattr("ddgan_deploy.engines.has_gpu", lambda: True)
     monkeypatch.setattr("ddgan_deploy.engines.tensorrt.engine.open_device", lambda engine: device)
 
@@ -246,7 +244,7 @@ def test_the_sampler_is_loaded_at_first_use(artifact, device):
         assert len(device.live) == 3 + 5  # x_T, z, noise, x_0, scratch
 
 
-FREED = ["free runtime", "free memory"]
+FREED = ["free runtime", "close device"]
 
 
 def test_closing_frees_everything_in_order(artifact, device):
@@ -255,11 +253,11 @@ def test_closing_frees_everything_in_order(artifact, device):
     engine.sample(_noise([0, 1], artifact))
     del device.events[:]
     engine.close()
-    plan = ["free graph", "free context", "free engine"]
+    plan = ["free graph", "free context", "free engine", "free memory"]
     assert device.events == [*plan, *plan, *FREED]
     assert not device.live
     engine.close()
-    assert device.count("free memory") == 1
+    assert device.count("close device") == 1
     with pytest.raises(ValueError, match="is closed"):
         engine.generate([0])
 
@@ -269,7 +267,7 @@ def test_a_forgotten_engine_frees_everything(artifact, device):
     engine.generate([0])
     del device.events[:], engine
     gc.collect()
-    assert device.events == ["free graph", "free context", "free engine", *FREED]
+    assert device.events == ["free graph", "free context", "free engine", "free memory", *FREED]
 
 
 def test_an_engine_that_cannot_be_opened_frees_everything(folder, artifact, trt, device):
@@ -279,7 +277,7 @@ def test_an_engine_that_cannot_be_opened_frees_everything(folder, artifact, trt,
     # Held, so that it is not the end of the failed call that frees.
     with pytest.raises(InputError, match="compute capability") as refused:
         TensorRt(artifact, device=device)
-    assert device.events == ["free memory"] and refused
+    assert device.events == ["close device"] and refused
     add_plans(folder, "tensorrt")
     (folder / SERVED_PLAN).write_bytes(b"not an engine")
     device = HostDevice()
@@ -294,7 +292,7 @@ def test_too_little_memory_frees_everything(artifact, trt):
     trt.api.events = device.events
     with pytest.raises(InputError, match="no memory left"):
         TensorRt(artifact, device=device)
-    assert device.events == ["free engine", *FREED] and not device.live
+    assert device.events == ["free memory", "free engine", *FREED] and not device.live
 
 
 def test_a_failed_run_says_why_and_the_next_one_works(artifact, device, trt, expected):
@@ -408,18 +406,18 @@ def test_an_engine_of_another_model_is_refused(folder, artifact, gpu, capsys, tm
 def test_a_tensorrt_that_cannot_start_says_why(folder, artifact, gpu, trt, device, capsys, tmp_path):
     trt.api.fails = {"Runtime"}
     assert _message(folder, capsys, tmp_path) == "TensorRT cannot start: CUDA initialization failure with error: 35"
-    assert device.events == ["free memory"]
+    assert device.events == ["close device"]
 
 
 def test_no_gpu_is_one_clear_line(folder, artifact, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(cuda, "has_gpu", lambda: False)
+    monkeypatch.setattr("ddgan_deploy.gpu.has_gpu", lambda: False)
     assert _message(folder, capsys, tmp_path) == (
         "engine tensorrt needs an NVIDIA GPU and its driver, and here is none: choose --engine onnxruntime"
     )
 
 
 def test_pytorch_without_cuda_is_one_clear_line(folder, artifact, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(cuda, "has_gpu", lambda: True)
+    monkeypatch.setattr("ddgan_deploy.gpu.has_gpu", lambda: True)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     message = _message(folder, capsys, tmp_path)
     assert message.startswith("engine tensorrt needs PyTorch with CUDA, and PyTorch 2.")
@@ -473,7 +471,7 @@ def test_the_real_tensorrt_rtx_refuses_what_is_no_engine(folder, device, monkeyp
     finally:
         for path in folder.glob("*.plan*"):
             path.unlink()
-    assert device.events == ["free memory"]
+    assert device.events == ["close device"]
 
 
 def test_the_real_interface_has_what_is_called():

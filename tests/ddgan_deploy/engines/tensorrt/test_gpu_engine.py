@@ -14,12 +14,13 @@ import torch
 from ddgan_deploy import open_artifact
 from ddgan_deploy.artifact.manifest import Artifact, read_damaged
 from ddgan_deploy.checkpoint import load_checkpoint
-from ddgan_deploy.engines.tensorrt.device import TorchDevice, driver_version, has_gpu
+from ddgan_deploy.engines.tensorrt.device import CudaDevice
 from ddgan_deploy.engines.tensorrt.engine import TensorRt
 from ddgan_deploy.engines.tensorrt.loaded_plan import KEPT_BATCH_SIZES
 from ddgan_deploy.engines.tensorrt.plan import PLANS, SERVED_PLAN, read_plan_info, write_plan_info
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import ExportOptions, export
+from ddgan_deploy.gpu import driver_version, has_gpu
 from ddgan_deploy.inputs import draw
 from ddgan_deploy.parity.verify import verify
 
@@ -32,8 +33,8 @@ MIB = 2**20
 
 
 @pytest.fixture
-def device() -> Iterator[TorchDevice]:
-    device = TorchDevice()
+def device() -> Iterator[CudaDevice]:
+    device = CudaDevice()
     yield device
     with device.active():
         device.close()
@@ -48,74 +49,75 @@ def test_the_device_tells_what_it_is(device):
     assert device.stream not in (0, torch.cuda.current_stream().cuda_stream)
 
 
-def test_bytes_go_there_and_back(device):
+def test_values_go_there_and_back(device):
     with device.active():
-        buffer = device.buffer(1000)
-        assert buffer.address % 256 == 0 and buffer.host.shape == (1000,)
-        buffer.host[:] = np.arange(1000) % 251
-        buffer.upload(1000)
+        gpu, host = device.on_gpu((10, 100), "float32"), device.on_host((10, 100), "float32")
+        assert gpu.is_cuda and gpu.data_ptr() % 256 == 0 and host.is_pinned()
+        host[:] = torch.arange(1000).reshape(10, 100)
+        device.copy(gpu, host)
         device.synchronize()
-        buffer.host[:] = 0
-        buffer.download(600)
+        host.zero_()
+        device.copy(host[:6], gpu[:6])
         device.synchronize()
-        assert np.array_equal(buffer.host[:600], np.arange(600) % 251)
-        assert not buffer.host[600:].any()
+        assert torch.equal(host[:6].flatten(), torch.arange(600.0))
+        assert not host[6:].any()
 
 
 def test_captured_work_runs_when_it_is_replayed(device):
     with device.active():
-        one, other = device.buffer(64), device.buffer(64)
+        (one, there), (other, far) = ((device.on_host((64,), "uint8"), device.on_gpu((64,), "uint8")) for _ in range(2))
 
         def there_and_back() -> None:
-            one.upload(64)
-            one.download(64)
-            other.upload(32)
+            device.copy(there, one)
+            device.copy(one, there)
+            device.copy(far[:32], other[:32])
 
-        one.host[:], other.host[:] = 1, 2
+        def fetched() -> torch.Tensor:
+            other.zero_()
+            device.copy(other[:32], far[:32])
+            device.synchronize()
+            return other[:32]
+
+        one[:], other[:] = 1, 2
         there_and_back()
         device.synchronize()
-        other.host[:] = 5
+        other[:] = 5
         graph = device.capture(there_and_back)
         assert graph is not None
         device.synchronize()
-        other.download(32)
-        device.synchronize()
-        assert (other.host[:32] == 2).all(), "captured work has run"
+        assert (fetched() == 2).all(), "captured work has run"
         for value in (7, 9):
-            other.host[:] = value
+            other[:] = value
             graph.replay()
             device.synchronize()
-            other.host[:] = 0
-            other.download(32)
-            device.synchronize()
-            assert (other.host[:32] == value).all()
-        graph.close()
+            assert (fetched() == value).all()
+        graph.reset()
 
 
 def test_work_that_cannot_be_captured_leaves_the_device_whole(device):
     with device.active():
-        buffer = device.buffer(64)
+        host, gpu = device.on_host((64,), "uint8"), device.on_gpu((64,), "uint8")
 
         def waiting() -> None:
-            buffer.upload(64)
+            device.copy(gpu, host)
             device.synchronize()
 
         assert device.capture(waiting) is None
-        buffer.host[:] = 3
-        buffer.upload(64)
+        host[:] = 3
+        device.copy(gpu, host)
         device.synchronize()
-        buffer.host[:] = 0
-        buffer.download(64)
+        host.zero_()
+        device.copy(host, gpu)
         device.synchronize()
-        assert (buffer.host == 3).all()
-        graph = device.capture(lambda: buffer.upload(64))
+        assert (host == 3).all()
+        graph = device.capture(lambda: device.copy(gpu, host))
         assert graph is not None
-        graph.close()
+        graph.reset()
 
 
 def test_too_little_memory_is_one_line(device):
-    with device.active(), pytest.raises(InputError, match="MiB of memory left, the engine needs"):
-        device.allocate(2**46)
+    with device.active(), pytest.raises(InputError, match="MiB of memory left, the engine needs 67108864 more"):
+        device.on_gpu((2**44,), "float32")
 
 
 # Engines

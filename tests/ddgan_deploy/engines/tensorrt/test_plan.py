@@ -22,8 +22,9 @@ from ddgan_deploy.engines.tensorrt.plan import (
     write_plan_info,
 )
 from ddgan_deploy.errors import InputError
-from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import VERSION, add_plans, plan_info
+from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import add_plans, plan_info
 from tests.export.conftest import export_golden
+from tests.fake_bindings import VERSION
 
 HERE = Here(VERSION, "8.9")
 
