@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from ddgan_deploy.bench.jobs import Job, PerOpJob, RateJob
-from ddgan_deploy.errors import InputError
-from ddgan_deploy.processes import ended_with_parent
+from ddgan_deploy.errors import GateError, InputError
+from ddgan_deploy.processes import serve
+from ddgan_deploy.progress import Report
 
 _METHODS = ("opened", "prepare", "measure", "memory")
 
@@ -42,30 +39,28 @@ def open_job(job: Job) -> Runner:
     return SampleRunner(job)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Serves the channel whose file descriptor is the only argument."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Where the process that asks is killed, this one ends too.
-    ended_with_parent(signal.SIGKILL)()
-    runner: Runner | None = None
-    with Connection(int(argv[0])) as channel:
-        while True:
-            try:
-                method, arguments = channel.recv()
-            except EOFError:
-                return
-            try:
-                if method == "open":
-                    runner, answer = open_job(*arguments), None
-                else:
-                    assert runner is not None and method in _METHODS
-                    answer = getattr(runner, method)(*arguments)
-            except InputError as error:
-                channel.send((False, str(error)))
-            except Exception as error:  # runtimes' own errors share no base class, and one costs its row alone
-                channel.send((False, _one_line(error)))
-            else:
-                channel.send((True, answer))
+class Answers:
+    """Answers requests, which are a method of a runner and its arguments; "open" and a job comes first.
+
+    Raises:
+        InputError: it cannot be done here.
+        GateError: it failed.
+    """
+
+    _runner: Runner | None = None
+
+    def __call__(self, request: tuple[str, tuple[Any, ...]], report: Report) -> Any:
+        method, arguments = request
+        try:
+            if method == "open":
+                self._runner = open_job(*arguments)
+                return None
+            assert self._runner is not None and method in _METHODS
+            return getattr(self._runner, method)(*arguments)
+        except InputError:
+            raise
+        except Exception as error:  # runtimes' own errors share no base class, and one costs its row alone
+            raise GateError(_one_line(error)) from None
 
 
 def _one_line(error: Exception) -> str:
@@ -74,4 +69,4 @@ def _one_line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    serve(Answers())

@@ -13,6 +13,7 @@ from ddgan_deploy.bench.results import Opened
 from ddgan_deploy.bench.worker import main as worker
 from ddgan_deploy.engines.base import OpTime
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.processes import serve
 
 BEHAVIOURS = json.loads(os.environ.get("STAND_IN", "{}"))
 
@@ -60,4 +61,4 @@ class StandIn:
 
 if __name__ == "__main__":
     worker.open_job = StandIn
-    worker.main(sys.argv[1:])
+    serve(worker.Answers())

@@ -13,8 +13,15 @@ from ddgan_deploy.export.tensorrt.job import EngineJob, ParserModel, log_path
 from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.export.tensorrt.process import build_engine
 
-READ = "import pickle, sys, os, time; job = pickle.load(sys.stdin.buffer); "
-SAY = "say = lambda message: (pickle.dump(message, sys.stdout.buffer), sys.stdout.flush()); "
+BUILDER = """import os, sys, time
+from ddgan_deploy.errors import GateError, NotInstalled
+from ddgan_deploy.processes import serve
+
+def build(job, report):
+    {}
+
+serve(build)
+"""
 
 
 @pytest.fixture
@@ -36,7 +43,7 @@ def pretend(monkeypatch):
     """Has another program take the builder's place."""
 
     def take(program: str) -> None:
-        monkeypatch.setattr(engine_process, "_COMMAND", (sys.executable, "-c", READ + SAY + program))
+        monkeypatch.setattr(engine_process, "_COMMAND", (sys.executable, "-c", BUILDER.format(program)))
 
     return take
 
@@ -48,7 +55,7 @@ def only_the_graph(job):
 def test_progress_and_seconds_come_back_and_what_is_printed_goes_to_the_log(job, pretend):
     pretend(
         "open(str(job.plan) + '.log', 'w').write('built\\n'); print('noise', file=sys.stderr); "
-        "say((0.5, 'x')); say(2.5)"
+        "report(0.5, 'x'); return 2.5"
     )
     told = []
     assert build_engine(job, lambda *message: told.append(message)) == 2.5
@@ -64,7 +71,7 @@ def test_an_error_of_the_real_builder_comes_back(job):
 
 
 def test_a_runtime_that_is_not_installed_is_wrong_input(job, pretend):
-    pretend("from ddgan_deploy.errors import NotInstalled; say(NotInstalled('pip install it'))")
+    pretend("raise NotInstalled('pip install it')")
     with pytest.raises(InputError, match="pip install it"):
         build_engine(job)
 
@@ -82,7 +89,7 @@ def test_a_runtime_that_is_not_installed_is_wrong_input(job, pretend):
     ],
 )
 def test_a_crash_is_one_line(job, pretend, program, message):
-    pretend("say((0.1, 'x')); " + program)
+    pretend("report(0.1, 'x'); " + program)
     with pytest.raises(GateError) as caught:
         build_engine(job)
     assert str(caught.value) == message
@@ -96,7 +103,7 @@ def test_a_builder_that_ends_before_it_reads_is_a_crash(job, monkeypatch):
 
 
 def test_an_interruption_ends_the_builder_at_once(job, pretend, tmp_path):
-    pretend("say((os.getpid(), 'pid')); time.sleep(600)")
+    pretend("report(os.getpid(), 'pid'); time.sleep(600)")
     pids = []
 
     def interrupt(share, what):
@@ -112,14 +119,14 @@ def test_an_interruption_ends_the_builder_at_once(job, pretend, tmp_path):
 
 def test_kernels_are_compiled_there_and_not_interpreted(job, pretend, monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    pretend("say(float('TRITON_INTERPRET' in os.environ))")
+    pretend("return float('TRITON_INTERPRET' in os.environ)")
     assert build_engine(job) == 0.0
 
 
 def test_what_a_plugin_raised_is_told(job, pretend):
     pretend(
         "print('[ERROR] Exception caught in get_launch_params(): ValueError: no kernel', file=sys.stderr, flush=True); "
-        "from ddgan_deploy.errors import GateError; say(GateError('TensorRT cannot build sampler.onnx: internal'))"
+        "raise GateError('TensorRT cannot build sampler.onnx: internal')"
     )
     with pytest.raises(GateError) as caught:
         build_engine(job)
