@@ -1,10 +1,9 @@
-"""What every command does alike: exit codes, one-line errors, the choice of an engine."""
+"""What every command does alike: exit codes, one-line errors."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 import sys
 import threading
@@ -61,31 +60,3 @@ def _discard_output() -> None:
 def _say(error: object, code: int) -> int:
     note(f"error: {error}")
     return code
-
-
-def steps_argument(text: str) -> int:
-    """T from the command line; the range is checked by the schedule."""
-    if re.fullmatch("[+-]?[0-9]{1,9}", text) is None:
-        # Not an InputError: argparse would take that for a ValueError of its own.
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, give 1..64")
-    return int(text)
-
-
-def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every command has that runs an artifact: --engine, --portable, --threads."""
-    engine = parser.add_mutually_exclusive_group()
-    engine.add_argument(
-        "--engine",
-        default="auto",
-        metavar="NAME",
-        help="tensorrt, tensorrt-rtx, onnxruntime, openvino-f32, openvino-bf16 or onnxruntime-portable "
-        "(default: auto, the fastest that runs here and keeps the artifact's tolerance)",
-    )
-    engine.add_argument(
-        "--portable",
-        action="store_const",
-        dest="engine",
-        const="onnxruntime-portable",
-        help="leave the native library out: stock ONNX Runtime runs the file as it is",
-    )
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")

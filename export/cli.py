@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddgan_deploy.artifact.serving import DEFAULT_SERVING
-from ddgan_deploy.command import Parser, run, steps_argument
+from ddgan_deploy.cli.arguments import steps_argument
+from ddgan_deploy.command import Parser, run
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.repository.arguments import add_serving_options, serving_options
 from ddgan_deploy.export.tensorrt.arguments import add_engine_options, engine_options

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from ddgan_deploy.errors import InputError
@@ -30,10 +30,32 @@ class Serving:
             the fastest that is installed and keeps the artifact's tolerance.
     """
 
-    backend: Backend = "auto"
-    max_batch: int | None = None
-    accelerator: Accelerator = "auto"
-    cpu_engine: CpuEngine | Literal["auto"] = "auto"
+    backend: Backend = field(
+        default="auto",
+        metadata={
+            "help": "what runs the model in the server (default: {default}, tensorrt where its engine was built, else "
+            "python)"
+        },
+    )
+    max_batch: int | None = field(
+        default=None,
+        metadata={
+            "help": f"most images a run (default: {DEFAULT_MAX_BATCH}, or all that the TensorRT engine takes)",
+            "metavar": "N",
+        },
+    )
+    accelerator: Accelerator = field(
+        default="auto",
+        metadata={"help": "of the onnxruntime backend (default: {default}, CUDA where the server finds a GPU)"},
+    )
+    cpu_engine: CpuEngine | Literal["auto"] = field(
+        default="auto",
+        metadata={
+            "help": "what runs the artifact where no GPU does, in the python backend as in every command "
+            "(default: {default}, the fastest that is installed and keeps the artifact's tolerance)",
+            "choices": ("auto", *CPU_ENGINES),
+        },
+    )
 
 
 DEFAULT_SERVING = Serving()

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ddgan_deploy.engines import MAX_THREADS
 from ddgan_deploy.errors import InputError
 
 MAX_BATCH, MAX_RUNS = 65_536, 100_000
 PLOT_SUFFIXES = (".png", ".svg")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers from "1,4,16"."""
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        # Not an InputError: argparse would take that for a ValueError of its own.
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers, give such as 1,4,16")
+    return tuple(int(number) for number in text.split(","))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 @dataclass(frozen=True)
@@ -33,17 +46,57 @@ class BenchOptions:
         timeout: seconds after which an engine that does not answer is given up.
     """
 
-    artifacts: tuple[Path, ...]
-    batches: tuple[int, ...] = (1, 4, 16, 64)
-    threads: int | None = None
-    runs: int = 10
-    seconds: float = 30.0
-    engines: tuple[str, ...] | None = None
-    checkpoint: Path | None = None
-    per_op: str | None = None
-    json: Path | None = None
-    plot: Path | None = None
-    overwrite: bool = False
+    artifacts: tuple[Path, ...] = field(
+        metadata={
+            "help": "folder that ddgan-export wrote; several of one checkpoint, such as one a precision",
+            "metavar": "DIR",
+            "flag": "artifacts",
+            "nargs": "+",
+            "type": Path,
+            "read": tuple,
+        }
+    )
+    batches: tuple[int, ...] = field(
+        default=(1, 4, 16, 64),
+        metadata={
+            "help": "sizes, a list (default: {default})",
+            "metavar": "N",
+            "flag": "--batch",
+            "type": _numbers,
+        },
+    )
+    threads: int | None = field(
+        default=None, metadata={"help": "of every engine on the CPU (default: all cores)", "metavar": "N"}
+    )
+    runs: int = field(default=10, metadata={"help": "of every row (default: {default})", "metavar": "N"})
+    seconds: float = field(
+        default=30.0, metadata={"help": "a row ends then, after 3 runs or more (default: {default})", "metavar": "S"}
+    )
+    engines: tuple[str, ...] | None = field(
+        default=None,
+        metadata={
+            "help": "a list such as pytorch-eager,onnxruntime (default: all; a wrong name lists them)",
+            "metavar": "NAMES",
+            "read": _names,
+        },
+    )
+    checkpoint: Path | None = field(
+        default=None,
+        metadata={
+            "help": "weights of the PyTorch rows (default: random ones, as fast)",
+            "metavar": "FILE",
+            "flag": "--ckpt",
+        },
+    )
+    per_op: str | None = field(
+        default=None,
+        metadata={"help": "tell where this engine's time goes, at the smallest batch", "metavar": "ENGINE"},
+    )
+    json: Path | None = field(default=None, metadata={"help": "write all figures and the machine's", "metavar": "FILE"})
+    plot: Path | None = field(
+        default=None, metadata={"help": "draw images/s over batch, .png or .svg", "metavar": "FILE"}
+    )
+    overwrite: bool = field(default=False, metadata={"help": "replace existing files"})
     timeout: float = 1800.0
 
     @property
@@ -57,7 +110,9 @@ class BenchOptions:
         Raises:
             InputError: an option is out of range, an engine unknown, or a file cannot be written.
         """
+        # Here, not where --help needs the options.
         from ddgan_deploy.bench.names import FROM_WEIGHTS, check_engines, device_of
+        from ddgan_deploy.engines import MAX_THREADS
 
         if not self.artifacts:
             raise InputError("no artifact is given: give a folder that ddgan-export wrote")

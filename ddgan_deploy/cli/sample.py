@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ddgan_deploy.cli.arguments import add_engine_arguments
 from ddgan_deploy.cli.sample_outputs import Drawn, Outputs, written
-from ddgan_deploy.command import Parser, add_engine_arguments, run
+from ddgan_deploy.command import Parser, run
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.screen import StepList, say
 

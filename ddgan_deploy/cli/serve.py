@@ -6,15 +6,12 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ddgan_deploy.cli.arguments import add_arguments, given
 from ddgan_deploy.command import Parser, run
 from ddgan_deploy.screen import note, say
 from ddgan_deploy.serving import MODEL
-
-if TYPE_CHECKING:
-    from ddgan_deploy.serving.server.options import ServerOptions
+from ddgan_deploy.serving.server.options import ServerOptions
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,32 +59,8 @@ def _options(argv: Sequence[str] | None) -> ServerOptions:
         description="Serves a model repository with Triton Inference Server: the one on PATH, else the one that "
         "`python -m ddgan_deploy.serving.fetch` unpacked.",
     )
-    parser.add_argument(
-        "--repository", type=Path, required=True, metavar="DIR", help="a model repository, or an artifact that has one"
-    )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to bind to (default: 127.0.0.1, this machine only)"
-    )
-    for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
-        parser.add_argument(
-            f"--{name}-port", type=int, default=port, metavar="PORT", help=f"0: any that is free (default: {port})"
-        )
-    parser.add_argument(
-        "--cache-size", type=int, default=64, metavar="MIB", help="of the cache, 0 for none (default: 64)"
-    )
-    parser.add_argument("extra", nargs="*", metavar="-- OPTION", help="further options of tritonserver, after --")
-    args = parser.parse_args(argv)
-    from ddgan_deploy.serving.server.options import ServerOptions
-
-    return ServerOptions(
-        repository=args.repository,
-        host=args.host,
-        http_port=args.http_port,
-        grpc_port=args.grpc_port,
-        metrics_port=args.metrics_port,
-        cache_mib=args.cache_size,
-        extra=tuple(args.extra),
-    )
+    add_arguments(parser, ServerOptions)
+    return ServerOptions(**given(parser.parse_args(argv), ServerOptions))
 
 
 if __name__ == "__main__":

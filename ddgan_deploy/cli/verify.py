@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ddgan_deploy.command import Parser, add_engine_arguments, run
+from ddgan_deploy.cli.arguments import add_engine_arguments
+from ddgan_deploy.command import Parser, run
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.screen import StepList, note, say
 

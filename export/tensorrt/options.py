@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from ddgan_deploy.artifact.engine_files import TITLES, BatchProfile, Compatibility, Kernels, Runtime
+from ddgan_deploy.cli.arguments import option_name
 from ddgan_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,8 +27,29 @@ DEFAULT_PROFILE = BatchProfile(1, 8, 32)
 MOST_WORKSPACE = 2**24
 MOST_BATCH = 65535
 """The kernels count samples along one side of a grid."""
-_FLAGS = {"profile": "batch", "targets": "target", "hardware_compatibility": "hardware_compatible"}
-"""Field -> option, where their names differ."""
+
+
+def parse_batch(text: str) -> BatchProfile:
+    """MIN:OPT:MAX, or one size for all three.
+
+    Raises:
+        InputError: the text is neither.
+    """
+    if not re.fullmatch(r"\d{1,6}(:\d{1,6}:\d{1,6})?", text):
+        raise InputError(f"--batch {text} is not MIN:OPT:MAX: give such as 1:8:32")
+    sizes = [int(part) for part in text.split(":")]
+    return BatchProfile(*(sizes if len(sizes) == 3 else sizes * 3))
+
+
+def parse_target(text: str) -> str:
+    """A compute capability as "8.9", from "8.9", "89" or "sm89"; what is none of these stays as it is."""
+    match = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", text.lower())
+    return f"{match[1]}.{match[2]}" if match else text
+
+
+def parse_targets(texts: Sequence[str]) -> tuple[str, ...]:
+    """Compute capabilities from texts of one or several with commas between, each once."""
+    return tuple(dict.fromkeys(parse_target(target) for text in texts for target in text.split(",")))
 
 
 @dataclass(frozen=True)
@@ -44,20 +67,57 @@ class EngineOptions:
         refittable: `ddgan-export --refit` shall be able to give it new weights.
     """
 
-    profile: BatchProfile = DEFAULT_PROFILE
-    targets: tuple[str, ...] = ()
-    kernels: KernelChoice = "auto"
-    workspace: int | None = None
-    opt_level: int | None = None
-    version_compatible: bool = False
-    hardware_compatibility: Compatibility = "none"
-    refittable: bool = False
+    profile: BatchProfile = field(
+        default=DEFAULT_PROFILE,
+        metadata={
+            "help": "batch sizes (default: {default})",
+            "metavar": "MIN:OPT:MAX",
+            "flag": "--batch",
+            "type": str,
+            "read": parse_batch,
+        },
+    )
+    targets: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": f"TensorRT-RTX: compute capabilities such as 8.6 or 86, of {', '.join(TARGETS)} "
+            f"(default: {', '.join(DEFAULT_TARGETS)})",
+            "metavar": "SM",
+            "flag": "--target",
+            "nargs": "+",
+            "read": parse_targets,
+        },
+    )
+    kernels: KernelChoice = field(
+        default="auto",
+        metadata={
+            "help": "TensorRT: fused, our kernels inside; portable, TensorRT's own; auto, the faster here "
+            "(default: {default})"
+        },
+    )
+    workspace: int | None = field(
+        default=None, metadata={"help": "most scratch memory of the builder's kernels", "metavar": "MIB"}
+    )
+    opt_level: int | None = field(
+        default=None, metadata={"help": "the builder's optimization level", "metavar": "0..5"}
+    )
+    version_compatible: bool = field(default=False, metadata={"help": "TensorRT: engines that later versions run too"})
+    hardware_compatibility: Compatibility = field(
+        default="none",
+        metadata={
+            "help": "TensorRT: engines that other GPUs run too (ampere_plus where no value is given)",
+            "flag": "--hardware-compatible",
+            "nargs": "?",
+            "const": "ampere_plus",
+            "choices": ("ampere_plus", "same_compute_capability"),
+        },
+    )
+    refittable: bool = field(default=False, metadata={"help": "TensorRT: engines that --refit can give new weights"})
 
     @property
     def given(self) -> tuple[str, ...]:
         """The options whose values are not the defaults, as on the command line."""
-        changed = (each.name for each in dataclasses.fields(self) if getattr(self, each.name) != each.default)
-        return tuple(f"--{_FLAGS.get(name, name).replace('_', '-')}" for name in changed)
+        return tuple(option_name(each) for each in dataclasses.fields(self) if getattr(self, each.name) != each.default)
 
     def check(self) -> None:
         """Refuses values out of range.
@@ -111,24 +171,6 @@ class EngineOptions:
             ):
                 if given:
                     raise InputError(f"{option} is not for {title}: {instead}")
-
-
-def parse_batch(text: str) -> BatchProfile:
-    """MIN:OPT:MAX, or one size for all three.
-
-    Raises:
-        InputError: the text is neither.
-    """
-    if not re.fullmatch(r"\d{1,6}(:\d{1,6}:\d{1,6})?", text):
-        raise InputError(f"--batch {text} is not MIN:OPT:MAX: give such as 1:8:32")
-    sizes = [int(part) for part in text.split(":")]
-    return BatchProfile(*(sizes if len(sizes) == 3 else sizes * 3))
-
-
-def parse_target(text: str) -> str:
-    """A compute capability as "8.9", from "8.9", "89" or "sm89"; what is none of these stays as it is."""
-    match = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", text.lower())
-    return f"{match[1]}.{match[2]}" if match else text
 
 
 def builds(kernels: KernelChoice, runtime: Runtime) -> tuple[Kernels, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ddgan_deploy.errors import InputError
@@ -21,6 +21,7 @@ _OWN = (
 _MOST_CACHE_MIB = 1 << 20
 _CONFIG = "config.pbtxt"
 _NESTED = "model_repository"
+_PORT = {"help": "0: any that is free (default: {default})", "metavar": "PORT"}
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,27 @@ class ServerOptions:
         extra: further options of tritonserver.
     """
 
-    repository: Path
-    host: str = LOCALHOST
-    http_port: int = 8000
-    grpc_port: int = 8001
-    metrics_port: int = 8002
-    cache_mib: int = 64
-    extra: tuple[str, ...] = ()
+    repository: Path = field(metadata={"help": "a model repository, or an artifact that has one", "metavar": "DIR"})
+    host: str = field(
+        default=LOCALHOST, metadata={"help": "address to bind to (default: {default}, this machine only)"}
+    )
+    http_port: int = field(default=8000, metadata=_PORT)
+    grpc_port: int = field(default=8001, metadata=_PORT)
+    metrics_port: int = field(default=8002, metadata=_PORT)
+    cache_mib: int = field(
+        default=64,
+        metadata={"help": "of the cache, 0 for none (default: {default})", "metavar": "MIB", "flag": "--cache-size"},
+    )
+    extra: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "further options of tritonserver, after --",
+            "metavar": "-- OPTION",
+            "flag": "extra",
+            "nargs": "*",
+            "read": tuple,
+        },
+    )
 
     @property
     def http(self) -> str:
