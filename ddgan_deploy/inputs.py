@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.kernels.philox_normal.philox import normal
+from ddgan_deploy.kernels.philox_normal.philox import integers, normal
 from ddgan_deploy.sampler import Draw, Knob, Sampler, Streams
 
 MAX_SEEDS = 1_000_000
@@ -73,7 +73,7 @@ def _drawn(part: Draw, keys: Array) -> Array:
 
 def _from_stream(part: Draw, keys: Array, stream: int) -> Array:
     if part.below:
-        raise NotImplementedError  # REPLACED ON MERGE: integers(keys, stream, part.shape, part.below)
+        return integers(keys, stream, part.shape, part.below)
     return normal(keys, stream, part.shape)
 
 

@@ -14,6 +14,7 @@ They are imported when they are asked for: some stand on PyTorch, OpenVINO or Te
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
@@ -42,6 +43,7 @@ def load(form: str) -> list[ModuleType]:
     return [importlib.import_module(name) for name in names if importlib.util.find_spec(name)]
 
 
+@functools.cache
 def specs() -> Mapping[str, OpSpec]:
     """Every op's statement, by its name."""
     return {spec.name: spec for room in load("spec") for spec in room.SPECS}

@@ -137,7 +137,7 @@ def test_an_artifact_runs_without_its_family():
 
 
 NAMES_OF_DDGAN = re.compile(
-    r"\bx_T\b|\"z\"|'z'|\bPosteriorSample\b|\bPOSTERIOR_SAMPLE\b|\bSchedule\b|\bGenerator(?:Config)?\b|\bnz\b|\bNCSN|AdaGN"
+    r"\bx_T\b|\"z\"|'z'|\bPosteriorSample\b|\bPOSTERIOR_SAMPLE\b|\bSchedule\b|\bGenerator(?:Config)?\b|\bnz\b|\bNCSN"
 )
 KNOWING = {
     "ddgan_deploy/artifact/format1.py": "format 1 had no other family",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.util
 import threading
 from collections.abc import Sequence
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 Hint = Literal["f32", "bf16"]
 NAMES: dict[str, Hint] = {"openvino-f32": "f32", "openvino-bf16": "bf16"}
 """Engines -> OpenVINO's inference precision of what is float in the graph."""
-ROOMS = {"AdaGN": "adagn", "PosteriorSample": "posterior_sample"}
-"""Fused ops of the sampler -> their folders. By name, since their own statements are in PyTorch, which takes seconds
-to import."""
 _INSTALL = "pip install 'ddgan-deploy[openvino]'"
 
 
@@ -149,9 +145,9 @@ def new_core() -> openvino.Core:
         import openvino
         from openvino.frontend.onnx import ConversionExtension
 
-        convert = {
-            name: importlib.import_module(f"ddgan_deploy.kernels.{room}.ov_op").convert for name, room in ROOMS.items()
-        }
+        from ddgan_deploy.kernels.ops import openvino_converters
+
+        convert = openvino_converters()
     except (ImportError, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"OpenVINO cannot be loaded ({reason}): install it anew with {_INSTALL}") from None

@@ -22,7 +22,7 @@ from ddgan_deploy.export.graph.trace import trace
 from ddgan_deploy.families.ddgan.blocks import Conditioning, Style
 from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.families.ddgan.reference import DdganReference
-from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
+from ddgan_deploy.kernels.reverse_step.spec import STEP, Coefficients
 from ddgan_deploy.sampler import Sampler
 
 _LATENT_STATISTICS = "z_transform.0"
@@ -94,16 +94,10 @@ def unroll(traced: Traced, reference: DdganReference, sampler: Sampler) -> ir.Mo
         if t == 0:
             return build.model(x_0)
         coef_x0, coef_xt, sigma = schedule.posterior.at(t)
-        x = build.fused(
-            POSTERIOR_SAMPLE,
-            [x_0, x, build.pick("noise", k)],
-            name=f"step{k}/PosteriorSample",
-            float32=True,
-            coef_x0=coef_x0,
-            coef_xt=coef_xt,
-            sigma=sigma,
-            squash="none",
-        )
+        row = np.array(Coefficients(c0=coef_x0, ct=coef_xt, s=sigma), np.float32)
+        coefficients = build.constant(f"step{k}/coefficients", row)
+        inputs = [x_0, x, build.pick("noise", k), coefficients]
+        x = build.fused(STEP, inputs, name=f"step{k}/ReverseStep", float32=True)
     raise AssertionError("a schedule has a last step")
 
 

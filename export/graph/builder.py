@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from ddgan_deploy.export.graph.trace import LAYER
 from ddgan_deploy.kernels import op as ops
-from ddgan_deploy.kernels.op import IR_VERSION, OpSpec
+from ddgan_deploy.kernels.op import PLAIN_IR_VERSION, OpSpec
 from ddgan_deploy.sampler import Sampler
 
 BATCH = "batch"
@@ -75,7 +75,14 @@ class GraphBuilder:
         return self._add(node, [dtype])[0]
 
     def fused(
-        self, spec: OpSpec, inputs: Sequence[ir.Value], *, name: str, float32: bool = False, **attributes: Attribute
+        self,
+        spec: OpSpec,
+        inputs: Sequence[ir.Value],
+        *,
+        name: str,
+        dtype: ir.DataType = ir.DataType.FLOAT,
+        float32: bool = False,
+        **attributes: Attribute,
     ) -> ir.Value:
         """A node of domain ``ddgan``; with ``float32`` its inputs may each be of any float type, its output is not."""
         node = ir.node(
@@ -83,11 +90,10 @@ class GraphBuilder:
             inputs,
             {**attributes, "plugin_namespace": ops.DOMAIN},
             domain=ops.DOMAIN,
-            overload=str(attributes.get(spec.variant, "")),
             name=name,
         )
         node.meta[FLOAT32] = node.meta[ANY_FLOAT] = float32
-        return self._add(node, [ir.DataType.FLOAT])[0]
+        return self._add(node, [dtype])[0]
 
     def split(self, value: ir.Value, sizes: Sequence[int], *, name: str) -> list[ir.Value]:
         """Pieces of the given sizes along axis 1."""
@@ -132,7 +138,6 @@ class GraphBuilder:
                 node.op_type,
                 [None if value is None else values[value] for value in node.inputs],
                 node.attributes.values(),
-                overload=node.overload,
                 num_outputs=len(node.outputs),
                 name=f"{prefix}{node.name}",
                 metadata_props={LAYER: node.metadata_props[LAYER]},
@@ -186,4 +191,4 @@ class SamplerBuilder(GraphBuilder):
             opset_imports={"": ops.OPSET, ops.DOMAIN: ops.VERSION},
             name="sampler",
         )
-        return ir.Model(graph, ir_version=IR_VERSION)
+        return ir.Model(graph, ir_version=PLAIN_IR_VERSION)

@@ -13,13 +13,10 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.kernels import op as ops
-from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
-from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
-from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
+from ddgan_deploy.kernels import ops as registry
 from ddgan_deploy.names import in_utf8
 
 WEIGHTS_FILE = "weights.bin"
-SPECS = {spec.name: spec for spec in (ADAGN, PHILOX_NORMAL, POSTERIOR_SAMPLE)}
 INLINE_BYTES = 256
 """Tensors up to this size stay in the graph file."""
 _CONV_DEFAULTS = {
@@ -75,9 +72,9 @@ def _share_weights(models: Iterable[ir.Model], folder: Path) -> None:
 
 def attach_functions(model: ir.Model) -> None:
     """Adds to a model the definition of every fused op that its graph uses."""
-    used = {(node.op_type, node.overload) for node in model.graph if node.domain == ops.DOMAIN}
-    for name, variant in sorted(used):
-        function = ir.serde.deserialize_function(SPECS[name].function(variant))
+    specs = registry.specs()
+    for name in sorted({node.op_type for node in model.graph if node.domain == ops.DOMAIN}):
+        function = ir.serde.deserialize_function(specs[name].function())
         model.functions[function.identifier()] = function
 
 

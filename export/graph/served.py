@@ -13,7 +13,8 @@ import onnx_ir as ir
 from onnx_ir.convenience import replace_all_uses_with
 
 from ddgan_deploy.export.graph.builder import BATCH, GraphBuilder, served_input
-from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
+from ddgan_deploy.kernels.philox_normal.spec import INTEGER
+from ddgan_deploy.kernels.philox_normal.spec import SPEC as NORMAL
 from ddgan_deploy.sampler import Draw, Knob, Sampler, Streams
 
 _PICK = re.compile(r"step(\d+)/(.+)")
@@ -80,8 +81,9 @@ def _from_stream(
 ) -> ir.Value:
     shape = (1, *draw.shape) if row else draw.shape
     if draw.below:
-        raise NotImplementedError  # REPLACED ON MERGE
-    return build.fused(PHILOX_NORMAL, [seed], name=name, stream=stream, shape=shape)
+        whole = ir.DataType.INT64
+        return build.fused(INTEGER, [seed], name=name, dtype=whole, stream=stream, shape=shape, below=draw.below)
+    return build.fused(NORMAL, [seed], name=name, stream=stream, shape=shape)
 
 
 def _knob(build: GraphBuilder, knob: Knob, taken: Mapping[str, ir.Value]) -> ir.Value:

@@ -28,19 +28,18 @@ from ddgan_deploy.export.graph.rewrites.shared_constants import share_constants
 from ddgan_deploy.export.graph.rewrites.static_reshape import make_reshapes_static
 from ddgan_deploy.export.graph.rewrites.zero_bias import drop_zero_biases
 from ddgan_deploy.kernels import op as ops
-from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
+from ddgan_deploy.kernels.adagn.spec import BY_ACTIVATION
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 LAYER = "ddgan_layer"
 """Key of a node's metadata: the module it belongs to, the same at every step."""
 _NO_LIMIT = 2**31
-_adagn_op = Op(Opset(ops.DOMAIN, ops.VERSION), ADAGN.name, ADAGN.schema())
+_opset = Opset(ops.DOMAIN, ops.VERSION)
+_adagn_ops = {activation: Op(_opset, spec.name, spec.schema()) for activation, spec in BY_ACTIVATION.items()}
 
 
 def _adagn(x: Any, scale: Any, shift: Any, groups: int, epsilon: float, activation: str) -> Any:
-    return _adagn_op(
-        x, scale, shift, groups=groups, epsilon=epsilon, activation=activation, plugin_namespace=ops.DOMAIN
-    )
+    return _adagn_ops[activation](x, scale, shift, groups=groups, epsilon=epsilon, plugin_namespace=ops.DOMAIN)
 
 
 def trace(module: nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...], within: str = "") -> ir.Model:
@@ -85,8 +84,6 @@ def _name(graph: ir.Graph, within: str) -> None:
         taken[name] += 1
         node.name = name if taken[name] == 1 else f"{name}_{taken[name]}"
         node.metadata_props[LAYER] = layer
-        if node.op_type == ADAGN.name:
-            node.overload = node.attributes[ADAGN.variant].as_string()
     for value in list(graph.initializers.values()):
         if "." in (value.name or ""):
             value.name = (value.name or "").removeprefix(within)

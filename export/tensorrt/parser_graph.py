@@ -1,6 +1,6 @@
 """An artifact's graph -> the form of it that TensorRT's ONNX parser takes.
 
-The parser knows functions by name alone, without overloads, so their bodies go into the
+The parser takes overloads of a function, which files of before have, for one: their bodies go into the
 graph. Where a plugin shall run a fused op its node stays, without a function. TensorRT
 launches one kernel a plugin, so an AdaGN whose group no single program holds becomes two:
 
@@ -24,11 +24,12 @@ from ddgan_deploy.export.graph.save import INLINE_BYTES, check_file
 from ddgan_deploy.export.tensorrt.job import ParserModel
 from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.adagn.launches import chunk_pixels, single_launch
-from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
+from ddgan_deploy.kernels.adagn.spec import ADAGN, ADAGN_SILU
 from ddgan_deploy.kernels.launch import NCHW, NHWC
-from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
+from ddgan_deploy.kernels.ops import ROOMS
 from ddgan_deploy.sampler import Precision
 
+_NOISE = tuple(name for name, room in ROOMS.items() if room == "philox_normal")
 _FOLDED_ELEMENTS = INLINE_BYTES // 4
 """Constants up to this size are folded, sizes and the like. Larger ones may lie in the weights file, unread."""
 
@@ -56,7 +57,7 @@ def parser_model(path: Path, kernels: Kernels, precision: Precision) -> ParserMo
         model = _inlined(proto)
     for node in model.graph:
         node.overload = ""
-        if node.op_type == PHILOX_NORMAL.name:
+        if node.op_type in _NOISE and "stream" in node.attributes:
             _rename_stream(node)
     plugins = Counter(node.op_type for node in model.graph if node.domain == ops.DOMAIN)
     return ParserModel(ir.to_proto(model).SerializeToString(), plugins)
@@ -64,7 +65,7 @@ def parser_model(path: Path, kernels: Kernels, precision: Precision) -> ParserMo
 
 def _inlined(proto: onnx.ModelProto) -> ir.Model:
     """Bodies for calls, with their constants folded, so that of the shapes only the batch is left to compute."""
-    kept = [(ops.DOMAIN, PHILOX_NORMAL.name)]
+    kept = [(ops.DOMAIN, name) for name in _NOISE]
     inlined = onnx.inliner.inline_selected_functions(proto, kept, exclude=True)
     names = _name_after_calls(inlined.graph, proto.graph)
     model = ir.from_proto(onnx.shape_inference.infer_shapes(inlined, data_prop=True))
@@ -104,8 +105,11 @@ def _rename_stream(node: ir.Node) -> None:
 
 def _split_adagn(graph: ir.Graph, layout: str) -> None:
     for node in list(graph):
-        if node.op_type != ADAGN.name:
+        if node.op_type not in (ADAGN.name, ADAGN_SILU.name):
             continue
+        if node.op_type == ADAGN.name and "activation" not in node.attributes:
+            # Its plugin also serves files of before, and TensorRT leaves no attribute out.
+            node.attributes.add(ir.AttrString("activation", "none"))
         x, scale, shift = node.inputs
         assert x is not None and x.shape is not None
         _, channels, height, width = x.shape
@@ -120,11 +124,10 @@ def _split_adagn(graph: ir.Graph, layout: str) -> None:
         }
         stats = ir.node("AdaGNStats", [x], common, domain=ops.DOMAIN, name=f"{node.name}/Stats")
         attributes: dict[str, int | float | str] = {
-            **{name: node.attributes[name].value for name in ("epsilon", "activation")},
+            **{name: node.attributes[name].value for name in ("epsilon", "activation") if name in node.attributes},
             **common,
         }
-        apply = ir.node(
-            "AdaGNApply", [x, stats.outputs[0], scale, shift], attributes, domain=ops.DOMAIN, name=f"{node.name}/Apply"
-        )
+        inputs = [x, stats.outputs[0], scale, shift]
+        apply = ir.node(f"{node.op_type}Apply", inputs, attributes, domain=ops.DOMAIN, name=f"{node.name}/Apply")
         stats.outputs[0].name = f"{node.name}/partials"
         ir.convenience.replace_nodes_and_values(graph, node, [node], [stats, apply], node.outputs, apply.outputs)

@@ -15,11 +15,11 @@ import numpy as np
 import onnx
 
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.kernels.op import DOMAIN
+from ddgan_deploy.kernels.ops import specs
 
 Shape = tuple[int, ...]
 
-_ADAGN_FLOPS, _SILU_FLOPS = 6, 4
-_POSTERIOR_FLOPS, _TANH_FLOPS = 5, 4
 _SOFTMAX_FLOPS = 5
 _MOVES = frozenset(
     (
@@ -124,7 +124,7 @@ def _values(model: onnx.ModelProto, batch: int) -> dict[str, _Value]:
     for info in known.graph.input:
         info.type.tensor_type.shape.dim[0].dim_value = batch
     for node in known.graph.node:
-        if node.domain == "ddgan":
+        if node.domain == DOMAIN:
             _stand_in(node)
     del known.functions[:]
     try:
@@ -146,8 +146,8 @@ def _values(model: onnx.ModelProto, batch: int) -> dict[str, _Value]:
 
 def _stand_in(node: onnx.NodeProto) -> None:
     """Turns a fused op into one with the same output shape that ONNX knows."""
-    # PosteriorSample's output is float32 as x_t, whatever the network's own output is.
-    like = node.input[1] if node.op_type == "PosteriorSample" else node.input[0]
+    spec = specs()[node.op_type]
+    like = node.input[[name for name, _ in spec.inputs].index(spec.like)] if spec.like else node.input[0]
     node.CopyFrom(onnx.helper.make_node("Identity", [like], list(node.output)[:1], name=node.name))
 
 
@@ -183,11 +183,9 @@ def _flops(node: onnx.NodeProto, values: _Values) -> int:
 
 
 def _per_value(node: onnx.NodeProto) -> int:
-    attributes = {attribute.name: attribute.s for attribute in node.attribute}
-    if node.op_type == "AdaGN":
-        return _ADAGN_FLOPS + (_SILU_FLOPS if attributes.get("activation") == b"silu" else 0)
-    if node.op_type == "PosteriorSample":
-        return _POSTERIOR_FLOPS + (_TANH_FLOPS if attributes.get("squash") == b"tanh" else 0)
+    if node.domain == DOMAIN:
+        attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+        return specs()[node.op_type].flops(attributes)
     return _SOFTMAX_FLOPS if node.op_type == "Softmax" else 1
 
 

@@ -69,7 +69,7 @@ def _step_probes(k: int, steps: int) -> tuple[Probe, Probe]:
         x0 = Probe(place, "x0", "x_0", k, shown=True)
         return x0, Probe(place, "x_0", "x_0", k, series="x_prev")
     x0 = Probe(place, "x0", f"step{k}/x0", k, psnr=ROUGH_X0, shown=True)
-    return x0, Probe(place, "x_prev", f"step{k}/PosteriorSample", k, state=True)
+    return x0, Probe(place, "x_prev", f"step{k}/ReverseStep", k, state=True)
 
 
 FAMILY = Ddgan()

@@ -15,7 +15,6 @@ from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.families.ddgan.layers import NIN, PyramidConv, Resample
 from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.families.ddgan.schedule import Schedule
-from ddgan_deploy.kernels.posterior_sample.spec import reference as posterior_sample
 
 Denoise = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """x_0 from x_t, integer times t [N] and latents z [N, nz]."""
@@ -52,7 +51,9 @@ class DdganReference:
             x_0 = self.denoise(x, torch.full((x.shape[0],), last - k, device=x.device), z[:, k])
             if k < last:
                 assert noise is not None
-                x = posterior_sample(x_0, x, noise[:, k], *self.schedule.posterior.at(last - k))
+                # Equation 4.
+                coef_x0, coef_xt, sigma = self.schedule.posterior.at(last - k)
+                x = coef_x0 * x_0 + coef_xt * x + sigma * noise[:, k]
             else:
                 # Here the posterior is x_0 itself.
                 x = x_0

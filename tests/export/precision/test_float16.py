@@ -30,7 +30,7 @@ def test_where_fp16_ends(biggan_fp16):
             assert floats == {TensorProto.FLOAT16}, node.name
         elif (
             (node.op_type != "Cast" and node.name.startswith("z_transform.0"))
-            or node.op_type in ("Tanh", "PosteriorSample")
+            or node.op_type in ("Tanh", "ReverseStep")
             or node.name.endswith("/noise")
         ):
             assert floats == {TensorProto.FLOAT}, node.name

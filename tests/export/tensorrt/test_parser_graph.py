@@ -55,12 +55,14 @@ def test_fused_keeps_every_node(exported, name):
     after = onnx.load_from_string(model.proto)
     expected, found = kinds(before.graph), kinds(after.graph)
     split = found["AdaGNStats"]
-    assert split == found["AdaGNApply"] and found["AdaGN"] + split == expected["AdaGN"]
-    ours = ("AdaGN", "AdaGNStats", "AdaGNApply")
+    assert split == found["AdaGNApply"] + found["AdaGNSiluApply"]
+    for op in ("AdaGN", "AdaGNSilu"):
+        assert found[op] + found[f"{op}Apply"] == expected[op] > 0
+    ours = ("AdaGN", "AdaGNSilu", "AdaGNStats", "AdaGNApply", "AdaGNSiluApply")
     for counts in (expected, found):
         for op in ours:
             counts.pop(op, None)
-    assert found == expected and found["PosteriorSample"] == exported.manifest.steps - 1
+    assert found == expected and found["ReverseStep"] == exported.manifest.steps - 1
     assert not after.functions and all(not node.overload for node in after.graph.node)
     fused = [node for node in after.graph.node if node.domain == "ddgan"]
     assert all(attributes(node)["plugin_namespace"] == b"ddgan" for node in fused)

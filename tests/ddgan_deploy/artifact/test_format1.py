@@ -1,0 +1,45 @@
+"""An artifact of before, as it was written then: format 1, overloads of functions, the last activation inside an op."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from ddgan_deploy import open_artifact
+from ddgan_deploy.artifact.manifest import read_artifact
+from ddgan_deploy.cli import verify as verify_command
+from ddgan_deploy.export import cli as export_command
+from tests.conftest import DATA
+
+FOLDER = DATA / "format1"
+SEEDS = [0, 1, 2**63]
+
+
+@pytest.fixture
+def artifact(tmp_path):
+    return shutil.copytree(FOLDER / "artifact", tmp_path / "artifact")
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "onnxruntime-portable", "openvino-f32"])
+def test_it_draws_what_it_drew(artifact, library, engine):
+    with open_artifact(artifact, engine) as opened:
+        drawn = opened.generate(SEEDS)
+    assert np.abs(drawn.astype(int) - np.load(FOLDER / "images.npy")).max() <= 1
+
+
+def test_its_gates_run_and_have_the_names_of_before(artifact, capsys):
+    arguments = [str(artifact), "--ckpt", str(FOLDER / "netG.pth"), "--config", str(FOLDER / "args.json"), "--portable"]
+    assert verify_command.main(arguments) == 0
+    said = capsys.readouterr().out
+    parity = read_artifact(artifact).manifest.parity
+    assert parity is not None and parity.passed and len(parity.probes) == 6
+    assert all(f" {gate.name} " in said for gate in parity.gates)
+
+
+def test_its_repository_is_made_anew(artifact):
+    assert export_command.main(["--rebuild", str(artifact), "--engine", "none"]) == 0
+    copy = artifact / "model_repository" / "ddgan" / "1" / "artifact"
+    with open_artifact(copy, "onnxruntime-portable") as opened:
+        assert np.abs(opened.generate(SEEDS).astype(int) - np.load(FOLDER / "images.npy")).max() <= 1
