@@ -21,11 +21,12 @@ from onnx_ir.passes.common import (
     RemoveUnusedNodesPass,
 )
 from onnxscript.optimizer import fold_constants_ir
+from onnxscript.rewriter import RewriteRuleSet
+from onnxscript.rewriter.rules.common import materialize_reshape_shape_rule
 from onnxscript.values import Op, Opset
 from torch import nn
 
 from ddgan_deploy.export.graph.rewrites.shared_constants import share_constants
-from ddgan_deploy.export.graph.rewrites.static_reshape import make_reshapes_static
 from ddgan_deploy.export.graph.rewrites.zero_bias import drop_zero_biases
 from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.adagn.spec import BY_ACTIVATION
@@ -65,8 +66,11 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...], 
     assert program is not None
     model = program.model
     fold_constants_ir(model, input_size_limit=_NO_LIMIT, output_size_limit=_NO_LIMIT)
-    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    make_reshapes_static(model.graph)
+    lift = LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)
+    lift(model)
+    # The exporter computes a shape at run time as soon as one size is dynamic.
+    RewriteRuleSet([materialize_reshape_shape_rule]).apply_to_model(model)
+    lift(model)
     drop_zero_biases(model.graph)
     share_constants(model.graph)
     RemoveUnusedNodesPass()(model)

@@ -15,11 +15,12 @@ from pathlib import Path
 import onnx
 import onnx.inliner
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
+from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
 from onnxscript.optimizer import fold_constants_ir
+from onnxscript.rewriter import RewriteRuleSet
+from onnxscript.rewriter.rules.common import materialize_reshape_shape_rule
 
 from ddgan_deploy.engines.tensorrt.plan import Kernels
-from ddgan_deploy.export.graph.rewrites.static_reshape import make_reshapes_static
 from ddgan_deploy.export.graph.save import INLINE_BYTES, check_file
 from ddgan_deploy.export.tensorrt.job import ParserModel
 from ddgan_deploy.kernels import op as ops
@@ -73,10 +74,11 @@ def _inlined(proto: onnx.ModelProto) -> ir.Model:
     fold_constants_ir(
         model, onnx_shape_inference=True, input_size_limit=_FOLDED_ELEMENTS, output_size_limit=_FOLDED_ELEMENTS
     )
+    RewriteRuleSet([materialize_reshape_shape_rule]).apply_to_model(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     for node in model.graph:
-        # Folding makes new nodes for some, most of which keep the outputs.
+        # Both make new nodes for some, most of which keep the outputs.
         node.name = names.get(node.outputs[0].name or "", node.name)
-    make_reshapes_static(model.graph)
     RemoveUnusedNodesPass()(model)
     return model
 

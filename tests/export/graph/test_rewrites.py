@@ -13,7 +13,6 @@ from ddgan_deploy.export.families.ddgan import trace_generator
 from ddgan_deploy.export.graph.rewrites.filters import is_filter
 from ddgan_deploy.export.graph.rewrites.shared_constants import share_constants
 from ddgan_deploy.export.graph.rewrites.shortcut_upsampling import hoist_shortcuts
-from ddgan_deploy.export.graph.rewrites.static_reshape import make_reshapes_static
 from ddgan_deploy.export.graph.rewrites.time_bias import fold_time_biases
 from ddgan_deploy.export.graph.rewrites.zero_bias import drop_zero_biases
 
@@ -77,21 +76,6 @@ def test_zero_bias_is_dropped_and_others_stay(bias, count):
     x = RNG.normal(size=(2, 3, 8, 8)).astype(np.float32)
     before = _run(model, x=x)
     assert drop_zero_biases(model.graph) == count
-    np.testing.assert_array_equal(_run(model, x=x), before)
-
-
-def test_reshape_with_a_dynamic_batch_becomes_constant():
-    model = _graph(
-        """g (float[n,3,4] x) => (float[n,12] y) {
-            n = Shape <start = 0, end = 1> (x)
-            rest = Constant <value_ints = [12]> ()
-            shape = Concat <axis = 0> (n, rest)
-            y = Reshape (x, shape)
-        }"""
-    )
-    x = RNG.normal(size=(5, 3, 4)).astype(np.float32)
-    before = _run(model, x=x)
-    assert make_reshapes_static(model.graph) == 1
     np.testing.assert_array_equal(_run(model, x=x), before)
 
 
