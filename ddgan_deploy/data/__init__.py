@@ -42,11 +42,6 @@ def digits_classifier() -> Path:
     return FOLDER / "digits_classifier.safetensors"
 
 
-def digits_provenance() -> Path:
-    """How the checkpoint was made and what it reaches, as JSON."""
-    return FOLDER / "digits.json"
-
-
 def real_digits() -> Digits:
     """The 1,797 digits that scikit-learn ships, 8x8, resized to 16x16 (bicubic).
 

@@ -37,7 +37,7 @@ class OpenVino(Engine):
 
     Args:
         artifact: what to run.
-        name: one of `NAMES`; bf16 is emulated where `native_bf16` is False, slower than f32.
+        name: one of `NAMES`; bf16 is emulated where the processor has none, slower than f32.
         threads: CPU threads; None: all cores.
 
     Raises:
@@ -127,11 +127,6 @@ def require_installed(name: str) -> None:
 def installed() -> bool:
     """Whether OpenVINO's package is there; it is not imported."""
     return importlib.util.find_spec("openvino") is not None
-
-
-def native_bf16() -> bool:
-    """Whether this processor computes with bfloat16; False where OpenVINO is not installed."""
-    return installed() and "BF16" in new_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @functools.cache

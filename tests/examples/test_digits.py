@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from ddgan_deploy.checkpoint import load_checkpoint
-from ddgan_deploy.data import digits_checkpoint, digits_provenance
+from ddgan_deploy.data import digits_checkpoint
 from ddgan_deploy.families.ddgan.schedule import Schedule
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "digits"))
@@ -253,7 +253,7 @@ def test_the_bars_can_be_missed(bundled: Verdict) -> None:
 
 def test_the_bundled_checkpoint_is_small_and_says_where_it_comes_from(bundled: Verdict) -> None:
     assert digits_checkpoint().stat().st_size <= 4_000_000
-    provenance = json.loads(digits_provenance().read_text())
+    provenance = json.loads(digits_checkpoint().with_suffix(".json").read_text())
     assert provenance["command"].startswith("python examples/digits/train.py")
     assert provenance["quality"]["missed"] == []
     assert provenance["quality"]["seeds"] == 2000
