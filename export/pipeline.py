@@ -84,7 +84,7 @@ def build_graphs(folder: Path, recipe: Recipe, clock: Clock) -> Manifest:
     checkpoint, sampling, precision = recipe.checkpoint, recipe.sampling, recipe.precision
     family, model = checkpoint.family, checkpoint.model
     sampler, probes = family.sampler(model, sampling), family.probes(model, sampling)
-    with clock.stop(f"Trace and unroll {sampler.steps} steps"):
+    with clock.stop(f"Trace the generator, {sampler.steps} steps"):
         graph = graph_family(family).build(checkpoint.reference(sampling), sampler, recipe.without)
     kept: tuple[KeptLayer, ...] = ()
     if precision == "fp16":

@@ -11,7 +11,16 @@ from pathlib import Path
 import onnx
 
 from ddgan_deploy.artifact.copying import copy_others
-from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER, SERVED, WEIGHTS, Artifact, Manifest, read_artifact
+from ddgan_deploy.artifact.manifest import (
+    MANIFEST,
+    SAMPLER,
+    SERVED,
+    WEIGHTS,
+    Artifact,
+    Manifest,
+    read_artifact,
+    read_sampler,
+)
 from ddgan_deploy.artifact.staging import staged
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo, plan_name, write_plan_info
 from ddgan_deploy.errors import InputError
@@ -80,6 +89,8 @@ def refit(options: RefitOptions, progress: Progress = no_progress) -> ExportResu
     clock = Clock(progress)
     with clock.stop("Read the artifact"):
         artifact = read_artifact(options.folder)
+        # What the manifest says of the graph is what the new one is made by.
+        read_sampler(artifact)
         infos = plan_infos(artifact)
         _check_stated(artifact.manifest, options)
         _check_refittable(artifact, infos)

@@ -7,11 +7,7 @@ weights are shared from the start.
 from __future__ import annotations
 
 import ast
-import logging
-import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import onnx_ir as ir
@@ -26,6 +22,7 @@ from onnxscript.rewriter.rules.common import materialize_reshape_shape_rule
 from onnxscript.values import Op, Opset
 from torch import nn
 
+from ddgan_deploy.export.graph.quiet import quiet
 from ddgan_deploy.export.graph.rewrites.shared_constants import share_constants
 from ddgan_deploy.export.graph.rewrites.zero_bias import drop_zero_biases
 from ddgan_deploy.kernels import op as ops
@@ -52,7 +49,7 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...], 
         dynamic: what is dynamic of them; see `torch.export.Dim`.
         within: what names begin with and are told without, such as "generator." of a module that wraps a generator.
     """
-    with _quiet():
+    with quiet("torch.onnx"):
         program = torch.onnx.export(
             module.eval(),
             inputs,
@@ -100,17 +97,3 @@ def _module_path(node: ir.Node) -> str:
     """Path of the module that made a node; "" for the network's own forward."""
     scopes = [scope for scope in ast.literal_eval(node.metadata_props.get(_SCOPES, "[]")) if scope]
     return str(scopes[-2]) if len(scopes) > 1 else ""
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the exporter's notes about itself off the user's screen."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

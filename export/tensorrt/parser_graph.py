@@ -21,6 +21,7 @@ from onnxscript.rewriter import RewriteRuleSet
 from onnxscript.rewriter.rules.common import materialize_reshape_shape_rule
 
 from ddgan_deploy.engines.tensorrt.plan import Kernels
+from ddgan_deploy.export.graph.quiet import quiet
 from ddgan_deploy.export.graph.save import INLINE_BYTES, check_file
 from ddgan_deploy.export.tensorrt.job import ParserModel
 from ddgan_deploy.kernels import op as ops
@@ -71,9 +72,10 @@ def _inlined(proto: onnx.ModelProto) -> ir.Model:
     names = _name_after_calls(inlined.graph, proto.graph)
     model = ir.from_proto(onnx.shape_inference.infer_shapes(inlined, data_prop=True))
     model.functions.clear()
-    fold_constants_ir(
-        model, onnx_shape_inference=True, input_size_limit=_FOLDED_ELEMENTS, output_size_limit=_FOLDED_ELEMENTS
-    )
+    with quiet("onnxscript"):
+        fold_constants_ir(
+            model, onnx_shape_inference=True, input_size_limit=_FOLDED_ELEMENTS, output_size_limit=_FOLDED_ELEMENTS
+        )
     RewriteRuleSet([materialize_reshape_shape_rule]).apply_to_model(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     for node in model.graph:

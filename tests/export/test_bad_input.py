@@ -25,7 +25,7 @@ CONTENT = DATA / "training_state" / "content.pth"
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs in an empty folder, so that whatever is left behind is seen; the real work is out of bounds."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pipeline, "trace", lambda _: pytest.fail("the work has begun"))
+    monkeypatch.setattr(pipeline, "graph_family", lambda _: pytest.fail("the work has begun"))
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:

@@ -122,7 +122,7 @@ def test_it_is_a_fresh_export_of_the_new_weights(checkpoints, exported, jobs, mo
     for name in (SAMPLER, SERVED):
         assert (old / name).read_bytes() == (fresh / name).read_bytes()
     manifest, expected = artifact.manifest, read_artifact(fresh).manifest
-    for field in ("checkpoint", "generator", "schedule", "steps", "precision", "kept_fp32", "graphs"):
+    for field in ("checkpoint", "family", "sampler", "probes", "steps", "precision", "kept_fp32", "graphs"):
         assert getattr(manifest, field) == getattr(expected, field)
     assert manifest.checkpoint.file == "new.pth" and manifest.parity.passed
     # The engine is built again as it was.
@@ -246,7 +246,7 @@ def test_the_schedule_is_the_artifacts_where_nothing_else_says(folder, checkpoin
     write_manifest(folder, dataclasses.replace(manifest, family=family))
     message = untouched(capsys, folder, "--ckpt", checkpoints[1])
     # The graph still has the old coefficients.
-    assert "make another sampler.onnx" in message and "another schedule" not in message
+    assert "does not fit sampler.onnx (sampling beta_min 0.2, not 0.1)" in message and "another schedule" not in message
 
 
 def changed_config(tmp_path: Path, **changes: object) -> Path:

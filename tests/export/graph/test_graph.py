@@ -117,7 +117,7 @@ def test_metadata_says_what_the_file_is(biggan_fp32, models):
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         assert metadata["steps"] == "4"
         assert metadata["checkpoint_sha256"] == biggan_fp32.artifact.manifest.checkpoint.sha256
-        assert json.loads(metadata["schedule"])["beta_max"] == 20
+        assert json.loads(metadata["sampling"])["beta_max"] == 20
         assert metadata["ddgan_deploy_version"]
 
 

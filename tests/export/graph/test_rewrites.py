@@ -84,7 +84,8 @@ def test_the_traced_step_is_clean(biggan):
     step = trace_generator(biggan.load().generator()).step.graph
     kinds = {node.op_type for node in step}
     assert kinds == {
-        "Conv", "ConvTranspose", "AdaGN", "Add", "Mul", "MatMul", "Softmax", "Reshape", "Split", "Transpose", "Concat"
+        "Conv", "ConvTranspose", "AdaGN", "AdaGNSilu", "Add", "Mul", "MatMul", "Softmax", "Reshape", "Split",
+        "Transpose", "Concat",
     }  # fmt: skip
     filters = [node for node in step if is_filter(node)]
     # Each of the two resampling blocks filters x and h, the pyramid the image.

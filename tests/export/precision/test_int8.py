@@ -33,6 +33,7 @@ from ddgan_deploy.export.refit import RefitOptions, refit
 from ddgan_deploy.export.tensorrt.engines import build_engines
 from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.export.tensorrt.parser_graph import parser_model
+from ddgan_deploy.families.ddgan.family import FAMILY
 from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.parity.verify import verify
 from ddgan_deploy.progress import Clock
@@ -224,8 +225,9 @@ def test_layers_are_judged_in_the_scale_of_what_the_sampler_makes():
     """An error of a hundredth of values of 200: 46 dB, whose gates are at 30 and 40."""
     signs = np.where(np.random.default_rng(0).random((2, 3, 8, 8)) < 0.5, -200, 200).astype(np.float32)
     board = Switchboard.__new__(Switchboard)
-    board._reference, board._states = [signs, signs], [signs]
-    board._run = lambda quantized, on_true_states, rows=slice(None): ([signs[rows] + 2] * 2, [signs[rows] + 2])
+    board._probes = FAMILY.probes(golden_case(SMALLEST).load().model, Schedule(2))
+    board._reference = [signs] * len(board._probes)
+    board._run = lambda quantized, on_true_states, rows=slice(None): [signs[rows] + 2] * len(board._probes)
     assert board.errors(["a"]) == pytest.approx([1e-4, 1e-4])
     assert board.headroom(["a"]) == pytest.approx(6.02, abs=0.01)
 

@@ -276,7 +276,7 @@ def test_values_of_another_order_show_their_scale_and_its_limits() -> None:
     shown = Page(html)
     assert "limit 1e-4, fails above" in shown.text and "<title>x0, step 0: 5e-5</title>" in html
     assert "follow the scale of the values" in shown.text and "what lies beyond is cut off" in shown.text
-    assert "0 2 5e-3 100 55.5 5e-3 100 equal" in shown.text
+    assert "step 0 (t=2) 5e-3 100 55.5 5e-3 100 equal" in shown.text
     assert "step 1 (t=1) x0 pass 5e-3 ≤ 1e-2 max abs" in shown.text
     plain = page(make_manifest(), make_verification()).text
     assert "scale" not in plain and "cut off" not in plain
