@@ -106,10 +106,8 @@ def _imported(engine: str) -> Opener:
         return opener
     # An engine's module has the first part of its name and imports its runtime, as far as it can be missing, itself.
     name = f"ddgan_deploy.engines.{engine.partition('-')[0]}"
-    for module in (f"{name}.engine", name):
-        if importlib.util.find_spec(name) and importlib.util.find_spec(module):
-            importlib.import_module(module)
-            break
+    if found := importlib.util.find_spec(name):
+        importlib.import_module(f"{name}.engine" if found.submodule_search_locations else name)
     return _open_artifact
 
 
