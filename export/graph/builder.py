@@ -32,20 +32,24 @@ def served_input(name: str, dtype: str, shape: Sequence[int]) -> ir.Value:
 
 
 class GraphBuilder:
-    """Collects nodes and initializers; a node's output is named after the node."""
+    """Records nodes and initializers on a tape; a node's output is named after the node."""
 
     def __init__(self) -> None:
-        self.nodes: list[ir.Node] = []
-        self.initializers: list[ir.Value] = []
+        self._tape = ir.tape.Tape()
+
+    @property
+    def nodes(self) -> Sequence[ir.Node]:
+        """In the order in which they were made."""
+        return self._tape.nodes
+
+    @property
+    def initializers(self) -> Sequence[ir.Value]:
+        """In the order in which they were made."""
+        return self._tape.initializers
 
     def constant(self, name: str, value: np.ndarray | np.generic) -> ir.Value:
         """A constant as an initializer."""
-        tensor = ir.tensor(np.asarray(value), name=name)
-        constant = ir.Value(
-            name=name, const_value=tensor, shape=ir.Shape(tensor.shape.numpy()), type=ir.TensorType(tensor.dtype)
-        )
-        self.initializers.append(constant)
-        return constant
+        return self._tape.initializer(ir.tensor(np.asarray(value), name=name))
 
     def op(
         self,
@@ -66,13 +70,11 @@ class GraphBuilder:
             shape: behind the batch; int8 asks for it where the node has trained weights.
             layer: of which the node is, where other steps have it too.
         """
-        node = ir.node(op_type, inputs, attributes, name=name)
-        node.meta[FLOAT32] = float32
-        if shape is not None:
-            node.outputs[0].shape = ir.Shape((BATCH, *shape))
-        if layer:
-            node.metadata_props[LAYER] = layer
-        return self._add(node, [dtype])[0]
+        output = _value(name, ir.TensorType(dtype), None if shape is None else ir.Shape((BATCH, *shape)))
+        told = {LAYER: layer} if layer else None
+        self._tape.op(op_type, inputs, attributes, name=name, output=output, metadata_props=told)
+        _maker(output).meta[FLOAT32] = float32
+        return output
 
     def fused(
         self,
@@ -85,21 +87,19 @@ class GraphBuilder:
         **attributes: Attribute,
     ) -> ir.Value:
         """A node of domain ``ddgan``; with ``float32`` its inputs may each be of any float type, its output is not."""
-        node = ir.node(
-            spec.name,
-            inputs,
-            {**attributes, "plugin_namespace": ops.DOMAIN},
-            domain=ops.DOMAIN,
-            name=name,
-        )
-        node.meta[FLOAT32] = node.meta[ANY_FLOAT] = float32
-        return self._add(node, [dtype])[0]
+        output = _value(name, ir.TensorType(dtype))
+        told = {**attributes, "plugin_namespace": ops.DOMAIN}
+        self._tape.op(spec.name, inputs, told, domain=ops.DOMAIN, name=name, output=output)
+        meta = _maker(output).meta
+        meta[FLOAT32] = meta[ANY_FLOAT] = float32
+        return output
 
     def split(self, value: ir.Value, sizes: Sequence[int], *, name: str) -> list[ir.Value]:
         """Pieces of the given sizes along axis 1."""
         lengths = self.constant(f"{name}/sizes", np.array(sizes, np.int64))
-        node = ir.node("Split", [value, lengths], {"axis": 1}, num_outputs=len(sizes), name=name)
-        return self._add(node, [ir.DataType.FLOAT] * len(sizes))
+        pieces = [_value(each, value.type) for each in _names(name, len(sizes))]
+        self._tape.op_multi_out("Split", [value, lengths], {"axis": 1}, name=name, outputs=pieces)
+        return pieces
 
     def copy(
         self,
@@ -121,40 +121,41 @@ class GraphBuilder:
         Returns:
             The copy's outputs.
         """
-        if not weights:
-            for value in graph.initializers.values():
-                ours = ir.Value(
-                    name=value.name,
-                    const_value=value.const_value,
-                    shape=value.shape,
-                    type=value.type,
-                )
-                weights[value] = ours
-                self.initializers.append(ours)
+        for value in [] if weights else graph.initializers.values():
+            assert value.const_value is not None
+            weights[value] = self._tape.initializer(value.const_value, value.name)
         values: dict[ir.Value, ir.Value] = {**weights, **dict(zip(graph.inputs, inputs, strict=True))}
         for node in graph:
-            copy = ir.Node(
-                node.domain,
+            name, layer = f"{prefix}{node.name}", node.metadata_props[LAYER]
+            names = _names(name, len(node.outputs))
+            made = [_value(each, old.type, old.shape) for each, old in zip(names, node.outputs, strict=True)]
+            self._tape.op_multi_out(
                 node.op_type,
                 [None if value is None else values[value] for value in node.inputs],
-                node.attributes.values(),
-                num_outputs=len(node.outputs),
-                name=f"{prefix}{node.name}",
-                metadata_props={LAYER: node.metadata_props[LAYER]},
+                node.attributes,
+                domain=node.domain,
+                name=name,
+                outputs=made,
+                metadata_props={LAYER: layer},
             )
-            copy.meta[FLOAT32] = node.metadata_props[LAYER] in float32
-            self._add(copy, [ir.DataType.FLOAT] * len(node.outputs))
-            for old, new in zip(node.outputs, copy.outputs, strict=True):
-                new.shape = old.shape
-                values[old] = new
+            _maker(made[0]).meta[FLOAT32] = layer in float32
+            values.update(zip(node.outputs, made, strict=True))
         return [values[value] for value in graph.outputs]
 
-    def _add(self, node: ir.Node, dtypes: Sequence[ir.DataType]) -> list[ir.Value]:
-        for i, (output, dtype) in enumerate(zip(node.outputs, dtypes, strict=True)):
-            output.name = node.name if len(node.outputs) == 1 else f"{node.name}.{i}"
-            output.type = ir.TensorType(dtype)
-        self.nodes.append(node)
-        return list(node.outputs)
+
+def _value(name: str, kind: ir.TypeProtocol | None, shape: ir.Shape | None = None) -> ir.Value:
+    return ir.Value(name=name, type=kind, shape=shape)
+
+
+def _names(node: str, count: int) -> list[str]:
+    """Of a node's outputs."""
+    return [node] if count == 1 else [f"{node}.{i}" for i in range(count)]
+
+
+def _maker(value: ir.Value) -> ir.Node:
+    node = value.producer()
+    assert node is not None
+    return node
 
 
 class SamplerBuilder(GraphBuilder):
@@ -180,9 +181,7 @@ class SamplerBuilder(GraphBuilder):
         """The sampler that ends in a value, which gets the name ``x_0``."""
         x_0.name = "x_0"
         x_0.shape = ir.Shape((BATCH, *self.sampler.image))
-        producer = x_0.producer()
-        assert producer is not None
-        producer.meta[FLOAT32] = True
+        _maker(x_0).meta[FLOAT32] = True
         graph = ir.Graph(
             list(self.inputs.values()),
             [x_0],
