@@ -6,22 +6,18 @@ import os
 import shutil
 from typing import Any, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
-from ddgan_deploy.bench.engines.reference import open_reference, x_0_of
+from ddgan_deploy.bench.engines.reference import open_reference, sampled_by
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.worker.sampling import Sample
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.base import Reference
-from ddgan_deploy.inputs import Inputs
 
 
 def open_eager(job: SampleJob) -> Sample:
     """The reference sampler."""
     torch.set_num_threads(job.threads)
-    return _sampler(open_reference(job))
+    return sampled_by(open_reference(job))
 
 
 def open_compiled(job: SampleJob) -> Sample:
@@ -36,7 +32,7 @@ def open_compiled(job: SampleJob) -> Sample:
             f"torch.compile needs a C++ compiler, and {compiler} is not there: install one, or name it CXX"
         )
     torch.set_num_threads(job.threads)
-    return _sampler(open_reference(job).mapped(compiled))
+    return sampled_by(open_reference(job).mapped(compiled))
 
 
 def compiled(network: Any) -> Any:
@@ -46,13 +42,3 @@ def compiled(network: Any) -> Any:
     # Its default lets a program go on uncompiled after so many batch sizes.
     cast(Any, limits).recompile_limit = 1024
     return torch.compile(network, dynamic=False)
-
-
-def _sampler(reference: Reference) -> Sample:
-    def run(inputs: Inputs) -> npt.NDArray[np.float32]:
-        with torch.inference_mode():
-            x_0 = x_0_of(reference, {name: torch.from_numpy(value) for name, value in inputs.items()})
-        drawn: npt.NDArray[np.float32] = x_0.numpy()
-        return drawn
-
-    return run

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ddgan_deploy.bench.engines.reference import open_reference, x_0_of
+from ddgan_deploy.bench.engines.reference import open_reference, sampled_by, x_0_of
 from ddgan_deploy.bench.engines.torch_cpu import compiled
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.worker.sampling import Sample
@@ -23,7 +23,7 @@ def open_eager(job: SampleJob) -> Sample:
     Raises:
         InputError: PyTorch cannot use the GPU.
     """
-    return _sampler(_on_gpu(job))
+    return sampled_by(_on_gpu(job), "cuda")
 
 
 def open_compiled(job: SampleJob) -> Sample:
@@ -32,7 +32,7 @@ def open_compiled(job: SampleJob) -> Sample:
     Raises:
         InputError: PyTorch cannot use the GPU.
     """
-    return _sampler(_on_gpu(job).mapped(compiled))
+    return sampled_by(_on_gpu(job).mapped(compiled), "cuda")
 
 
 def open_graphed(job: SampleJob) -> Sample:
@@ -48,16 +48,6 @@ def _on_gpu(job: SampleJob) -> Reference:
     """The reference sampler with its networks on the GPU."""
     open_device(job.engine)
     return open_reference(job).mapped(lambda network: network.cuda())
-
-
-def _sampler(reference: Reference) -> Sample:
-    def run(inputs: Inputs) -> npt.NDArray[np.float32]:
-        with torch.inference_mode():
-            x_0 = x_0_of(reference, {name: torch.from_numpy(value).cuda() for name, value in inputs.items()})
-            drawn: npt.NDArray[np.float32] = x_0.cpu().numpy()
-        return drawn
-
-    return run
 
 
 class _Graphed:
