@@ -130,20 +130,21 @@ _SILU = """
         y = CastLike (activated, x)"""
 
 
-def _spec(name: str, end: str, flops: int) -> OpSpec:
+def _spec(name: str, end: str, activation: str) -> OpSpec:
     return OpSpec(
         name=name,
         inputs=(("x", "T"), ("scale", "S"), ("shift", "S")),
         outputs=(("y", "T"),),
         attributes={"groups": "INT", "epsilon": "FLOAT"},
         body=_AFFINE + end,
-        flops=lambda _: flops,
+        # In older files the activation is an attribute.
+        flops=lambda told: _FLOPS + (_SILU_FLOPS if told.get("activation", activation) == "silu" else 0),
         like="x",
     )
 
 
-ADAGN = _spec("AdaGN", "\n        y = CastLike (affine, x)", _FLOPS)
-ADAGN_SILU = _spec("AdaGNSilu", _SILU, _FLOPS + _SILU_FLOPS)
+ADAGN = _spec("AdaGN", "\n        y = CastLike (affine, x)", "none")
+ADAGN_SILU = _spec("AdaGNSilu", _SILU, "silu")
 SPECS = (ADAGN, ADAGN_SILU)
 BY_ACTIVATION = dict(zip(ACTIVATIONS, SPECS, strict=True))
 """Activation -> the op that ends in it."""

@@ -184,7 +184,8 @@ def _flops(node: onnx.NodeProto, values: _Values) -> int:
 
 def _per_value(node: onnx.NodeProto) -> int:
     if node.domain == DOMAIN:
-        attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+        told = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+        attributes = {name: value.decode() if isinstance(value, bytes) else value for name, value in told.items()}
         return specs()[node.op_type].flops(attributes)
     return _SOFTMAX_FLOPS if node.op_type == "Softmax" else 1
 
