@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.kernels.philox_normal.philox import integers, normal
-from ddgan_deploy.sampler import Draw, Knob, Sampler, Streams
+from ddgan_deploy.sampler import EXAMPLE_STREAM, Draw, Knob, Sampler, Streams
 
 MAX_SEEDS = 1_000_000
+_LEVELS = 1024
+"""Of an example, between the least and the most that a knob may be."""
 Array = npt.NDArray[Any]
 Inputs = Mapping[str, Array]
 """Of the sampler's graph, by name; the batch comes first."""
@@ -35,7 +37,7 @@ def draw(sampler: Sampler, seeds: Sequence[int], knobs: Knobs = NO_KNOBS) -> dic
         InputError: there are no seeds, one is no 64-bit integer; or as `served_knobs`.
     """
     keys = seed_array(seeds)[:, 0]
-    values = served_knobs(sampler, len(keys), knobs)
+    values = served_knobs(sampler.knobs, len(keys), knobs)
     drawn = {part.name: _drawn(part, keys) for part in sampler.draws}
     return drawn | {knob.name: _as_input(knob, values[knob.name], keys) for knob in sampler.knobs}
 
@@ -43,26 +45,38 @@ def draw(sampler: Sampler, seeds: Sequence[int], knobs: Knobs = NO_KNOBS) -> dic
 def served_inputs(sampler: Sampler, seeds: Sequence[int], knobs: Knobs = NO_KNOBS) -> dict[str, Array]:
     """What the served graph is fed for each seed; arguments and errors as of `draw`."""
     words = seed_array(seeds)
-    return {"seed": words, **served_knobs(sampler, len(words), knobs)}
+    values = served_knobs(sampler.knobs, len(words), knobs)
+    return {"seed": words} | {name: np.ascontiguousarray(value) for name, value in values.items()}
 
 
-def served_knobs(sampler: Sampler, count: int, knobs: Knobs = NO_KNOBS) -> dict[str, Array]:
-    """All knobs as the served graph takes them, [count, *shape] each.
+def served_knobs(known: Sequence[Knob], count: int, knobs: Knobs = NO_KNOBS) -> dict[str, Array]:
+    """All knobs as the served graph takes them, [count, *shape] each; what all images share is there once.
+
+    Args:
+        known: all that there are.
+        count: of images.
+        knobs: those that are given.
 
     Raises:
         InputError: a knob is unknown, must be given and is not, is out of its range, or has another shape.
     """
-    known = {knob.name: knob for knob in sampler.knobs}
+    names = [knob.name for knob in known]
     for name in knobs:
-        if name not in known:
-            has = f"it has {', '.join(known)}" if known else "it has none"
-            raise InputError(f"the artifact has no knob {name}, {has}: leave it out")
-    return {name: _knob_array(knob, count, knobs.get(name)) for name, knob in known.items()}
+        if name not in names:
+            raise InputError(f"there is no knob {name}, {_listed(names)}: leave it out")
+    return {knob.name: _knob_array(knob, count, knobs.get(knob.name)) for knob in known}
 
 
-def rows(inputs: Inputs, which: Sequence[int]) -> dict[str, Array]:
+def examples(known: Sequence[Knob], seeds: Sequence[int]) -> dict[str, Array]:
+    """Values for the knobs that must be given, drawn from the seeds evenly over what each may be."""
+    keys = seed_array(seeds)[:, 0]
+    return {knob.name: _example(knob, keys) for knob in known if knob.default is None}
+
+
+def rows(inputs: Inputs, which: Sequence[int] | slice) -> dict[str, Array]:
     """The inputs of some images."""
-    return {name: value[list(which)] for name, value in inputs.items()}
+    index = which if isinstance(which, slice) else list(which)
+    return {name: value[index] for name, value in inputs.items()}
 
 
 def _drawn(part: Draw, keys: Array) -> Array:
@@ -82,7 +96,7 @@ def _knob_array(knob: Knob, count: int, value: npt.ArrayLike | None) -> Array:
         if knob.default is None:
             raise InputError(f"the knob {knob.name} must be given: {knob.dtype} {list(knob.shape)} for every image")
         value = knob.default
-    given = np.asarray(value)
+    given = _array(value)
     right = f"give a number in {knob.least:g}..{knob.most:g}"
     if given.dtype.kind not in "biuf" or (knob.dtype != "float32" and given.dtype.kind == "f" and (given % 1).any()):
         raise InputError(f"{knob.name} {_told(value)} is no {knob.dtype}: {right}")
@@ -92,11 +106,26 @@ def _knob_array(knob: Knob, count: int, value: npt.ArrayLike | None) -> Array:
     if given.ndim == 1 and given.shape == (count,):
         given = given.reshape(count, *(1 for _ in knob.shape))
     try:
-        return np.ascontiguousarray(np.broadcast_to(given, shape), knob.dtype)
+        return np.broadcast_to(given.astype(knob.dtype), shape)
     except ValueError:
         raise InputError(
             f"{knob.name} has shape {list(given.shape)}: give one value for all images, or {list(shape)}"
         ) from None
+
+
+def _array(value: npt.ArrayLike) -> Array:
+    try:
+        return np.asarray(value)
+    except ValueError:
+        # Lists of several lengths.
+        return np.asarray(None)
+
+
+def _example(knob: Knob, keys: Array) -> Array:
+    width = knob.most - knob.least
+    levels = _LEVELS if knob.dtype == "float32" else int(min(width, 2**31 - 1)) + 1
+    drawn = integers(keys, EXAMPLE_STREAM, knob.shape, levels)
+    return (knob.least + drawn * (width / (levels - 1) if knob.dtype == "float32" else 1)).astype(knob.dtype)
 
 
 def _as_input(knob: Knob, value: Array, keys: Array) -> Array:
@@ -106,7 +135,7 @@ def _as_input(knob: Knob, value: Array, keys: Array) -> Array:
         return np.ascontiguousarray(pixels / np.float32(127.5) - np.float32(1))
     if knob.drawn is not None:
         return np.where(value < 0, _drawn(knob.drawn, keys), value)
-    return value
+    return np.ascontiguousarray(value)
 
 
 def seed_array(seeds: Sequence[int]) -> npt.NDArray[np.int64]:
@@ -143,6 +172,10 @@ def parse_seeds(text: str) -> list[int]:
             raise InputError(f"seeds {_short(text)} are over {MAX_SEEDS:,}: sample them in several runs")
         seeds += range(first, last + 1)
     return seeds
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"only {', '.join(names)}" if names else "and no other"
 
 
 def _told(value: npt.ArrayLike) -> str:

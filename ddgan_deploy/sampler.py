@@ -17,6 +17,8 @@ SMALL_IMAGE = 64
 """Pixels along a side."""
 LABEL_STREAM = 2**32 - 1
 """Draws a label."""
+EXAMPLE_STREAM = 2**32 - 2
+"""Draws what a proof or a benchmark gives for a knob that must be given; no image that is served depends on it."""
 
 
 @dataclass(frozen=True)

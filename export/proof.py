@@ -31,7 +31,8 @@ from ddgan_deploy.export.repository.write import write_model_repository
 from ddgan_deploy.export.tensorrt.choice import Choice
 from ddgan_deploy.export.tensorrt.engines import engine_files, is_engine_file, prove_engines
 from ddgan_deploy.families.base import Checkpoint
-from ddgan_deploy.parity.verify import Verification, trial, verify
+from ddgan_deploy.inputs import examples
+from ddgan_deploy.parity.verify import Verification, verify
 from ddgan_deploy.progress import Clock
 
 _SAMPLES = 16
@@ -162,10 +163,6 @@ def _sample_images(engine: OnnxRuntime, verification: Verification | None) -> np
     """Images of the first seeds, with the knobs' defaults; the gates may have drawn some already."""
     sampler = engine.artifact.manifest.sampler
     count = _SAMPLES if sampler.is_small else _LARGE_SAMPLES
-    if any(knob.default is None for knob in sampler.knobs):
-        # There are none without what must be given.
-        tried = trial(sampler, range(count))
-        return engine.generate(tried.seeds, **tried.knobs)
     drawn = [verification.images] if verification and not sampler.knobs else []
-    first = len(drawn[0]) if drawn else 0
-    return np.concatenate([*drawn, *([engine.generate(range(first, count))] if count > first else [])])
+    left = range(len(drawn[0]) if drawn else 0, count)
+    return np.concatenate([*drawn, *([engine.generate(left, **examples(sampler.knobs, left))] if left else [])])

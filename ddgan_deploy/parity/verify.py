@@ -19,7 +19,7 @@ from ddgan_deploy.artifact.results import Gate, ParityResult, ProbeParity
 from ddgan_deploy.engines.base import Engine, Probing
 from ddgan_deploy.families.base import Checkpoint, Reference
 from ddgan_deploy.families.registry import model_and_sampling
-from ddgan_deploy.inputs import Array, Inputs, Knobs, draw, rows
+from ddgan_deploy.inputs import Array, Inputs, Knobs, draw, examples, rows
 from ddgan_deploy.parity.comparison import distance
 from ddgan_deploy.parity.gates import (
     alone_gate,
@@ -82,8 +82,8 @@ class Trial:
 
 def trial(sampler: Sampler, seeds: Sequence[int]) -> Trial:
     """Of these seeds; knobs go through the values that a family wants to be tried, image by image."""
-    values = {knob.name: [*([] if knob.default is None else [knob.default]), *knob.tried] for knob in sampler.knobs}
-    knobs = {name: np.resize(each, len(seeds)) for name, each in values.items() if each}
+    values = {knob.name: [knob.default, *knob.tried] for knob in sampler.knobs if knob.default is not None}
+    knobs = examples(sampler.knobs, seeds) | {name: np.resize(each, len(seeds)) for name, each in values.items()}
     return Trial(tuple(seeds), knobs, draw(sampler, seeds, knobs))
 
 

@@ -38,6 +38,7 @@ from ddgan_deploy.export.tensorrt.options import DEFAULT_TARGETS, EngineOptions,
 from ddgan_deploy.export.tensorrt.parser_graph import parser_model
 from ddgan_deploy.export.tensorrt.process import build_engine
 from ddgan_deploy.gpu import driver_version, has_gpu
+from ddgan_deploy.inputs import examples
 from ddgan_deploy.parity.verify import trial, verify_outputs
 from ddgan_deploy.progress import Clock
 
@@ -249,11 +250,12 @@ def _fastest(
 
 def _median_ms(artifact: Artifact, runtime: Runtime, batch: int) -> float:
     """Median time of a batch from seeds to pixels on the host."""
+    knobs = examples(artifact.manifest.sampler.knobs, range(batch))
     with TensorRt(artifact, runtime) as engine:
         times = []
         for run in range(_WARM_UPS + _RUNS):
             start = time.perf_counter()
-            engine.generate(range(batch))
+            engine.generate(range(batch), **knobs)
             if run >= _WARM_UPS:
                 times.append(time.perf_counter() - start)
     return round(1000 * statistics.median(times), 4)

@@ -77,7 +77,7 @@ def test_every_engine_draws_with_the_knob(artifact, library, engine):
         for wrong, says in (
             ({"gain": 11}, "gain 11 is out of range"),
             ({"gain": [1, 2]}, r"gain has shape \[2\]: give one value for all images, or \[3, 1\]"),
-            ({"label": 1}, "has no knob label, it has gain"),
+            ({"label": 1}, "there is no knob label, only gain"),
         ):
             with pytest.raises(InputError, match=says):
                 opened.generate(SEEDS, **wrong)

@@ -15,7 +15,7 @@ from ddgan_deploy.bench.jobs import PerOpJob
 from ddgan_deploy.engines import open_engine
 from ddgan_deploy.engines.base import OpTime, Profiling
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.inputs import Inputs, draw
+from ddgan_deploy.inputs import Inputs, draw, examples
 
 _KERNEL = "_kernel_time"
 
@@ -32,7 +32,8 @@ class OpRunner:
 
     def __init__(self, job: PerOpJob) -> None:
         artifact = read_artifact(job.artifact)
-        self._inputs = draw(artifact.manifest.sampler, range(job.batch))
+        sampler, seeds = artifact.manifest.sampler, range(job.batch)
+        self._inputs = draw(sampler, seeds, examples(sampler.knobs, seeds))
         self._runs = job.runs
         self._profile = _profiler(artifact, job)
 

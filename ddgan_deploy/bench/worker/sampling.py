@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.names import COMPILE, COMPILE_CUDA, CUDA_GRAPH, EAGER, EAGER_CUDA, ONNXRUNTIME_CUDA, PLAIN
 from ddgan_deploy.bench.results import Opened
-from ddgan_deploy.inputs import Inputs, draw
+from ddgan_deploy.inputs import Inputs, draw, examples
 
 Sample = Callable[[Inputs], npt.NDArray[np.float32]]
 """x_0 [N, C, H, W] from the sampler's inputs; returns when it is in memory."""
@@ -57,7 +57,8 @@ class SampleRunner:
         self._input: Inputs | None = None
 
     def _inputs(self, batch: int) -> Inputs:
-        return draw(self._manifest.sampler, range(batch))
+        sampler = self._manifest.sampler
+        return draw(sampler, range(batch), examples(sampler.knobs, range(batch)))
 
     def opened(self) -> Opened:
         """What opening took."""
