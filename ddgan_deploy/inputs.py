@@ -46,7 +46,7 @@ def served_inputs(sampler: Sampler, seeds: Sequence[int], knobs: Knobs = NO_KNOB
     """What the served graph is fed for each seed; arguments and errors as of `draw`."""
     words = seed_array(seeds)
     values = served_knobs(sampler.knobs, len(words), knobs)
-    return {"seed": words} | {name: np.ascontiguousarray(value) for name, value in values.items()}
+    return {"seed": words} | {name: np.array(value, order="C") for name, value in values.items()}
 
 
 def served_knobs(known: Sequence[Knob], count: int, knobs: Knobs = NO_KNOBS) -> dict[str, Array]:
@@ -135,7 +135,7 @@ def _as_input(knob: Knob, value: Array, keys: Array) -> Array:
         return np.ascontiguousarray(pixels / np.float32(127.5) - np.float32(1))
     if knob.drawn is not None:
         return np.where(value < 0, _drawn(knob.drawn, keys), value)
-    return np.ascontiguousarray(value)
+    return np.array(value, order="C")
 
 
 def seed_array(seeds: Sequence[int]) -> npt.NDArray[np.int64]:

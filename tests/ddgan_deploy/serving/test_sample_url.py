@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ddgan_deploy.cli import sample as command
-from ddgan_deploy.serving import client
+from ddgan_deploy.serving.client import asynchronous
 from tests.ddgan_deploy.serving.stand_in import PROTOCOLS, stand_in
 
 
@@ -63,7 +63,7 @@ def test_wrong_input_is_one_line(arguments, message, tmp_path, capsys):
 @pytest.fixture(params=PROTOCOLS)
 def failing(request, monkeypatch):
     """A server that answers two requests of four seeds, one after the other, and no third."""
-    monkeypatch.setattr(client, "IN_FLIGHT", 1)
+    monkeypatch.setattr(asynchronous, "IN_FLIGHT", 1)
     with stand_in(request.param, "answer", "answer", "failed") as server:
         yield server
 
@@ -79,7 +79,7 @@ def _said(server, capsys, *arguments: object) -> str:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_one_that_fails_at_once_leaves_nothing_behind(protocol, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(client, "IN_FLIGHT", 1)
+    monkeypatch.setattr(asynchronous, "IN_FLIGHT", 1)
     outputs = ("--out", tmp_path / "grid.png", "--npz", tmp_path / "a" / "b.npz", "--png-dir", tmp_path / "c")
     with stand_in(protocol, "failed") as server:
         assert _said(server, capsys, *outputs) == ""
@@ -113,7 +113,7 @@ def test_of_a_grid_alone_it_is_said_how_to_keep_them(failing, tmp_path, capsys):
 
 
 def test_one_that_falls_silent(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(client, "IN_FLIGHT", 1)
+    monkeypatch.setattr(asynchronous, "IN_FLIGHT", 1)
     with stand_in("http", "answer", "silent") as server:
         arguments = ["--url", server.url, "--seeds", "0-9", "--timeout", "0.5", "--png-dir", str(tmp_path / "singles")]
         assert command.main(arguments) == 1
@@ -123,7 +123,7 @@ def test_one_that_falls_silent(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_one_whose_port_another_server_has_taken(protocol, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(client, "IN_FLIGHT", 1)
+    monkeypatch.setattr(asynchronous, "IN_FLIGHT", 1)
     folder = tmp_path / "singles"
     with stand_in(protocol, "answer", "unknown") as server:
         arguments = ["--url", server.url, "--seeds", "0-9", "--png-dir", str(folder)]
@@ -154,7 +154,7 @@ def test_how_many_have_arrived_is_told(tmp_path, monkeypatch):
             yield lambda share, what: told.append((share, what))
 
     monkeypatch.setattr(command, "StepList", Progress)
-    monkeypatch.setattr(client, "IN_FLIGHT", 1)
+    monkeypatch.setattr(asynchronous, "IN_FLIGHT", 1)
     with stand_in("http") as server:
         assert command.main(["--url", server.url, "--seeds", "0-9", "--npz", str(tmp_path / "images.npz")]) == 0
     assert told == [(0.4, "4 of 10 images"), (0.8, "8 of 10 images"), (1.0, "10 of 10 images")]

@@ -19,8 +19,7 @@ from PIL import Image
 from ddgan_deploy import open_artifact
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.serving import ENCODER_MODEL, MODEL, PNG_MODEL
-from ddgan_deploy.serving import client as module
-from ddgan_deploy.serving.client import IN_FLIGHT, AsyncClient, Client, ServerError
+from ddgan_deploy.serving.client import IN_FLIGHT, AsyncClient, Client, ServerError, asynchronous
 from tests.ddgan_deploy.serving.stand_in import MAX_BATCH, PROTOCOLS, REASONS, stand_in
 
 SEEDS = [*range(40), -1, 2**64 - 1, 2**63, -(2**63)]
@@ -46,7 +45,7 @@ def url(server, protocol):
 @pytest.fixture
 def hasty(monkeypatch):
     """Retries follow at once."""
-    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(asynchronous, "LONGEST_PAUSE", 0.001)
 
 
 def test_images_are_the_engine_s(url, expected):
@@ -238,8 +237,8 @@ def test_a_slow_server_is_given_up_at_the_time_out(protocol):
 
 
 def test_no_retry_begins_after_the_time_out(protocol, monkeypatch):
-    monkeypatch.setattr(module, "FIRST_PAUSE", 60)
-    monkeypatch.setattr(module, "LONGEST_PAUSE", 60)
+    monkeypatch.setattr(asynchronous, "FIRST_PAUSE", 60)
+    monkeypatch.setattr(asynchronous, "LONGEST_PAUSE", 60)
     with stand_in(protocol, "busy") as server, Client(server.url, timeout=20) as client:
         # The queue's reason, not the time-out's: it was not waited for.
         with pytest.raises(ServerError, match="Exceeds maximum queue size"):
@@ -273,8 +272,8 @@ def test_by_default_retries_outlast_a_restart_of_ten_seconds(protocol, monkeypat
     async def note(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr(module.asyncio, "sleep", note)
-    monkeypatch.setattr(module.random, "uniform", lambda least, most: least)
+    monkeypatch.setattr(asynchronous.asyncio, "sleep", note)
+    monkeypatch.setattr(asynchronous.random, "uniform", lambda least, most: least)
     with Client(_unused(protocol)) as client, pytest.raises(ServerError):
         client.generate([7])
     assert sum(pauses) > 10

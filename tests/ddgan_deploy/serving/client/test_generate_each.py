@@ -7,15 +7,14 @@ import time
 import pytest
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.serving import client as module
-from ddgan_deploy.serving.client import Client, ServerError
+from ddgan_deploy.serving.client import Client, ServerError, asynchronous
 from tests.ddgan_deploy.serving.stand_in import MAX_BATCH, PROTOCOLS, stand_in
 
 
 @pytest.fixture
 def one_by_one(monkeypatch):
     """One request is under way."""
-    monkeypatch.setattr(module, "IN_FLIGHT", 1)
+    monkeypatch.setattr(asynchronous, "IN_FLIGHT", 1)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
