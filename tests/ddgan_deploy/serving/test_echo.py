@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ddgan_deploy.images import grid, png, with_comment
+from ddgan_deploy.serving.backend.png_model import padded_png
 from ddgan_deploy.serving.client.way import Way
 from ddgan_deploy.serving.echo import WrongAnswerError, check, seed_comment, seed_of_png
-from ddgan_deploy.serving.python_backend import padded_png
 
 PIXELS = np.zeros((4, 4, 1), np.uint8)
 

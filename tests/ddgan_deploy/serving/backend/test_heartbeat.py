@@ -14,7 +14,8 @@ import pytest
 
 from ddgan_deploy.serving.backend import heartbeat
 from ddgan_deploy.serving.backend.heartbeat import LONGEST_PAUSE, Heartbeat
-from ddgan_deploy.serving.python_backend import Model, PngModel
+from ddgan_deploy.serving.backend.model import Model
+from ddgan_deploy.serving.python_backend import PngModel
 from tests.ddgan_deploy.serving.backend import fake_backend_utils as fake
 
 LONG, SHORT = LONGEST_PAUSE + 0.1, LONGEST_PAUSE - 0.1

@@ -13,9 +13,12 @@ import pytest
 from PIL import Image
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.serving import CACHE_VARIABLE, python_backend
+from ddgan_deploy.serving import CACHE_VARIABLE
+from ddgan_deploy.serving.backend import engine_model
+from ddgan_deploy.serving.backend.heartbeat import Heartbeat
+from ddgan_deploy.serving.backend.png_model import padded_png
 from ddgan_deploy.serving.echo import seed_of_png
-from ddgan_deploy.serving.python_backend import EngineModel, PngModel, padded_png
+from ddgan_deploy.serving.python_backend import EngineModel, PngModel
 from tests.ddgan_deploy.serving.backend import fake_backend_utils as fake
 from tests.ddgan_deploy.serving.backend.fake_backend_utils import Request
 
@@ -31,7 +34,7 @@ class _Png(PngModel):
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch):
     # It would end the tests' own process.
-    monkeypatch.setattr(python_backend.Heartbeat, "start", lambda heart: None)
+    monkeypatch.setattr(Heartbeat, "start", lambda heart: None)
     fake.Logger.lines.clear()
     fake.MetricFamily.values.clear()
     yield
@@ -160,7 +163,7 @@ class TestEngine:
         assert str(bad.error) == says and len(good.tensors[0].array) == 1
 
     def test_every_size_that_is_common_has_run_before_the_server_is_ready(self, digits, monkeypatch):
-        sizes, opened = [], python_backend.open_artifact
+        sizes, opened = [], engine_model.open_artifact
 
         def watched(*arguments):
             engine = opened(*arguments)
@@ -168,7 +171,7 @@ class TestEngine:
             monkeypatch.setattr(engine, "generate", lambda seeds: sizes.append(len(set(seeds))) or generate(seeds))
             return engine
 
-        monkeypatch.setattr(python_backend, "open_artifact", watched)
+        monkeypatch.setattr(engine_model, "open_artifact", watched)
         with _engine(digits):
             assert sizes == [1, 8]
 
