@@ -100,8 +100,9 @@ def _knob_array(knob: Knob, count: int, value: npt.ArrayLike | None) -> Array:
     right = f"give a number in {knob.least:g}..{knob.most:g}"
     if given.dtype.kind not in "biuf" or (knob.dtype != "float32" and given.dtype.kind == "f" and (given % 1).any()):
         raise InputError(f"{knob.name} {_told(value)} is no {knob.dtype}: {right}")
-    if given.size and not ((given >= knob.least) & (given <= knob.most)).all():
-        raise InputError(f"{knob.name} {_told(value)} is out of range: {right}")
+    beyond = given[~((given >= knob.least) & (given <= knob.most))]
+    if beyond.size:
+        raise InputError(f"{knob.name} {beyond[0]:g} is out of range: {right}")
     shape = (count, *knob.shape)
     if given.ndim == 1 and given.shape == (count,):
         given = given.reshape(count, *(1 for _ in knob.shape))

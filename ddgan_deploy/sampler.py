@@ -66,7 +66,7 @@ class Knob:
     """What an image is drawn with, beside its seed: an input of both graphs.
 
     Attributes:
-        name: of the input.
+        name: of the input, and of an argument of Python's.
         dtype: "float32", "int64", or "uint8" for an image: [h, w, C] in the served graph, and float32 [C, h, w] in
             [-1, 1] in the sampler's.
         shape: behind the batch, as the served graph has it.
@@ -154,6 +154,8 @@ class Sampler:
 
 def _check(knob: Knob) -> None:
     values = [] if knob.default is None else [knob.default]
+    if not (knob.name.isascii() and knob.name.isidentifier()):
+        raise InputError(f"a knob cannot be named {knob.name!r}: give letters, digits and underscores")
     if knob.dtype not in DTYPES or (knob.is_image and len(knob.shape) != 3) or min(1, *knob.shape) < 1:
         raise InputError(f"{knob.name} is no input: {knob.dtype} {list(knob.shape)}")
     if not knob.least <= knob.most or any(not knob.least <= value <= knob.most for value in (*values, *knob.tried)):

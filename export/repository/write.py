@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.artifact.serving import Serving, check_serving
 from ddgan_deploy.export.repository.backends import engine_model
+from ddgan_deploy.export.repository.tensors import inputs_of
 from ddgan_deploy.serving import ENCODER_MODEL, MODEL, PNG_MODEL
+from ddgan_deploy.serving.knobs import knob_parameters
 
 REPOSITORY = "model_repository"
 TEMPLATES = Path(__file__).resolve().parents[2] / "triton_repo"
@@ -43,7 +44,12 @@ def write_model_repository(artifact: Artifact, serving: Serving) -> Path:
     """
     check_serving(serving)
     engine = engine_model(artifact, serving)
-    channels, height, width = artifact.manifest.sampler.image
+    sampler = artifact.manifest.sampler
+    channels, height, width = sampler.image
+    # Only our own engine puts in what a request leaves out, and tells what it drew: the other backends run in the
+    # server's own process, and ddgan.onnx gives images alone.
+    ours = engine.backend == "python"
+    inputs = inputs_of(sampler, may_lack=ours)
     folder = artifact.path / REPOSITORY
     values = {
         "channels": channels,
@@ -54,19 +60,21 @@ def write_model_repository(artifact: Artifact, serving: Serving) -> Path:
         "queue_timeout_us": _QUEUE_TIMEOUT_US,
         "queue_size": _QUEUED_BATCHES * engine.max_batch,
         "warmup": sorted({1, engine.max_batch}),
-        # The others run in the server's own process, and ddgan.onnx gives images alone.
-        "echoes": engine.backend == "python",
+        "inputs": inputs,
+        "knob_parameters": knob_parameters(sampler.knobs),
+        "echoes": ours,
         **{field.name: getattr(engine, field.name) for field in dataclasses.fields(engine)},
     }
     for name in (MODEL, ENCODER_MODEL, PNG_MODEL):
         _write_config(folder, name, values)
     (folder / PNG_MODEL / VERSION / "README").write_text(_KEPT_FOLDER, encoding="utf-8")
-    for name in (*([MODEL] if engine.backend == "python" else []), ENCODER_MODEL):
+    for name in (*([MODEL] if ours else []), ENCODER_MODEL):
         shutil.copyfile(TEMPLATES / name / VERSION / _SCRIPT, folder / name / VERSION / _SCRIPT)
     _copy_all(engine.files, folder / MODEL / VERSION)
     _copy_all(engine.beside, folder / MODEL)
     (folder / MODEL / _WARM_UP).mkdir()
-    (folder / MODEL / _WARM_UP / "seed").write_bytes(struct.pack("<q", 0))
+    for each in inputs:
+        (folder / MODEL / _WARM_UP / each.name).write_bytes(each.example)
     return folder
 
 

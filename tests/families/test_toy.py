@@ -7,8 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from ddgan_deploy import open_artifact
 from ddgan_deploy.artifact.manifest import read_artifact
@@ -19,7 +17,7 @@ from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.families import registry
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.inputs import draw
-from tests.families.toy import KEY
+from tests.families.toy import write_checkpoint
 
 SEEDS = [3, 4, 5]
 
@@ -33,9 +31,7 @@ def toy():
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp("toy") / "toy.safetensors"
-    save_file({KEY: torch.randn(3, 3, 1, 1, generator=torch.Generator().manual_seed(0))}, path)
-    return path
+    return write_checkpoint(tmp_path_factory.mktemp("toy") / "toy.safetensors")
 
 
 @pytest.fixture(scope="module", params=["fp32", "fp16", "int8"])
@@ -55,12 +51,12 @@ def test_its_gates_are_its_own(artifact):
     parity = artifact.manifest.parity
     assert parity is not None and parity.passed
     assert [gate.name for gate in parity.gates][1:3] == ["step 0 x", "step 1 x_0"]
-    assert artifact.manifest.steps == 2 and artifact.manifest.family.model == {"size": 8}
+    assert artifact.manifest.steps == 2 and artifact.manifest.family.model == {"size": 8, "upsampler": False}
 
 
-def test_the_graphs_take_its_knob(artifact):
+def test_the_graphs_take_its_knobs(artifact):
     inputs = {name: [info.name for info in graph.inputs] for name, graph in artifact.manifest.graphs.items()}
-    assert inputs == {"sampler.onnx": ["x_T", "gain"], "ddgan.onnx": ["seed", "gain"]}
+    assert inputs == {"sampler.onnx": ["x_T", "gain", "label"], "ddgan.onnx": ["seed", "gain", "label"]}
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "onnxruntime-portable", "openvino-f32"])
@@ -72,12 +68,15 @@ def test_every_engine_draws_with_the_knob(artifact, library, engine):
         each = opened.generate(SEEDS, gain=[1.0, 3.0, 0.5])
         np.testing.assert_array_equal(each[0], default[0])
         assert (each[1:] != default[1:]).any(axis=(1, 2, 3)).all()
+        labels = draw(sampler, SEEDS)["label"]
+        np.testing.assert_array_equal(default, opened.generate(SEEDS, label=labels))
+        assert (opened.generate(SEEDS, label=(labels + 5) % 10) != default).any(axis=(1, 2, 3)).all()
         x_0 = opened.sample(draw(sampler, SEEDS, {"gain": [1.0, 3.0, 0.5]}))
         assert np.abs(each.astype(int) - to_pixels(x_0)).max() <= 1
         for wrong, says in (
             ({"gain": 11}, "gain 11 is out of range"),
             ({"gain": [1, 2]}, r"gain has shape \[2\]: give one value for all images, or \[3, 1\]"),
-            ({"label": 1}, "there is no knob label, only gain"),
+            ({"pitch": 1}, "there is no knob pitch, only gain, label"),
         ):
             with pytest.raises(InputError, match=says):
                 opened.generate(SEEDS, **wrong)

@@ -1,24 +1,31 @@
-"""A family of one 1x1 convolution, to try the seam: FAMILY is what a registry names, GRAPHS what an export imports."""
+"""A family of one 1x1 convolution, to try the seam: FAMILY is what a registry names, GRAPHS what an export imports.
+
+x_0 is tanh(gain * conv(x) + label / 8) at every step, from x_T; a picture that is to be enlarged is added to x_T.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from ddgan_deploy.export.graph.builder import SamplerBuilder
 from ddgan_deploy.families.base import Checkpoint
 from ddgan_deploy.files import sha256
-from ddgan_deploy.sampler import Draw, Knob, Probe, Sampler
+from ddgan_deploy.sampler import LABEL_STREAM, Draw, Knob, Probe, Sampler
 
-KEY = "toy.weight"
+KEY, UPSAMPLER = "toy.weight", "toy.upsampler"
+LABELS = 10
 
 
 @dataclass(frozen=True)
 class Model:
     size: int
+    upsampler: bool
 
 
 @dataclass(frozen=True)
@@ -33,10 +40,14 @@ class Reference:
     landmarks: tuple[type[nn.Module], ...] = (nn.Conv2d,)
 
     def run(self, inputs, step=None, state=None):
-        x = inputs["x_T"] if state is None else state
+        if state is None:
+            state = inputs["x_T"]
+            if "low_res" in inputs:
+                state = state + inputs["low_res"].repeat_interleave(2, 2).repeat_interleave(2, 3)
         for _ in range(self.steps) if step is None else (step,):
-            x = torch.tanh(self.network(x) * inputs["gain"][:, :, None, None])
-            yield x
+            gain, label = inputs["gain"][:, :, None, None], inputs["label"][:, :, None, None]
+            state = torch.tanh(self.network(state) * gain + label / 8)
+            yield state
 
     def modules(self):
         yield "conv", self.network
@@ -72,13 +83,17 @@ class Toy:
         return KEY in contents
 
     def read(self, contents, path, given):
-        return ToyCheckpoint(self, path, sha256(path), Model(8), {KEY: contents[KEY]})
+        return ToyCheckpoint(self, path, sha256(path), Model(8, UPSAMPLER in contents), {KEY: contents[KEY]})
 
     def sampler(self, model, sampling):
-        gain = Knob("gain", "float32", (1,), 0, 10, default=1.0, tried=(0.5, 3.0), help="of every step")
-        return Sampler(
-            (3, model.size, model.size), sampling.steps, (Draw("x_T", (3, model.size, model.size), 0),), (gain,)
-        )
+        size, small = model.size, model.size // 2
+        drawn = Draw("label", (1,), LABEL_STREAM, below=LABELS)
+        knobs = [
+            Knob("gain", "float32", (1,), 0, 10, default=1.0, tried=(0.5, 3.0), help="of every step"),
+            Knob("label", "int64", (1,), -1, LABELS - 1, default=-1, drawn=drawn, tried=(0, 7)),
+            *([Knob("low_res", "uint8", (small, small, 3), 0, 255)] if model.upsampler else []),
+        ]
+        return Sampler((3, size, size), sampling.steps, (Draw("x_T", (3, size, size), 0),), tuple(knobs))
 
     def probes(self, model, sampling):
         last = sampling.steps - 1
@@ -98,13 +113,32 @@ class ToyGraphs:
     def build(self, reference, sampler, without=()):
         to = SamplerBuilder(sampler)
         weight = to.constant(KEY, reference.network.weight.numpy())
-        gain = to.op("Reshape", [to.inputs["gain"], to.constant("gain/shape", np.array([-1, 1, 1, 1]))], name="gain/4d")
+        shape = to.constant("shape", np.array([-1, 1, 1, 1]))
+        gain = to.op("Reshape", [to.inputs["gain"], shape], name="gain/4d")
+        label = to.op("Cast", [to.inputs["label"]], name="label/float", float32=True, to=ir.DataType.FLOAT)
+        eighth = to.op("Mul", [label, to.constant("label/eighth", np.float32(1 / 8))], name="label/eighths")
+        label = to.op("Reshape", [eighth, shape], name="label/4d")
         x = to.inputs["x_T"]
+        if "low_res" in to.inputs:
+            twice = np.repeat(np.eye(sampler.image[1] // 2, dtype=np.float32), 2, axis=0)
+            rows = to.op(
+                "MatMul", [to.constant("rows", twice), to.inputs["low_res"]], name="low_res/rows", float32=True
+            )
+            large = to.op("MatMul", [rows, to.constant("columns", twice.T)], name="low_res/large", float32=True)
+            x = to.op("Add", [x, large], name="x_T/on_low_res", float32=True)
         for k in range(sampler.steps):
             convolved = to.op("Conv", [x, weight], name=f"step{k}/conv", shape=sampler.image, layer="conv")
             gained = to.op("Mul", [convolved, gain], name=f"step{k}/gain")
-            x = to.op("Tanh", [gained], name=f"step{k}/x" if k < sampler.steps - 1 else "x_0", float32=True)
+            shifted = to.op("Add", [gained, label], name=f"step{k}/label")
+            x = to.op("Tanh", [shifted], name=f"step{k}/x" if k < sampler.steps - 1 else "x_0", float32=True)
         return to.model(x)
 
 
 FAMILY, GRAPHS = Toy(), ToyGraphs()
+
+
+def write_checkpoint(path, *others):
+    """A checkpoint of the family, and with `UPSAMPLER` of one that takes a picture."""
+    weight = torch.randn(3, 3, 1, 1, generator=torch.Generator().manual_seed(0))
+    save_file({KEY: weight, **{name: torch.zeros(1) for name in others}}, path)
+    return path

@@ -90,7 +90,8 @@ def to_tensor(server: Any, name: str, array: npt.NDArray[Any]) -> Any:
         name: of the output.
         array: of any type but BYTES.
     """
-    lent = _Lent(np.ascontiguousarray(array))
+    # NumPy lends only what may be written to.
+    lent = _Lent(np.require(array, requirements=("C", "W")))
     tensor = server.Tensor.from_dlpack(name, lent)
     # DLPack's consumer marks a capsule as used by this name; the stub takes another, and NumPy then
     # complains on the server's log at every answer.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,22 @@ import numpy as np
 
 from ddgan_deploy.engines import open_artifact
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.inputs import examples, served_knobs
 from ddgan_deploy.serving.backend.dlpack import to_tensor
-from ddgan_deploy.serving.backend.image_cache import Image, ImageCache, cache_bytes
+from ddgan_deploy.serving.backend.image_cache import Image, ImageCache, Key, cache_bytes, keys
 from ddgan_deploy.serving.backend.metrics import Metrics
 from ddgan_deploy.serving.backend.model import Inputs, Model, ServerLog
-from ddgan_deploy.serving.echo import DRAWN
+from ddgan_deploy.serving.echo import DRAWN, SEED
 
 IMAGE = "image"
-DRAWN_SEED = DRAWN + "seed"
 
 
 class EngineModel(Model):
-    """seed INT64 [n, 1] -> image UINT8 [n, H, W, C], drawn_seed INT64 [n, 1], on the first engine that runs here.
+    """seed INT64 [n, 1] and knobs -> image UINT8 [n, H, W, C], drawn_seed and so on.
 
-    ``drawn_seed`` is what the images were really drawn from: 2.51 was seen to take an answer for another request's.
+    It runs on the first engine that there is here. ``drawn_seed`` is what the images were really drawn from, as each
+    knob's own such output is: 2.51 was seen to take an answer for another request's. Requests with different knobs run
+    together.
     """
 
     def initialize(self, args: Mapping[str, str]) -> None:
@@ -51,9 +53,10 @@ class EngineModel(Model):
             raise self.server.TritonModelException(f"config.pbtxt lacks parameters: {error}") from None
         except InputError as error:
             raise self.server.TritonModelException(f"the engine cannot be opened: {error}") from None
+        self._knobs = self._engine.artifact.manifest.sampler.knobs
         for size in sorted({1, int(self._config["max_batch_size"])}):
             # The server's own warm-up asks for one seed many times, which is drawn once.
-            self._engine.generate(range(size))
+            self._engine.generate(range(size), **examples(self._knobs, range(size)))
         self._metrics = Metrics(self.server, self._engine.name)
         self._heart.start()
         self.server.Logger.log_info(f"{self._config['name']} draws on {self._engine.name}")
@@ -66,26 +69,47 @@ class EngineModel(Model):
         """Closes the engine."""
         self._engine.close()
 
-    def _draw(self, inputs: list[Inputs]) -> list[list[Any]]:
+    def _read(self, request: Any) -> Inputs:
+        """The seeds and all knobs of a request, those that it leaves out, too.
+
+        Raises:
+            ValueError: one is wrong, or out of its range.
+        """
+        inputs = super()._read(request)
         # Copies, so that what is told as drawn is what was drawn, whatever becomes of the request's own memory.
-        seeds = [each["seed"].copy() for each in inputs]
-        images = self._images({seed for part in seeds for seed in part.ravel().tolist()})
+        seeds, knobs = inputs.pop(SEED).copy(), {name: value.copy() for name, value in inputs.items()}
+        try:
+            return {SEED: seeds, **served_knobs(self._knobs, len(seeds), knobs)}
+        except InputError as error:
+            raise ValueError(str(error)) from None
+
+    def _draw(self, requests: list[Inputs]) -> list[list[Any]]:
+        keyed = [keys(inputs) for inputs in requests]
+        rows = {key: (inputs, i) for part, inputs in zip(keyed, requests, strict=True) for i, key in enumerate(part)}
+        images = self._images(rows)
         return [
             [
-                to_tensor(self.server, IMAGE, np.stack([images[seed] for seed in part.ravel().tolist()])),
-                *([to_tensor(self.server, DRAWN_SEED, part)] if DRAWN_SEED in self._outputs else []),
+                to_tensor(self.server, IMAGE, np.stack([images[key] for key in part])),
+                *(
+                    to_tensor(self.server, DRAWN + name, value)
+                    for name, value in inputs.items()
+                    if DRAWN + name in self._outputs
+                ),
             ]
-            for part in seeds
+            for part, inputs in zip(keyed, requests, strict=True)
         ]
 
-    def _images(self, seeds: Set[int]) -> Mapping[int, Image]:
-        """The image [H, W, C] of each seed."""
-        found = self._cache.find(seeds)
+    def _images(self, rows: Mapping[Key, tuple[Inputs, int]]) -> Mapping[Key, Image]:
+        """The image [H, W, C] of each row of a request's inputs."""
+        found = self._cache.find(rows)
         self._metrics.count_found(len(found))
-        missing = sorted(seeds - found.keys())
+        missing = [key for key in rows if key not in found]
         if not missing:
             return found
-        drawn = dict(zip(missing, self._engine.generate(missing), strict=True))
+        names = next(iter(rows.values()))[0]
+        inputs = {name: np.stack([rows[key][0][name][rows[key][1]] for key in missing]) for name in names}
+        seeds = inputs.pop(SEED).ravel().tolist()
+        drawn = dict(zip(missing, self._engine.generate(seeds, **inputs), strict=True))
         self._metrics.count_run(len(drawn))
         self._cache.keep(drawn)
         return found | drawn

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.errors import GateError, InputError
-from ddgan_deploy.inputs import seed_array
+from ddgan_deploy.inputs import Knobs, rows, seed_array, served_knobs
 from ddgan_deploy.serving import MODEL, PNG_MODEL
 from ddgan_deploy.serving.address import Address, parse_url
 from ddgan_deploy.serving.client.transports import RequestError, open_transport
-from ddgan_deploy.serving.client.way import PNG, SEED, Way
-from ddgan_deploy.serving.echo import WrongAnswerError
+from ddgan_deploy.serving.client.way import PNG, Way
+from ddgan_deploy.serving.echo import SEED, Values, WrongAnswerError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -89,39 +89,43 @@ class AsyncClient:
         self._ways: dict[str, Way] = {}
         self._answered = False
 
-    async def generate(self, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
+    async def generate(self, seeds: Sequence[int], **knobs: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Images uint8 [N, H, W, C] of the seeds, in their order.
 
+        Args:
+            seeds: N integers.
+            knobs: of the model, such as ``label=3``, where others than the defaults are wanted: one value, or one for
+                each seed.
+
         Raises:
-            InputError: there are no seeds, one is no 64-bit integer, or the server has no such model.
+            InputError: there are no seeds, one is no 64-bit integer, a knob is unknown or out of its range, or the
+                server has no such model.
             ServerError: the server cannot be reached, refuses, fails, takes longer than the time-out, or has the model
                 no more that answered before.
         """
-        images: npt.NDArray[np.uint8] = np.concatenate(await self._ask(seeds, "image", lambda start, part: part))
+        images: npt.NDArray[np.uint8] = np.concatenate(await self._ask(seeds, knobs, "image", lambda start, part: part))
         return images
 
-    async def generate_each(self, seeds: Sequence[int], arrived: Callable[[int, npt.NDArray[np.uint8]], None]) -> None:
+    async def generate_each(
+        self, seeds: Sequence[int], arrived: Callable[[int, npt.NDArray[np.uint8]], None], **knobs: npt.ArrayLike
+    ) -> None:
         """Hands over the images as they arrive, in any order, for who wants to keep those that came before an error.
 
         Args:
             seeds: any number of them.
             arrived: called with a start and images uint8 [n, H, W, C] of ``seeds[start : start + n]``; an error that it
                 raises ends the call.
+            knobs: as of `generate`.
 
         Raises:
             InputError, ServerError: as `generate`, but that the time-out begins anew with every answer.
         """
-        await self._ask(seeds, "image", arrived, renewed=True)
+        await self._ask(seeds, knobs, "image", arrived, renewed=True)
 
-    async def png(self, seeds: Sequence[int]) -> list[bytes]:
-        """The images as contents of PNG files, in the order of the seeds.
-
-        Raises:
-            InputError, ServerError: as `generate`.
-        """
-        return [
-            bytes(file) for part in await self._ask(seeds, "png", lambda start, part: part) for file in part.ravel()
-        ]
+    async def png(self, seeds: Sequence[int], **knobs: npt.ArrayLike) -> list[bytes]:
+        """The images as contents of PNG files, in the order of the seeds; arguments and errors of `generate`."""
+        parts = await self._ask(seeds, knobs, PNG, lambda start, part: part)
+        return [bytes(file) for part in parts for file in part.ravel()]
 
     async def ready(self) -> bool:
         """Whether the model can be asked now; False too where nobody answers within the time-out."""
@@ -144,17 +148,24 @@ class AsyncClient:
         await self.close()
 
     async def _ask(
-        self, seeds: Sequence[int], output: str, take: Callable[[int, npt.NDArray[Any]], R], renewed: bool = False
+        self,
+        seeds: Sequence[int],
+        knobs: Knobs,
+        output: str,
+        take: Callable[[int, npt.NDArray[Any]], R],
+        renewed: bool = False,
     ) -> list[R]:
         """What ``take`` makes of the output of all seeds, in parts; ``renewed``: the time-out begins anew with each."""
         words = _words(seeds)
         try:
             async with asyncio.timeout(self.timeout) as limit:
-                largest = (await self._way(output, limit)).batch
-                size = min(largest, self.batch or largest)
+                way = await self._way(output, limit)
+                size = min(way.batch, self.batch or way.batch)
+                inputs = {SEED: words, **served_knobs(way.knobs, len(words), knobs)}
 
                 async def ask(start: int) -> R:
-                    taken = take(start, await self._part(words[start : start + size], output, limit))
+                    part = rows(inputs, slice(start, start + size))
+                    taken = take(start, await self._retried(lambda: self._answer(way, part), limit))
                     if renewed and not limit.expired():
                         limit.reschedule(asyncio.get_running_loop().time() + self.timeout)
                     return taken
@@ -175,22 +186,18 @@ class AsyncClient:
                 raise ServerError(message) from error
             raise ServerError(f"{self._who()} gave no {output}: {error}") from error
 
-    async def _part(self, seeds: npt.NDArray[np.int64], output: str, limit: asyncio.Timeout) -> npt.NDArray[Any]:
-        way = await self._way(output, limit)
-        return await self._retried(lambda: self._answer(way, seeds), limit)
-
-    async def _answer(self, way: Way, seeds: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """The output of the seeds, in one request, seen to be of these seeds where the answer tells.
+    async def _answer(self, way: Way, inputs: Values) -> npt.NDArray[Any]:
+        """The output of the seeds, in one request, seen to be of these and their knobs where the answer tells.
 
         Raises:
             RequestError: there is none, or it is another request's.
         """
-        answer = await self._transport.infer(way.model, {SEED: seeds}, [way.output, *way.echoes])
-        shape = answer[way.output].shape
-        if shape[0] != len(seeds):
-            raise RequestError(f"its answer to {len(seeds)} seeds has shape {list(shape)}")
+        answer = await self._transport.infer(way.model, inputs, [way.output, *way.echoes])
+        shape, count = answer[way.output].shape, len(inputs[SEED])
+        if shape[0] != count:
+            raise RequestError(f"its answer to {count} seeds has shape {list(shape)}")
         try:
-            output = way.checked(seeds, answer)
+            output = way.checked(inputs, answer)
         except WrongAnswerError as error:
             message = f"{error}: its answers are mixed up, restart the server"
             raise RequestError(message, again=True) from error

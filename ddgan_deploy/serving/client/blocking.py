@@ -42,29 +42,23 @@ class Client:
         self._thread.start()
         self._runs.wait()
 
-    def generate(self, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """Images uint8 [N, H, W, C] of the seeds, in their order.
+    def generate(self, seeds: Sequence[int], **knobs: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """Images uint8 [N, H, W, C] of the seeds, in their order; arguments and errors of `AsyncClient.generate`."""
+        return self._wait_for(self._client.generate(seeds, **knobs))
 
-        Raises:
-            InputError, ServerError: as `AsyncClient.generate`.
-        """
-        return self._wait_for(self._client.generate(seeds))
-
-    def generate_each(self, seeds: Sequence[int], arrived: Callable[[int, npt.NDArray[np.uint8]], None]) -> None:
+    def generate_each(
+        self, seeds: Sequence[int], arrived: Callable[[int, npt.NDArray[np.uint8]], None], **knobs: npt.ArrayLike
+    ) -> None:
         """As `AsyncClient.generate_each`; ``arrived`` is called on the client's thread.
 
         Raises:
             InputError, ServerError: as `AsyncClient.generate_each`.
         """
-        self._wait_for(self._client.generate_each(seeds, arrived))
+        self._wait_for(self._client.generate_each(seeds, arrived, **knobs))
 
-    def png(self, seeds: Sequence[int]) -> list[bytes]:
-        """The images as contents of PNG files, in the order of the seeds.
-
-        Raises:
-            InputError, ServerError: as `AsyncClient.generate`.
-        """
-        return self._wait_for(self._client.png(seeds))
+    def png(self, seeds: Sequence[int], **knobs: npt.ArrayLike) -> list[bytes]:
+        """The images as contents of PNG files, in the order of the seeds; arguments and errors of `AsyncClient.png`."""
+        return self._wait_for(self._client.png(seeds, **knobs))
 
     def ready(self) -> bool:
         """Whether the model can be asked now; False too where nobody answers within the time-out."""

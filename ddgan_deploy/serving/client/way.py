@@ -6,49 +6,59 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.serving.echo import DRAWN, check, seed_of_png
+from ddgan_deploy.sampler import Knob
+from ddgan_deploy.serving.echo import DRAWN, SEED, Values, WrongAnswerError, check, comment_of_png, comments, drawn
+from ddgan_deploy.serving.knobs import knobs_of
 
-SEED, PNG = "seed", "png"
-_DRAWN_SEED = DRAWN + SEED
+PNG = "png"
 
 
 @dataclass(frozen=True)
 class Way:
-    """The way from seeds to an output.
+    """The way from seeds and knobs to an output.
 
     Attributes:
         batch: seeds that a request may have.
+        knobs: that the model has.
         echoes: outputs that tell what the answer was made from.
     """
 
     model: str
     output: str
     batch: int
+    knobs: tuple[Knob, ...]
     echoes: tuple[str, ...]
 
     @classmethod
     def through(cls, model: str, config: Mapping[str, Any], output: str) -> Self | None:
-        """The way through a model of this configuration; None: it does not turn seeds into such an output."""
-        inputs = [tensor["name"] for tensor in config.get("input", []) if not tensor.get("optional")]
-        outputs = [tensor["name"] for tensor in config.get("output", [])]
-        batch = int(config.get("max_batch_size", 0))
-        if inputs != [SEED] or output not in outputs or batch < 1:
-            return None
-        return cls(model, output, batch, tuple(name for name in outputs if name == _DRAWN_SEED))
-
-    def checked(self, seeds: npt.NDArray[np.int64], answer: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        """The output out of an answer to seeds int64 [N, 1].
+        """The way through a model of this configuration; None: it does not turn seeds into such an output.
 
         Raises:
-            WrongAnswerError: the answer tells that it was made from other seeds.
+            InputError: the configuration cannot be read.
         """
-        output, asked = answer[self.output], seeds.ravel().tolist()
-        if self.echoes:
-            check(SEED, asked, answer[_DRAWN_SEED].ravel().tolist())
-        elif self.output == PNG:
-            told = [seed_of_png(file) for file in output.ravel()]
-            check(SEED, asked, [was if seed is None else seed for seed, was in zip(told, asked, strict=True)])
+        knobs = knobs_of(config)
+        ours = {SEED, *(knob.name for knob in knobs)}
+        needed = {tensor["name"] for tensor in config.get("input", []) if not tensor.get("optional")}
+        outputs = [tensor["name"] for tensor in config.get("output", [])]
+        batch = int(config.get("max_batch_size", 0))
+        if SEED not in needed or needed - ours or output not in outputs or batch < 1:
+            return None
+        echoes = tuple(name for name in outputs if name.startswith(DRAWN) and name.removeprefix(DRAWN) in ours)
+        return cls(model, output, batch, knobs, echoes)
+
+    def checked(self, asked: Values, answer: Values) -> npt.NDArray[Any]:
+        """The output out of an answer to seeds int64 [N, 1] and all knobs [N, ...].
+
+        Raises:
+            WrongAnswerError: the answer tells that it was made from something else.
+        """
+        output = answer[self.output]
+        check(asked, drawn(answer))
+        if self.output == PNG and not self.echoes:
+            for wanted, file in zip(comments(asked), output.ravel(), strict=True):
+                told = comment_of_png(file)
+                if told not in (None, wanted):
+                    raise WrongAnswerError(f"{wanted} came with an image of {told}")
         return output

@@ -20,7 +20,7 @@ from PIL import Image
 
 from ddgan_deploy import open_artifact
 from ddgan_deploy.serving import MODEL, PNG_MODEL
-from ddgan_deploy.serving.echo import seed_of_png
+from ddgan_deploy.serving.echo import comment_of_png
 
 PROTOCOLS = ("grpc", "http-binary", "http-json")
 MAX_BATCH = 8
@@ -70,7 +70,7 @@ class Client:
     def pictures(self, seeds: Sequence[int]) -> list[bytes]:
         """The same, out of PNG files, which must tell their seeds."""
         files = self.ask(seeds, "png", model=PNG_MODEL).as_numpy("png")[:, 0]
-        assert [seed_of_png(file) for file in files] == list(seeds)
+        assert [comment_of_png(file) for file in files] == [f"seed {seed}" for seed in seeds]
         return [decoded(file) for file in files]
 
 

@@ -11,6 +11,6 @@ except ImportError as error:
 
 
 class TritonPythonModel(EngineModel):
-    """seed INT64 [n, 1] -> image UINT8 [n, H, W, C], drawn_seed INT64 [n, 1]."""
+    """seed INT64 [n, 1] and knobs -> image UINT8 [n, H, W, C], drawn_seed INT64 [n, 1] and so on."""
 
     server = triton_python_backend_utils

@@ -11,6 +11,6 @@ except ImportError as error:
 
 
 class TritonPythonModel(PngModel):
-    """image UINT8 [n, H, W, C], drawn_seed, seed INT64 [n, 1] -> png BYTES [n, 1]."""
+    """image UINT8 [n, H, W, C], seed INT64 [n, 1], drawn_seed and so on -> png BYTES [n, 1]."""
 
     server = triton_python_backend_utils

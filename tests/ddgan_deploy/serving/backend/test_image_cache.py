@@ -7,9 +7,19 @@ import pytest
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.serving import CACHE_VARIABLE
-from ddgan_deploy.serving.backend.image_cache import BESIDE, ImageCache, cache_bytes
+from ddgan_deploy.serving.backend.image_cache import BESIDE, ImageCache, cache_bytes, keys
 
 ENTRY = 16 + BESIDE
+
+
+def test_keys_tell_inputs_apart():
+    picture = np.zeros((2, 8, 8, 3), np.uint8)
+    rows = {"seed": np.array([[1], [1]]), "label": np.array([[0], [1]])}
+    assert len(set(keys(rows))) == 2 and keys(rows)[0] == keys({name: value[:1] for name, value in rows.items()})[0]
+    assert len(set(keys({"seed": rows["seed"], "low_res": picture}))) == 1
+    picture[1, 7, 7, 2] = 1
+    large = keys({"seed": rows["seed"], "low_res": picture})
+    assert len(set(large)) == 2 and all(len(key) <= 64 for key in large)
 
 
 def images(*seeds: int) -> dict[int, np.ndarray]:

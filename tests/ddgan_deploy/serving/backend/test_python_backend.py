@@ -17,7 +17,7 @@ from ddgan_deploy.serving import CACHE_VARIABLE
 from ddgan_deploy.serving.backend import engine_model
 from ddgan_deploy.serving.backend.heartbeat import Heartbeat
 from ddgan_deploy.serving.backend.png_model import padded_png
-from ddgan_deploy.serving.echo import seed_of_png
+from ddgan_deploy.serving.echo import comment_of_png
 from ddgan_deploy.serving.python_backend import EngineModel, PngModel
 from tests.ddgan_deploy.serving.backend import fake_backend_utils as fake
 from tests.ddgan_deploy.serving.backend.fake_backend_utils import Request
@@ -244,7 +244,7 @@ class TestPng:
         assert first.tensors[0].array.shape == (2, 1) and first.tensors[0].name == "png"
         for file, image in zip(files, images, strict=True):
             np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(file)))[..., None], image)
-        assert [seed_of_png(file) for file in files] == [0, 1, -2]
+        assert [comment_of_png(file) for file in files] == ["seed 0", "seed 1", "seed -2"]
 
     def test_an_image_of_another_seed_is_refused(self, encoder):
         images = np.zeros((2, 16, 16, 1), np.uint8)
@@ -252,7 +252,7 @@ class TestPng:
         assert bad.error.code == "internal" and not bad.tensors
         # Perhaps the request itself said so: nothing is told of the server.
         assert str(bad.error).endswith("WrongAnswerError: seed 6 came with an image of seed 7")
-        assert [seed_of_png(file) for file in good.tensors[0].array[:, 0]] == [5, 6]
+        assert [comment_of_png(file) for file in good.tensors[0].array[:, 0]] == ["seed 5", "seed 6"]
 
     def test_inputs_of_several_batches_are_refused(self, encoder):
         (answer,) = encoder.execute([self._request(np.zeros((2, 16, 16, 1), np.uint8), 5)])
@@ -262,17 +262,18 @@ class TestPng:
     def test_without_drawn_seed_the_images_are_taken_for_right(self):
         encoder = _encoder(image=[16, 16, 1], seed=[1])
         (answer,) = encoder.execute([Request({"image": np.zeros((1, 16, 16, 1), np.uint8), "seed": _seeds(9)})])
-        assert seed_of_png(answer.tensors[0].array[0, 0]) == 9
+        assert comment_of_png(answer.tensors[0].array[0, 0]) == "seed 9"
 
     def test_a_repository_of_before_has_images_alone(self):
         (answer,) = _encoder(image=[16, 16, 1]).execute([Request(np.zeros((1, 16, 16, 1), np.uint8))])
-        assert seed_of_png(answer.tensors[0].array[0, 0]) is None
+        assert comment_of_png(answer.tensors[0].array[0, 0]) is None
 
     @pytest.mark.parametrize("shape", [(16, 16, 1), (1, 1, 1), (7, 5, 3), (32, 32, 4)])
     def test_files_fill_blocks(self, shape):
         generator = np.random.default_rng(0)
         for seed in (None, *range(20), *(-(10**digits) for digits in range(20))):
             pixels = generator.integers(0, 256, shape, np.uint8)
-            file = padded_png(pixels, seed)
-            assert (len(file) + 4) % 16 == 0 and seed_of_png(file) == seed
+            told = None if seed is None else f"seed {seed}"
+            file = padded_png(pixels, told or "")
+            assert (len(file) + 4) % 16 == 0 and comment_of_png(file) == told
             np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(file))).reshape(shape), pixels)

@@ -1,0 +1,148 @@
+"""Knobs through a real server: optional inputs with defaults, alone, in batches, as PNG files and in the cache."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+import numpy as np
+import pytest
+import tritonclient.grpc as grpc
+import tritonclient.http as http
+from PIL import Image
+
+from ddgan_deploy import open_artifact
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.export import ExportOptions, export
+from ddgan_deploy.families import registry
+from ddgan_deploy.serving import MODEL, PNG_MODEL
+from ddgan_deploy.serving.client import AsyncClient, Client
+from ddgan_deploy.serving.echo import comment_of_png
+from tests.ddgan_deploy.serving.traffic import total
+from tests.families.toy import UPSAMPLER, write_checkpoint
+
+SEEDS = range(7, 12)
+GAINS = [0.5, 1, 2, 3, 4]
+LABELS = [-1, 0, 9, 3, -1]
+
+
+def _exported(folder, *others):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry.FAMILIES, "toy", "tests.families.toy")
+        path = write_checkpoint(folder / "toy.safetensors", *others)
+        return export(ExportOptions(path, out=folder / "artifact", engine="none", verify=False)).artifact.path
+
+
+@pytest.fixture(scope="module")
+def served(serve, tmp_path_factory):
+    with serve(_exported(tmp_path_factory.mktemp("knobs"))) as running:
+        yield running
+
+
+@pytest.fixture(params=["http", "grpc"])
+def client(request, served):
+    with Client(f"{request.param}://{getattr(served, request.param)}") as ours:
+        yield ours
+
+
+@pytest.fixture(scope="module")
+def engine(served):
+    with open_artifact(served.artifact) as opened:
+        yield opened
+
+
+def test_every_image_has_knobs_of_its_own(client, engine):
+    expected = engine.generate(SEEDS, gain=GAINS, label=LABELS)
+    np.testing.assert_array_equal(client.generate(SEEDS, gain=GAINS, label=LABELS), expected)
+    np.testing.assert_array_equal(client.generate(SEEDS, label=3), engine.generate(SEEDS, label=3))
+    np.testing.assert_array_equal(client.generate(SEEDS), engine.generate(SEEDS))
+
+
+def test_png_files_say_what_they_were_drawn_with(client, engine):
+    files = client.png(SEEDS, gain=GAINS, label=LABELS)
+    drawn = np.stack([np.array(Image.open(io.BytesIO(file))) for file in files])
+    np.testing.assert_array_equal(drawn, engine.generate(SEEDS, gain=GAINS, label=LABELS))
+    assert comment_of_png(files[2]) == "seed 9, gain 2.0, label 9"
+    assert comment_of_png(client.png([5])[0]) == "seed 5, gain 1.0, label -1"
+
+
+def test_a_wrong_knob_is_refused_before_anything_is_sent(client):
+    for wrong, says in (({"gain": 11}, "gain 11 is out of range"), ({"pitch": 1}, "there is no knob pitch, only gain")):
+        with pytest.raises(InputError, match=says):
+            client.generate(SEEDS, **wrong)
+
+
+class TestAPlainRequest:
+    """Of tritonclient, with the inputs that are named."""
+
+    @staticmethod
+    def _ask(served, model, output, module=grpc, **inputs):
+        tensors = []
+        for name, value in inputs.items():
+            array = np.array(value).reshape(-1, 1)
+            kind = {"f": "FP32", "i": "INT64"}[array.dtype.kind]
+            array = array.astype(np.float32 if kind == "FP32" else np.int64)
+            tensors.append(module.InferInput(name, list(array.shape), kind).set_data_from_numpy(array))
+        address = served.grpc if module is grpc else served.http
+        with module.InferenceServerClient(address) as client:
+            return client.infer(model, tensors).as_numpy(output)
+
+    @pytest.mark.parametrize("module", [grpc, http])
+    @pytest.mark.parametrize("knobs", [{}, {"gain": [2.0]}, {"label": [4]}, {"gain": [2.0], "label": [4]}])
+    def test_leaves_out_what_it_likes(self, served, engine, module, knobs):
+        (expected,) = engine.generate([3], **knobs)
+        np.testing.assert_array_equal(self._ask(served, MODEL, "image", module, seed=[3], **knobs)[0], expected)
+        (file,) = self._ask(served, PNG_MODEL, "png", module, seed=[3], **knobs)[0]
+        np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(file))), expected)
+
+    def test_is_told_what_was_drawn(self, served):
+        for name, default in (("gain", 1.0), ("label", -1)):
+            assert self._ask(served, MODEL, f"drawn_{name}", seed=[3]) == default
+        assert self._ask(served, MODEL, "drawn_gain", seed=[3], gain=[2.5]) == 2.5
+
+    def test_is_refused_where_a_knob_is_out_of_range(self, served):
+        with pytest.raises(grpc.InferenceServerException, match=r"gain 11 is out of range: give a number in 0..10"):
+            self._ask(served, MODEL, "image", seed=[3], gain=[11.0])
+        with pytest.raises(grpc.InferenceServerException, match="out of range"):
+            self._ask(served, MODEL, "image", seed=[3], gain=[float("nan")])
+
+
+def test_requests_with_different_knobs_share_a_run(served, engine):
+    def runs():
+        return total(served, "ddgan_runs_total"), total(served, "ddgan_images_total")
+
+    async def ask():
+        async with AsyncClient(f"grpc://{served.grpc}", batch=1) as client:
+            return await client.generate(range(1000, 1064), gain=np.linspace(0, 10, 64), label=np.arange(64) % 10)
+
+    before = runs()
+    images = asyncio.run(ask())
+    after = runs()
+    assert after[1] - before[1] == 64 and after[0] - before[0] <= 32
+    expected = engine.generate(range(1000, 1064), gain=np.linspace(0, 10, 64), label=np.arange(64) % 10)
+    np.testing.assert_array_equal(images, expected)
+
+
+def test_the_cache_tells_knobs_apart(served, engine):
+    with Client(f"grpc://{served.grpc}") as client:
+        for gain in (1, 2, 1, 2):
+            (image,) = client.generate([77], gain=gain)
+            np.testing.assert_array_equal(image, engine.generate([77], gain=gain)[0])
+        before = total(served, "ddgan_images_total")
+        client.generate([77], gain=2)
+        assert total(served, "ddgan_images_total") == before
+
+
+def test_a_picture_that_must_be_given(serve, tmp_path_factory):
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), np.uint8)
+    artifact = _exported(tmp_path_factory.mktemp("knobs"), UPSAMPLER)
+    with serve(artifact) as running, open_artifact(artifact) as opened, Client(f"grpc://{running.grpc}") as client:
+        expected = opened.generate([1, 1, 1], low_res=pictures)
+        np.testing.assert_array_equal(client.generate([1, 1, 1], low_res=pictures), expected)
+        assert (expected[0] != expected[1]).any()
+        np.testing.assert_array_equal(client.generate([1, 2], low_res=pictures[0])[0], expected[0])
+        files = client.png([1, 1, 1], low_res=pictures)
+        np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(files[2]))), expected[2])
+        assert "low_res sha256:" in comment_of_png(files[2])
+        with pytest.raises(InputError, match=r"the knob low_res must be given: uint8 \[4, 4, 3\] for every image"):
+            client.generate([1])
