@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ddgan_deploy.cli.knobs import add_knob_arguments, given_knobs
 from ddgan_deploy.command import Parser, run
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.screen import StepList, note, print_table, say, table_of
@@ -122,6 +123,7 @@ def _options(argv: Sequence[str] | None) -> PerfOptions:
     )
     parser.add_argument("--out", type=Path, default=Path("ddgan-perf"), metavar="DIR", help="default: ddgan-perf")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run's results")
+    add_knob_arguments(parser, "the requests take turns")
     args = parser.parse_args(argv)
     from ddgan_deploy.serving.address import parse_url
     from ddgan_deploy.serving.perf.run import PerfOptions
@@ -137,6 +139,7 @@ def _options(argv: Sequence[str] | None) -> PerfOptions:
         first_seed=args.first_seed,
         warm_up=args.warmup,
         overwrite=args.overwrite,
+        knobs=given_knobs(args),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddgan_deploy.cli.arguments import add_engine_arguments
+from ddgan_deploy.cli.knobs import add_knob_arguments, given_knobs
 from ddgan_deploy.cli.sample_outputs import Drawn, Outputs, written
 from ddgan_deploy.command import Parser, run
 from ddgan_deploy.errors import InputError
@@ -27,6 +28,7 @@ class SampleOptions:
         source: the folder of an artifact, or the url of a server.
         timeout: seconds that a server may take to its next answer.
         outputs: the seeds, and the files of their images.
+        knobs: beside the seeds.
     """
 
     source: Path | str
@@ -35,6 +37,7 @@ class SampleOptions:
     engine: str
     threads: int | None
     outputs: Outputs
+    knobs: Mapping[str, npt.ArrayLike]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,14 +60,17 @@ def _main(argv: Sequence[str] | None) -> None:
 def _from_artifact(artifact: Path, options: SampleOptions, drawn: Drawn) -> None:
     """Draws a batch at a time."""
     from ddgan_deploy.engines import open_artifact
+    from ddgan_deploy.inputs import rows, served_knobs
 
     seeds, batch = options.outputs.seeds, options.batch
     progress = StepList()
     with progress("Open the artifact"):
         engine = open_artifact(artifact, options.engine, options.threads)
     with engine, progress(f"Draw {len(seeds)} images on {engine.name}") as report:
+        knobs = served_knobs(engine.artifact.manifest.sampler.knobs, len(seeds), options.knobs)
         for start in range(0, len(seeds), batch):
-            drawn.take(start, engine.generate(seeds[start : start + batch]))
+            part = slice(start, start + batch)
+            drawn.take(start, engine.generate(seeds[part], **rows(knobs, part)))
             _tell(report, drawn)
 
 
@@ -80,7 +86,7 @@ def _from_server(url: str, options: SampleOptions, drawn: Drawn) -> None:
             drawn.take(start, images)
             _tell(report, drawn)
 
-        client.generate_each(seeds, take)
+        client.generate_each(seeds, take, **options.knobs)
 
 
 def _tell(report: Callable[[float, str], None], drawn: Drawn) -> None:
@@ -100,13 +106,16 @@ def _options(argv: Sequence[str] | None) -> SampleOptions:
         raise InputError("--timeout is how long a server may take: give it with --url")
     if args.batch < 1 or (args.threads is not None and args.threads < 1):
         raise InputError("--batch and --threads must be 1 or more")
+    knobs = given_knobs(args)
+    each = tuple(name for name, value in knobs.items() if isinstance(value, Sized) and len(value) > 1)
     return SampleOptions(
         source=args.artifact if args.url is None else args.url,
         timeout=60.0 if args.timeout is None else args.timeout,
         batch=args.batch,
         engine=args.engine,
         threads=args.threads,
-        outputs=Outputs(tuple(parse_seeds(args.seeds)), args.out, args.npz, args.png_dir, args.overwrite),
+        outputs=Outputs(tuple(parse_seeds(args.seeds)), args.out, args.npz, args.png_dir, args.overwrite, each),
+        knobs=knobs,
     )
 
 
@@ -124,6 +133,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="without an answer of the server (default: 60)"
     )
+    add_knob_arguments(parser, "one for each seed")
     add_engine_arguments(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     return parser

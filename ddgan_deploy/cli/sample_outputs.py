@@ -25,6 +25,7 @@ class Outputs:
         npz: seeds and images as arrays.
         png_dir: every image as <seed>.png.
         overwrite: whether they may be there already.
+        each: knobs of which every seed has a value of its own.
     """
 
     seeds: tuple[int, ...]
@@ -32,6 +33,7 @@ class Outputs:
     npz: Path | None
     png_dir: Path | None
     overwrite: bool
+    each: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuses what cannot be written, before any work.
@@ -132,7 +134,10 @@ class Drawn:
             return f"{some} had been drawn: with --png-dir or --npz they are kept"
         left = [seed for place, seed in enumerate(outputs.seeds) if place not in self._places]
         there = f"{some} are in {' and '.join(places)}"
-        return f"{there}: draw the others with --seeds {seed_ranges(left)}" if left else there
+        if not left:
+            return there
+        theirs = f" and their {', '.join(outputs.each)}" if outputs.each else ""
+        return f"{there}: draw the others with --seeds {seed_ranges(left)}{theirs}"
 
 
 @contextlib.contextmanager

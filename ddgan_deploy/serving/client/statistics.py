@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ddgan_deploy.errors import GateError, InputError
+from ddgan_deploy.sampler import Knob
 from ddgan_deploy.serving.address import Address
+from ddgan_deploy.serving.echo import SEED
 from ddgan_deploy.serving.installed import needs_tritonclient
+from ddgan_deploy.serving.knobs import knobs_of
 
+T = TypeVar("T")
 _TIMEOUT = 10.0
 """Seconds to wait for an answer that needs no work."""
 
@@ -78,7 +82,7 @@ class ServerStatistics:
         """The server's name and version, if it is there and has the model ready.
 
         Raises:
-            InputError: nobody answers, or the model is not there or takes something else than seeds.
+            InputError: nobody answers, or as `knobs`.
         """
         try:
             server = self._ask("get_server_metadata")
@@ -87,16 +91,33 @@ class ServerStatistics:
                 f"no Triton Inference Server answers at {self.address} "
                 f"({_reason(error)}): start one with ddgan-serve, or give another --url"
             ) from None
+        self.knobs(model)
+        return f"{server['name']} {server['version']}"
+
+    def knobs(self, model: str) -> tuple[Knob, ...]:
+        """The knobs that the model has.
+
+        Raises:
+            InputError: the model is not there, or takes something else than seeds and knobs.
+        """
         try:
-            inputs = self._ask("get_model_metadata", model)["inputs"]
+            config = self._config(model)
         except self._failures as error:
             raise InputError(
                 f"the server at {self.address} does not serve the model {model} ({_reason(error)}): "
                 "give another --model, or serve a repository that has it"
             ) from None
-        if [tensor["name"] for tensor in inputs] != ["seed"]:
+        knobs = knobs_of(config)
+        needed = {tensor["name"] for tensor in config.get("input", []) if not tensor.get("optional")}
+        if SEED not in needed or needed - {SEED, *(knob.name for knob in knobs)}:
             raise InputError(f"the model {model} takes something else than a seed: give another --model")
-        return f"{server['name']} {server['version']}"
+        return knobs
+
+    def _config(self, model: str) -> Mapping[str, Any]:
+        """The model's configuration, its fields named as in ``config.pbtxt``."""
+        answer = self._ask("get_model_config", model)
+        config: Mapping[str, Any] = answer["config"] if self._grpc else answer
+        return config
 
     def drawn_by(self, model: str) -> tuple[str, int]:
         """The model that draws for this one, and how often for an image: itself, or an ensemble's first step.
@@ -104,8 +125,7 @@ class ServerStatistics:
         Raises:
             GateError: the server no longer answers.
         """
-        answer = self._ask_again("get_model_config", model)
-        config = answer["config"] if self._grpc else answer
+        config = self._again(lambda: self._config(model))
         steps = [step["model_name"] for step in config.get("ensemble_scheduling", {}).get("step", [])] or [model]
         return steps[0], steps.count(steps[0])
 
@@ -115,17 +135,17 @@ class ServerStatistics:
         Raises:
             GateError: the server no longer answers.
         """
-        answer = self._ask_again("get_inference_statistics", model)
+        answer = self._again(lambda: self._ask("get_inference_statistics", model))
         return sum((parse_statistics(version) for version in answer["model_stats"]), Statistics())
 
-    def _ask_again(self, name: str, model: str) -> Mapping[str, Any]:
-        """Of a server that has answered before.
+    def _again(self, ask: Callable[[], T]) -> T:
+        """An answer of a server that has answered before.
 
         Raises:
             GateError: it no longer does.
         """
         try:
-            return self._ask(name, model)
+            return ask()
         except self._failures as error:
             reason = _reason(error)
             raise GateError(f"the server at {self.address} no longer answers ({reason}): see its log") from None

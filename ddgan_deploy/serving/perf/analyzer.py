@@ -7,6 +7,7 @@ warm-up, seeds come again at once, and the server would have kept their images.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import csv
 import json
@@ -14,16 +15,20 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ddgan_deploy.errors import GateError
+import numpy.typing as npt
+
+from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.serving.address import Address
 
 _WINDOWS = 3
 """It calls a result stable after as many windows at least, and reports all of them together."""
+_MOST_BYTES = 1 << 30
+"""Of the file of requests, which perf_analyzer reads whole."""
 _PATIENCE = 120.0
 """Seconds beyond the measurement after which perf_analyzer is taken for stuck."""
 _THREAD_ERROR = re.compile(r"^Thread \[\d+\] had error: (?:\[request id: [^\]]*\] )?(.*)$", re.MULTILINE)
@@ -35,13 +40,13 @@ class Load:
 
     Attributes:
         concurrency: requests in flight at all times.
-        seeds: file of the seeds, as `write_seeds` writes it.
+        requests: file of them, as `write_requests` writes it.
     """
 
     address: Address
     model: str
     concurrency: int
-    seeds: Path
+    requests: Path
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,32 @@ class LoadError(GateError):
         self.errors = errors
 
 
-def write_seeds(path: Path, first: int, count: int) -> None:
-    """A data file for perf_analyzer with the seeds first..first+count-1, one a request."""
-    path.write_text(json.dumps({"data": [{"seed": [seed]} for seed in range(first, first + count)]}))
+def write_requests(path: Path, seeds: Sequence[int], knobs: Mapping[str, npt.NDArray[Any]]) -> None:
+    """A data file for perf_analyzer, one seed a request.
+
+    Args:
+        path: of the file.
+        seeds: in their order.
+        knobs: values [n, ...] of each, by name, at which the requests take turns.
+
+    Raises:
+        InputError: the file would be larger than perf_analyzer reads in reasonable time.
+    """
+    rows = [dict(zip(knobs, row, strict=True)) for row in zip(*knobs.values(), strict=True)] or [{}]
+    told = [{name: _content(value) for name, value in row.items()} for row in rows]
+    size = max(len(json.dumps(each)) for each in told)
+    if size * len(seeds) > _MOST_BYTES:
+        most = _MOST_BYTES // size
+        raise InputError(f"--seeds {len(seeds)} with their {', '.join(knobs)} fill a gigabyte: give at most {most}")
+    data = [{"seed": [seed], **told[i % len(told)]} for i, seed in enumerate(seeds)]
+    path.write_text(json.dumps({"data": data}))
+
+
+def _content(value: npt.NDArray[Any]) -> object:
+    """Of a request's input: numbers as they are, a picture as bytes."""
+    if value.dtype == "uint8":
+        return {"b64": base64.b64encode(value.tobytes()).decode()}
+    return value.ravel().tolist()
 
 
 def warm_up(program: Sequence[str], load: Load, requests: int) -> None:
@@ -156,7 +184,7 @@ def failure(stderr: str) -> LoadError:
 
 def _arguments(load: Load) -> list[str]:
     server = ["-i", load.address.protocol, "-u", load.address.netloc, "-m", load.model]
-    return [*server, "--sync", "--concurrency-range", str(load.concurrency), "--input-data", str(load.seeds)]
+    return [*server, "--sync", "--concurrency-range", str(load.concurrency), "--input-data", str(load.requests)]
 
 
 def _run(command: Sequence[str], patience: float) -> str:

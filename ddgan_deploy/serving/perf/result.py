@@ -52,6 +52,7 @@ class PerfResult:
         server: its name and version.
         urls: HOST:PORT by protocol.
         first_seed: the seeds counted up from here.
+        knobs: the values of each that requests were drawn with.
         statistics_of: the model that the server's figures are of: of an ensemble the one that draws.
     """
 
@@ -62,6 +63,7 @@ class PerfResult:
     seconds: float
     seeds: int
     first_seed: int
+    knobs: dict[str, object]
     levels: tuple[Level, ...]
 
     @property

@@ -7,24 +7,28 @@ import dataclasses
 import itertools
 import json
 import secrets
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.files import folder_written_whole
+from ddgan_deploy.inputs import Array, Knobs, served_knobs
+from ddgan_deploy.sampler import Knob
 from ddgan_deploy.serving import MODEL
 from ddgan_deploy.serving.address import Address
 from ddgan_deploy.serving.client.statistics import ServerStatistics
 from ddgan_deploy.serving.installed import find_perf_analyzer
-from ddgan_deploy.serving.perf.analyzer import Load, LoadError, measure, warm_up, write_seeds
+from ddgan_deploy.serving.perf.analyzer import Load, LoadError, measure, warm_up, write_requests
 from ddgan_deploy.serving.perf.result import Level, PerfResult, summary
 
 RESULT = "perf.json"
 PLOT = "perf.png"
 MAX_CONCURRENCY = 1024
 MAX_SEEDS = 10_000_000
-_SEEDS_FILE = "seeds.json"
+_REQUESTS = "requests.json"
 _END_OF_SEEDS = 2**63
 
 Report = Callable[[float, str], None]
@@ -52,6 +56,7 @@ class PerfOptions:
             what the server keeps of the first.
         warm_up: requests before the first level of an address, which are not measured.
         overwrite: replace the results of an earlier run.
+        knobs: where others than the model's defaults are wanted; at several values of one the requests take turns.
     """
 
     addresses: tuple[Address, ...]
@@ -63,6 +68,7 @@ class PerfOptions:
     first_seed: int | None = None
     warm_up: int = 32
     overwrite: bool = False
+    knobs: Knobs = field(default_factory=dict)
 
 
 def run(options: PerfOptions, progress: Progress = no_progress) -> PerfResult:
@@ -82,8 +88,9 @@ def run(options: PerfOptions, progress: Progress = no_progress) -> PerfResult:
     with contextlib.ExitStack() as clients:
         servers = {address: clients.enter_context(ServerStatistics(address)) for address in options.addresses}
         names = [server.check(options.model) for server in servers.values()]
+        knobs = _turns(next(iter(servers.values())).knobs(options.model), options.knobs)
         with folder_written_whole(options.out) as folder:
-            levels = tuple(_levels(options, first_seed, program, servers, folder, progress))
+            levels = tuple(_levels(options, first_seed, knobs, program, servers, folder, progress))
             if not any(level.client for level in levels):
                 raise GateError(_what_failed(levels[0]))
             result = PerfResult(
@@ -94,6 +101,7 @@ def run(options: PerfOptions, progress: Progress = no_progress) -> PerfResult:
                 seconds=options.seconds,
                 seeds=options.seeds,
                 first_seed=first_seed,
+                knobs={name: _told(value) for name, value in knobs.items()},
                 levels=levels,
             )
             (folder / RESULT).write_text(json.dumps(dataclasses.asdict(result), indent=2) + "\n")
@@ -104,23 +112,31 @@ def run(options: PerfOptions, progress: Progress = no_progress) -> PerfResult:
 def _levels(
     options: PerfOptions,
     first_seed: int,
+    knobs: Mapping[str, Array],
     program: tuple[str, ...],
     servers: dict[Address, ServerStatistics],
     folder: Path,
     progress: Progress,
 ) -> Iterator[Level]:
-    seeds = folder / _SEEDS_FILE
+    requests = folder / _REQUESTS
     blocks = itertools.count(first_seed, options.seeds)
+
+    def write() -> None:
+        start = next(blocks)
+        write_requests(requests, range(start, start + options.seeds), knobs)
+
     for address, server in servers.items():
         if options.warm_up:
-            write_seeds(seeds, next(blocks), options.seeds)
+            write()
             with progress(f"Warm up over {address.protocol}"):
-                warm_up(program, Load(address, options.model, 1, seeds), options.warm_up)
+                warm_up(program, Load(address, options.model, 1, requests), options.warm_up)
         for concurrency in options.concurrency:
-            write_seeds(seeds, next(blocks), options.seeds)
+            write()
             with progress(f"{address.protocol} at concurrency {concurrency}"):
-                yield _level(program, Load(address, options.model, concurrency, seeds), options.seconds, server, folder)
-    seeds.unlink()
+                yield _level(
+                    program, Load(address, options.model, concurrency, requests), options.seconds, server, folder
+                )
+    requests.unlink()
 
 
 def _level(program: tuple[str, ...], load: Load, seconds: float, server: ServerStatistics, folder: Path) -> Level:
@@ -135,6 +151,25 @@ def _level(program: tuple[str, ...], load: Load, seconds: float, server: ServerS
         return Level(load.address.protocol, load.concurrency, None, None, max(error.errors, 1), str(error))
     counted = summary(server.read(model) - before, places)
     return Level(load.address.protocol, load.concurrency, client, counted)
+
+
+def _turns(known: Sequence[Knob], given: Knobs) -> dict[str, Array]:
+    """Values [n, ...] of all knobs, at which requests take turns; of the one with fewer they begin again.
+
+    Raises:
+        InputError: a knob is unknown, must be given and is not, or is out of its range.
+    """
+    arrays = {name: np.asarray(value) for name, value in given.items()}
+    count = max((len(value) for value in arrays.values() if value.ndim), default=1)
+    turns = {name: value[np.arange(count) % len(value)] if value.ndim else value for name, value in arrays.items()}
+    return served_knobs(known, count, turns)
+
+
+def _told(values: Array) -> object:
+    """What perf.json says of a knob's values."""
+    if values.dtype == "uint8":
+        return f"{len(values)} pictures, uint8 {list(values.shape[1:])}"
+    return np.unique(values).tolist()
 
 
 def _what_failed(level: Level) -> str:

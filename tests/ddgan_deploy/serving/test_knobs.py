@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import tritonclient.http as http
 from PIL import Image
 
 from ddgan_deploy import open_artifact
+from ddgan_deploy.cli import perf, sample
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.families import registry
@@ -133,7 +135,7 @@ def test_the_cache_tells_knobs_apart(served, engine):
         assert total(served, "ddgan_images_total") == before
 
 
-def test_a_picture_that_must_be_given(serve, tmp_path_factory):
+def test_a_picture_that_must_be_given(serve, tmp_path_factory, tmp_path):
     pictures = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), np.uint8)
     artifact = _exported(tmp_path_factory.mktemp("knobs"), UPSAMPLER)
     with serve(artifact) as running, open_artifact(artifact) as opened, Client(f"grpc://{running.grpc}") as client:
@@ -146,3 +148,29 @@ def test_a_picture_that_must_be_given(serve, tmp_path_factory):
         assert "low_res sha256:" in comment_of_png(files[2])
         with pytest.raises(InputError, match=r"the knob low_res must be given: uint8 \[4, 4, 3\] for every image"):
             client.generate([1])
+        np.savez(tmp_path / "base.npz", images=pictures)
+        options = ["--concurrency", "1", "--duration", "1", "--seeds", "50", "--out", str(tmp_path / "out")]
+        assert perf.main(["--url", running.grpc, "--low-res", str(tmp_path / "base.npz"), *options]) == 0
+
+
+def test_the_commands_take_knobs(served, engine, tmp_path, capsys):
+    knobs = ["--label", "1,2,3", "--set", "gain=2"]
+    for protocol in ("http", "grpc"):
+        arrays = tmp_path / f"{protocol}.npz"
+        url = f"{protocol}://{getattr(served, protocol)}"
+        assert sample.main(["--url", url, *knobs, "--seeds", "4-6", "--npz", str(arrays)]) == 0
+        np.testing.assert_array_equal(np.load(arrays)["images"], engine.generate([4, 5, 6], label=[1, 2, 3], gain=2))
+    assert sample.main(["--url", served.http, "--label", "10", "--out", str(tmp_path / "a.png")]) == 2
+    assert "label 10 is out of range: give a number in -1..9" in capsys.readouterr().err
+
+
+def test_perf_analyzer_asks_with_knobs(served, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--concurrency", "2", "--duration", "1", "--seeds", "500", "--warmup", "2", "--out", str(out)]
+    for model in (MODEL, PNG_MODEL):
+        urls = ["--url", served.grpc, "--url", served.http]
+        asked = ["--model", model, "--label", "1,2,3", *options, "--overwrite"]
+        assert perf.main([*urls, *asked]) == 0
+        assert json.loads((out / "perf.json").read_text())["knobs"] == {"gain": [1.0], "label": [1, 2, 3]}
+        requests = json.loads((out / "grpc-2.json").read_text())["experiments"][0]["requests"]
+        assert {request["request_inputs"]["label"] for request in requests} == {1, 2, 3}

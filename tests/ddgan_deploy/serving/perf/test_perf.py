@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from ddgan_deploy.errors import GateError, InputError
+from ddgan_deploy.sampler import Knob
 from ddgan_deploy.serving import MODEL
 from ddgan_deploy.serving.address import Address
 from ddgan_deploy.serving.client.statistics import ServerStatistics, Statistics, parse_statistics
@@ -96,6 +99,9 @@ class FakeStatistics:
 
     def check(self, model: str) -> str:
         return "triton 2.51.0"
+
+    def knobs(self, model: str) -> tuple[Knob, ...]:
+        return (Knob("label", "int64", (1,), -1, 9, -1), Knob("low_res", "uint8", (2, 2, 1), 0, 255, 0))
 
     def drawn_by(self, model: str) -> tuple[str, int]:
         return model, 1
@@ -208,7 +214,7 @@ def test_seeds_that_come_again_are_counted():
         return perf_result.Level("grpc", 1, client, perf_result.Server(0, hits, 0.0, 0.0, 0.0))
 
     def result(*levels: perf_result.Level) -> perf_result.PerfResult:
-        return perf_result.PerfResult("triton", {}, MODEL, MODEL, 1.0, 10, 0, levels)
+        return perf_result.PerfResult("triton", {}, MODEL, MODEL, 1.0, 10, 0, {}, levels)
 
     failed = perf_result.Level("grpc", 1, None, None, 1, "gone")
     assert result(level(10, 0), level(9, 0), failed).repeated == 0
@@ -235,6 +241,42 @@ def test_every_level_is_measured_with_seeds_of_its_own(fake, tmp_path):
     ]
     assert {level.client for level in result.levels} == {Client(3, 164.929, 24.301, 28.640, 32.996, 52.491)}
     assert {level.server for level in result.levels} == {perf_result.Server(4, 0, 2.0, 0.25, 0.01)}
+
+
+def test_requests_take_turns_at_the_values_of_a_knob(fake, tmp_path, monkeypatch):
+    files, write = [], perf.write_requests
+
+    def kept(path, *rest):
+        write(path, *rest)
+        files.append(json.loads(path.read_text())["data"])
+
+    monkeypatch.setattr(perf, "write_requests", kept)
+    fake()
+    knobs = {"label": [3, 1, 4], "low_res": np.arange(8).reshape(2, 2, 2, 1)}
+    options = perf.PerfOptions((GRPC,), tmp_path / "out", (1,), seeds=5, first_seed=10, warm_up=0, knobs=knobs)
+    assert perf.run(options).knobs == {"label": [1, 3, 4], "low_res": "3 pictures, uint8 [2, 2, 1]"}
+    (data,) = files
+    assert [each["seed"] for each in data] == [[10], [11], [12], [13], [14]]
+    assert [each["label"] for each in data] == [[3], [1], [4], [3], [1]]
+    pictures = [base64.b64decode(each["low_res"]["b64"]) for each in data]
+    assert pictures == [bytes([0, 1, 2, 3]), bytes([4, 5, 6, 7]), bytes([0, 1, 2, 3]), *pictures[:2]]
+
+
+@pytest.mark.parametrize(
+    ("knobs", "says"), [({"pitch": 1}, "there is no knob pitch"), ({"label": [3, 10]}, "label 10 is out of range")]
+)
+def test_a_wrong_knob_is_refused_before_anything_is_measured(fake, tmp_path, knobs, says):
+    log = fake()
+    with pytest.raises(InputError, match=says):
+        perf.run(perf.PerfOptions((GRPC,), tmp_path / "out", knobs=knobs))
+    assert not log.exists() and not (tmp_path / "out").exists()
+
+
+def test_more_pictures_than_perf_analyzer_can_read_are_refused(tmp_path):
+    pictures = {"low_res": np.zeros((1, 256, 256, 3), np.uint8)}
+    with pytest.raises(InputError, match="--seeds 10000 with their low_res fill a gigabyte: give at most 4"):
+        perf_analyzer.write_requests(tmp_path / "file", range(10_000), pictures)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_folder_holds_perf_analyzers_files_the_result_and_a_picture(fake, tmp_path):

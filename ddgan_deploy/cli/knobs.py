@@ -1,0 +1,87 @@
+"""Knobs on a command line: what an image is drawn with, beside its seed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ddgan_deploy.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_FLAGS = {
+    "label": ("K", "class"),
+    "guidance": ("S", "scale of the classifier's guidance"),
+    "truncation": ("PSI", "truncation of the latents, 1 for none"),
+    "low_res": ("FILE.npz", "picture to enlarge: an array low_res, images or arr_0, uint8 [N, h, w, C]"),
+}
+"""Of the families that there are, as their models have them; an artifact says which it takes."""
+_ARRAYS = ("images", "arr_0")
+"""As `ddgan-sample --npz` and the published samplers call them."""
+
+
+def add_knob_arguments(parser: argparse.ArgumentParser, several: str) -> None:
+    """A flag for each of the usual knobs, and --set for any.
+
+    Args:
+        parser: gets them.
+        several: what becomes of several values, such as "one for each seed".
+    """
+    group = parser.add_argument_group(
+        "knobs", f"Of artifacts that have them; where one is left out its default serves. With commas: {several}."
+    )
+    for name, (metavar, text) in _FLAGS.items():
+        group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text)
+    group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other, by its name")
+
+
+def given_knobs(args: argparse.Namespace) -> dict[str, npt.ArrayLike]:
+    """What the command line says of knobs, by name: a number, numbers, or an array out of a file.
+
+    Raises:
+        InputError: one is said twice, or cannot be read.
+    """
+    told = [(name, text) for name in _FLAGS if (text := getattr(args, name)) is not None]
+    for item in args.set:
+        name, equals, text = item.partition("=")
+        if not equals or not name:
+            raise InputError(f"--set {item!r} is no knob with its value: give NAME=VALUE")
+        told.append((name, text))
+    names = [name for name, _ in told]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{name} is given twice: give it once, with commas where there are several values")
+    return {name: _value(name, text) for name, text in told}
+
+
+def _value(name: str, text: str) -> npt.ArrayLike:
+    if text.lower().endswith(".npz"):
+        return _array(name, Path(text))
+    try:
+        values = [int(part) if part.strip().lstrip("+-").isdecimal() else float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(
+            f"{name} {text!r} is no number: give one such as 3, several such as 1,2,3, or a file .npz"
+        ) from None
+    return values if len(values) > 1 else values[0]
+
+
+def _array(name: str, path: Path) -> npt.ArrayLike:
+    import zipfile
+
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = next((each for each in (name, *_ARRAYS) if each in arrays), None)
+            if found is None:
+                there = ", ".join(sorted(arrays)) or "none"
+                raise InputError(f"{path} holds no array {name}, images or arr_0, but {there}")
+            value: npt.ArrayLike = arrays[found]
+            return value
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): give another file of {name}") from None
+    except (ValueError, TypeError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is no NumPy archive ({error}): give a file .npz of {name}") from None

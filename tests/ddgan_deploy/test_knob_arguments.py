@@ -1,0 +1,107 @@
+"""Knobs on the command lines of ddgan-sample and ddgan-perf."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import pytest
+
+from ddgan_deploy import open_artifact
+from ddgan_deploy.cli import sample as command
+from ddgan_deploy.cli.knobs import add_knob_arguments, given_knobs
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.export import ExportOptions, export
+from ddgan_deploy.families import registry
+from tests.families.toy import UPSAMPLER, write_checkpoint
+
+
+def given(*arguments):
+    parser = argparse.ArgumentParser()
+    add_knob_arguments(parser, "one for each seed")
+    return given_knobs(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def test_numbers():
+    assert given() == {}
+    assert given("--label", "3", "--guidance", "2.5", "--set", "gain=1e-3") == {
+        "label": 3,
+        "guidance": 2.5,
+        "gain": 0.001,
+    }
+    assert given("--label=-1,4, 7", "--truncation", "-1") == {"label": [-1, 4, 7], "truncation": -1}
+
+
+@pytest.mark.parametrize("name", ["low_res", "images", "arr_0"])
+def test_a_picture_out_of_an_archive(tmp_path, name):
+    pictures = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
+    np.savez(tmp_path / "a.npz", seeds=[1], **{name: pictures})
+    np.testing.assert_array_equal(given("--low-res", tmp_path / "a.npz")["low_res"], pictures)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--label", "cat"], "label 'cat' is no number: give one such as 3, several such as 1,2,3, or a file .npz"),
+        (["--label", "1,,2"], "label '1,,2' is no number"),
+        (["--label", ""], "label '' is no number"),
+        (["--set", "gain"], "--set 'gain' is no knob with its value: give NAME=VALUE"),
+        (["--label", "1", "--set", "label=2"], "label is given twice: give it once"),
+        (["--low-res", "absent.npz"], "absent.npz cannot be read (No such file or directory)"),
+    ],
+)
+def test_what_cannot_be_read(arguments, says):
+    with pytest.raises(InputError) as caught:
+        given(*arguments)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"\x93NUMPY\x01\x00v\x00{}", b"text"])
+def test_a_file_that_is_no_archive(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.npz is no NumPy archive|a\.npz cannot be read"):
+        given("--low-res", tmp_path / "a.npz")
+
+
+def test_an_archive_without_the_array(tmp_path):
+    np.savez(tmp_path / "a.npz", z=[1], y=[2])
+    with pytest.raises(InputError, match=r"a\.npz holds no array low_res, images or arr_0, but y, z"):
+        given("--low-res", tmp_path / "a.npz")
+    np.savez(tmp_path / "o.npz", low_res=np.array([{}], object))
+    with pytest.raises(InputError, match=r"o\.npz is no NumPy archive"):
+        given("--low-res", tmp_path / "o.npz")
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("upsampler")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry.FAMILIES, "toy", "tests.families.toy")
+        path = write_checkpoint(folder / "toy.safetensors", UPSAMPLER)
+        return export(ExportOptions(path, out=folder / "artifact", engine="none")).artifact.path
+
+
+def test_samples_with_knobs(artifact, tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), np.uint8)
+    np.savez(tmp_path / "base.npz", images=pictures)
+    knobs = ["--label", "0,1,2,3,4", "--set", "gain=2", "--low-res", str(tmp_path / "base.npz")]
+    arguments = [*knobs, "--seeds", "3,5-8", "--batch", "2", "--npz", str(tmp_path / "out.npz")]
+    assert command.main([str(artifact), *arguments]) == 0
+    with open_artifact(artifact) as engine:
+        expected = engine.generate([3, 5, 6, 7, 8], label=range(5), gain=2, low_res=pictures)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npz")["images"], expected)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "says"),
+    [
+        ([], "the knob low_res must be given: uint8 [4, 4, 3] for every image"),
+        (["--set", "low_res=0", "--label", "0,1"], "label has shape [2]: give one value for all images, or [3, 1]"),
+        (["--set", "low_res=0", "--guidance", "2"], "there is no knob guidance, only gain, label, low_res"),
+        (["--set", "low_res=256"], "low_res 256 is out of range: give a number in 0..255"),
+    ],
+)
+def test_a_wrong_knob_is_one_line(artifact, tmp_path, capsys, knobs, says):
+    assert command.main([str(artifact), *knobs, "--seeds", "0-2", "--out", str(tmp_path / "grid.png")]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: ") and says in last and not list(tmp_path.iterdir())
