@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import secrets
 import sys
 import urllib.error
@@ -32,26 +33,49 @@ def alive(url: str, timeout: float = TIMEOUT) -> bool:
         False where it is not live, or fails at an image by its own fault (500). True for an image, and also for a
         refusal (a full queue) and for silence, which a long queue explains.
     """
-    seed = {"name": "seed", "shape": [1, 1], "datatype": "INT64", "data": [secrets.randbits(62)]}
-    # The PNG file passes through every process that the server has started.
-    question = json.dumps({"inputs": [seed], "outputs": [{"name": "png", "parameters": {"binary_data": True}}]})
-    if _status(f"{url}/v2/health/live", None, timeout) != 200:
+    if _ask(f"{url}/v2/health/live", None, timeout)[0] != 200:
         return False
-    answer = _status(f"{url}/v2/models/ddgan_png/infer", question.encode(), timeout)
+    # The PNG file passes through every process that the server has started.
+    answer = _drawn(f"{url}/v2/models/ddgan_png", timeout)
     if answer == 400:
         # In a repository of before, this model takes no seeds.
-        answer = _status(f"{url}/v2/models/ddgan/infer", question.encode(), timeout)
+        answer = _drawn(f"{url}/v2/models/ddgan", timeout)
     return answer != 500
 
 
-def _status(url: str, body: bytes | None, timeout: float) -> int | None:
+def _drawn(model: str, timeout: float) -> int | None:
+    """The status of an answer to a new seed."""
+    seed = {"name": "seed", "shape": [1, 1], "datatype": "INT64", "data": [secrets.randbits(62)]}
+    wanted = [{"name": "png", "parameters": {"binary_data": True}}]
+    question = {"inputs": [seed, *_knobs(model, timeout)], "outputs": wanted}
+    return _ask(f"{model}/infer", json.dumps(question).encode(), timeout)[0]
+
+
+def _knobs(model: str, timeout: float) -> list[dict[str, object]]:
+    """The inputs that a request may not leave out, beside the seed, at the least that they may be."""
+    status, answer = _ask(f"{model}/config", None, timeout)
+    config = json.loads(answer) if status == 200 else {}
+    knobs = []
+    for tensor in config.get("input", []):
+        if tensor["name"] != "seed" and not tensor.get("optional"):
+            dims = [int(dim) for dim in tensor["dims"]]
+            told = config.get("parameters", {}).get(f"least_{tensor['name']}", {})
+            datatype = tensor["data_type"].removeprefix("TYPE_")
+            least = float(told.get("string_value", 0))
+            data = [least if datatype == "FP32" else int(least)] * math.prod(dims)
+            knobs.append({"name": tensor["name"], "shape": [1, *dims], "datatype": datatype, "data": data})
+    return knobs
+
+
+def _ask(url: str, body: bytes | None, timeout: float) -> tuple[int | None, bytes]:
+    """Status and content of an answer; None: there is none."""
     try:
         with _DIRECT.open(url, body, timeout) as answer:
-            return int(answer.status)
+            return int(answer.status), answer.read()
     except urllib.error.HTTPError as error:
-        return error.code
+        return error.code, b""
     except (OSError, http.client.HTTPException):
-        return None
+        return None, b""
 
 
 if __name__ == "__main__":

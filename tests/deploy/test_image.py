@@ -73,23 +73,29 @@ def probe() -> ModuleType:
 
 
 @contextmanager
-def stand_in(live: int, drawn: int | None, model: str = PNG_MODEL) -> Iterator[tuple[str, list[dict[str, object]]]]:
+def stand_in(
+    live: int, drawn: int | None, model: str = PNG_MODEL, config: dict[str, object] | None = None
+) -> Iterator[tuple[str, list[dict[str, object]]]]:
     """A server of one model: it answers with given codes, or hangs up over an image. Its URL, and what it was asked."""
     asked: list[dict[str, object]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer(live if self.path == "/v2/health/live" else 404)
+            if config and self.path == f"/v2/models/{model}/config":
+                self._answer(200, json.dumps(config).encode())
+            else:
+                self._answer(live if self.path == "/v2/health/live" else 404)
 
         def do_POST(self) -> None:
             asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             if drawn is not None:
                 self._answer(drawn if self.path == f"/v2/models/{model}/infer" else 400)
 
-        def _answer(self, code: int) -> None:
+        def _answer(self, code: int, content: bytes = b"") -> None:
             self.send_response(code)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
+            self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -143,6 +149,20 @@ def test_every_probe_asks_for_a_png_of_a_new_seed(probe):
             assert probe.alive(url, timeout=5)
     assert len({json.dumps(request["inputs"]) for request in asked}) == 3
     assert {output["name"] for request in asked for output in request["outputs"]} == {"png"}
+
+
+def test_what_a_model_asks_for_beside_the_seed_is_given(probe):
+    seed = {"name": "seed", "data_type": "TYPE_INT64", "dims": [1]}
+    label = {"name": "label", "data_type": "TYPE_INT64", "dims": [1], "optional": True}
+    gain = {"name": "gain", "data_type": "TYPE_FP32", "dims": [1]}
+    picture = {"name": "low_res", "data_type": "TYPE_UINT8", "dims": [2, 2, 3]}
+    config = {"input": [seed, label, gain, picture], "parameters": {"least_gain": {"string_value": "0.5"}}}
+    with stand_in(200, 200, config=config) as (url, asked):
+        assert probe.alive(url, timeout=5)
+    assert asked[0]["inputs"][1:] == [
+        {"name": "gain", "shape": [1, 1], "datatype": "FP32", "data": [0.5]},
+        {"name": "low_res", "shape": [1, 2, 2, 3], "datatype": "UINT8", "data": [0] * 12},
+    ]
 
 
 @pytest.mark.parametrize(("drawn", "code"), [(200, 0), (500, 1)])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ from ddgan_deploy.serving.echo import comment_of_png
 from tests.ddgan_deploy.serving.traffic import total
 from tests.families.toy import UPSAMPLER, write_checkpoint
 
+ALIVE = Path(__file__).parents[3] / "deploy" / "alive.py"
 SEEDS = range(7, 12)
 GAINS = [0.5, 1, 2, 3, 4]
 LABELS = [-1, 0, 9, 3, -1]
@@ -146,8 +150,11 @@ def test_a_picture_that_must_be_given(serve, tmp_path_factory, tmp_path):
         files = client.png([1, 1, 1], low_res=pictures)
         np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(files[2]))), expected[2])
         assert "low_res sha256:" in comment_of_png(files[2])
+        drawn = total(running, "ddgan_images_total")
         with pytest.raises(InputError, match=r"the knob low_res must be given: uint8 \[4, 4, 3\] for every image"):
             client.generate([1])
+        probe = subprocess.run([sys.executable, ALIVE, f"http://{running.http}"], timeout=60)
+        assert probe.returncode == 0 and total(running, "ddgan_images_total") > drawn
         np.savez(tmp_path / "base.npz", images=pictures)
         options = ["--concurrency", "1", "--duration", "1", "--seeds", "50", "--out", str(tmp_path / "out")]
         assert perf.main(["--url", running.grpc, "--low-res", str(tmp_path / "base.npz"), *options]) == 0
