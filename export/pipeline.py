@@ -127,7 +127,7 @@ def _graph_info(model: ir.Model) -> GraphInfo:
     return GraphInfo(
         inputs=tuple(map(_tensor_info, model.graph.inputs)),
         outputs=tuple(map(_tensor_info, model.graph.outputs)),
-        nodes=model.graph.num_nodes(),
+        nodes=sum(1 for _ in model.graph.all_nodes()),
     )
 
 

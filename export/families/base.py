@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import onnx_ir as ir
 
 from ddgan_deploy.export.graph.rewriting import Rewrite
+from ddgan_deploy.export.graph.steps import LoopChoice
 from ddgan_deploy.families.base import Family
 from ddgan_deploy.sampler import Sampler
 
@@ -22,7 +23,9 @@ class GraphFamily(Protocol):
 
     rewrites: tuple[Rewrite, ...]
 
-    def build(self, reference: Any, sampler: Sampler, without: Collection[str] = ()) -> ir.Model:
+    def build(
+        self, reference: Any, sampler: Sampler, without: Collection[str] = (), loop: LoopChoice = "never"
+    ) -> ir.Model:
         """The sampler in float32, with all of its steps.
 
         Nodes carry the names that the family's probes have, and after their modules the names within a step.
@@ -31,6 +34,7 @@ class GraphFamily(Protocol):
             reference: the family's own `Reference`.
             sampler: what the graph takes and gives.
             without: names of rewrites to leave out.
+            loop: whether the steps are one Loop, for `SamplerBuilder`.
 
         Raises:
             GateError: a rewrite did not match as often as it must.

@@ -6,7 +6,7 @@ step, and the mapping network and all style layers are one product over the T * 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,15 +14,16 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from ddgan_deploy.export.graph.builder import GraphBuilder, SamplerBuilder
 from ddgan_deploy.export.graph.rewrites.shortcut_upsampling import hoist_shortcuts
 from ddgan_deploy.export.graph.rewrites.time_bias import fold_time_biases
 from ddgan_deploy.export.graph.rewriting import Rewrite, rewrite_all
+from ddgan_deploy.export.graph.steps import LoopChoice, SamplerBuilder, Step
 from ddgan_deploy.export.graph.trace import trace
 from ddgan_deploy.families.ddgan.blocks import Conditioning, Style
 from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.families.ddgan.reference import DdganReference
-from ddgan_deploy.kernels.reverse_step.spec import STEP, Coefficients
+from ddgan_deploy.families.ddgan.schedule import Float32, Schedule
+from ddgan_deploy.kernels.reverse_step.spec import Coefficients
 from ddgan_deploy.sampler import Sampler
 
 _LATENT_STATISTICS = "z_transform.0"
@@ -40,7 +41,7 @@ def _time_bias_count(generator: Generator) -> int:
 ONE_STEP = (Rewrite("shortcut_upsampling", hoist_shortcuts, _up_blocks),)
 """On the graph of one step, before it is copied, so that rewritten weights are stored once."""
 ALL_STEPS = (Rewrite("time_bias", fold_time_biases, _time_bias_count),)
-"""On the unrolled graph, where the time is constant."""
+"""On the graph of T copies, where the time is constant; in a Loop it is not."""
 
 
 @dataclass(frozen=True)
@@ -65,40 +66,44 @@ class DdganGraphs:
 
     rewrites = (*ONE_STEP, *ALL_STEPS)
 
-    def build(self, reference: DdganReference, sampler: Sampler, without: Collection[str] = ()) -> ir.Model:
+    def build(
+        self,
+        reference: DdganReference,
+        sampler: Sampler,
+        without: Collection[str] = (),
+        loop: LoopChoice = "never",
+    ) -> ir.Model:
         """The T-step sampler: ``x_T``, ``z`` and, from two steps on, ``noise`` -> ``x_0``."""
         generator, schedule = reference.generator, reference.schedule
         traced = trace_generator(generator)
         rewrite_all(ONE_STEP, traced.step.graph, generator, without=without)
-        model = unroll(traced, reference, sampler)
-        rewrite_all(ALL_STEPS, model.graph, generator, schedule.steps, without)
+        build = SamplerBuilder(sampler, loop)
+        model = build.model(state_steps(build, traced, reference))
+        if not build.looped:
+            rewrite_all(ALL_STEPS, model.graph, generator, schedule.steps, without)
         return model
 
 
 GRAPHS = DdganGraphs()
 
 
-def unroll(traced: Traced, reference: DdganReference, sampler: Sampler) -> ir.Model:
-    """The sampler of a traced generator, before what is rewritten in all steps together."""
-    generator, schedule = reference.generator, reference.schedule
-    build = SamplerBuilder(sampler)
-    (styles,) = build.copy(traced.latent.graph, [build.inputs["z"]], {}, float32=(_LATENT_STATISTICS,))
-    step_weights: dict[ir.Value, ir.Value] = {}
-    x = build.inputs["x_T"]
-    for k, t in enumerate(reversed(range(schedule.steps))):
-        time_biases = _time_biases(build, generator, t, f"step{k}")
-        inputs = [x, *time_biases, *_styles(build, styles, traced.style_widths, k)]
-        (raw,) = build.copy(traced.step.graph, inputs, step_weights, prefix=f"step{k}/")
-        squash = "Tanh" if generator.squash == "tanh" else "Identity"
-        x_0 = build.op(squash, [raw], name=f"step{k}/x0" if t > 0 else "x_0", float32=True)
-        if t == 0:
-            return build.model(x_0)
-        coef_x0, coef_xt, sigma = schedule.posterior.at(t)
-        row = np.array(Coefficients(c0=coef_x0, ct=coef_xt, s=sigma), np.float32)
-        coefficients = build.constant(f"step{k}/coefficients", row)
-        inputs = [x_0, x, build.pick("noise", k), coefficients]
-        x = build.fused(STEP, inputs, name=f"step{k}/ReverseStep", float32=True)
-    raise AssertionError("a schedule has a last step")
+def state_steps(build: SamplerBuilder, traced: Traced, reference: DdganReference) -> ir.Value:
+    """x_0 of a traced generator, before what is rewritten in all copies together."""
+    generator = reference.generator
+    (styles,) = build.copy(traced.latent.graph, [build.inputs["z"]], float32=(_LATENT_STATISTICS,))
+    time_biases, coefficients = _time_biases(reference), _coefficients(reference.schedule)
+    squash = "Tanh" if generator.squash == "tanh" else "Identity"
+
+    def body(x: ir.Value, step: Step) -> ir.Value:
+        inputs = [x, *step.rows("time_bias", time_biases)]
+        pieces = step.split(step.pick(styles, "style"), traced.style_widths, name="styles")
+        (raw,) = step.copy(traced.step.graph, [*inputs, *pieces[0::2], *pieces[1::2]])
+        x_0 = step.op(squash, [raw], name="x0", float32=True)
+        # Equation 4; the last row leaves x_0 as it is.
+        row = step.row("coefficients", coefficients, float32=True)
+        return step.reverse(x_0, x, row, step.draw("noise"))
+
+    return build.steps(build.inputs["x_T"], body)
 
 
 def trace_generator(generator: Generator) -> Traced:
@@ -154,15 +159,18 @@ class _Latent(nn.Module):
         return y
 
 
-def _styles(build: GraphBuilder, table: ir.Value, widths: Sequence[int], step: int) -> list[ir.Value]:
-    """The scales [batch, C] of all AdaGNs of one step, then their shifts."""
-    index = build.constant(f"step{step}/style/index", np.int64(step))
-    row = build.op("Gather", [table, index], name=f"step{step}/style", axis=1)
-    pieces = build.split(row, widths, name=f"step{step}/styles")
-    return pieces[0::2] + pieces[1::2]
-
-
-def _time_biases(build: GraphBuilder, generator: Generator, t: int, prefix: str) -> list[ir.Value]:
+def _time_biases(reference: DdganReference) -> list[Float32]:
+    """Of every block, [T, 1, C, 1, 1] in running order; see `Generator.time_biases`."""
+    steps = reversed(range(reference.schedule.steps))
     with torch.no_grad():
-        biases = generator.time_biases(torch.tensor([t]))
-    return [build.constant(f"{prefix}/time_bias_{i}", bias.numpy()) for i, bias in enumerate(biases)]
+        of_steps = [reference.generator.time_biases(torch.tensor([t])) for t in steps]
+    return [np.stack([bias.numpy() for bias in of_block]) for of_block in zip(*of_steps, strict=True)]
+
+
+def _coefficients(schedule: Schedule) -> Float32:
+    """Of ReverseStep, [T, 7] in running order."""
+    found = [Coefficients()]
+    for t in range(1, schedule.steps):
+        coef_x0, coef_xt, sigma = schedule.posterior.at(t)
+        found.append(Coefficients(c0=coef_x0, ct=coef_xt, s=sigma))
+    return np.array(found[::-1], np.float32)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from ddgan_deploy.export.graph.trace import LAYER
 from ddgan_deploy.kernels import op as ops
-from ddgan_deploy.kernels.op import PLAIN_IR_VERSION, OpSpec
-from ddgan_deploy.sampler import Sampler
+from ddgan_deploy.kernels.op import OpSpec
 
 BATCH = "batch"
 FLOAT32 = "float32"
@@ -32,10 +31,17 @@ def served_input(name: str, dtype: str, shape: Sequence[int]) -> ir.Value:
 
 
 class GraphBuilder:
-    """Records nodes and initializers on a tape; a node's output is named after the node."""
+    """Records nodes and initializers on a tape; a node's output is named after the node.
 
-    def __init__(self) -> None:
-        self._tape = ir.tape.Tape()
+    Args:
+        prefix: goes before every name.
+        same: a builder of the same graph, whose nodes and initializers are ours too.
+    """
+
+    def __init__(self, prefix: str = "", same: GraphBuilder | None = None) -> None:
+        self._prefix = prefix
+        self._tape: ir.tape.Tape = ir.tape.Tape() if same is None else same._tape
+        self._weights: dict[ir.Graph, dict[ir.Value, ir.Value]] = {} if same is None else same._weights
 
     @property
     def nodes(self) -> Sequence[ir.Node]:
@@ -49,7 +55,7 @@ class GraphBuilder:
 
     def constant(self, name: str, value: np.ndarray | np.generic) -> ir.Value:
         """A constant as an initializer."""
-        return self._tape.initializer(ir.tensor(np.asarray(value), name=name))
+        return self._tape.initializer(ir.tensor(np.asarray(value), name=f"{self._prefix}{name}"))
 
     def op(
         self,
@@ -70,10 +76,11 @@ class GraphBuilder:
             shape: behind the batch; int8 asks for it where the node has trained weights.
             layer: of which the node is, where other steps have it too.
         """
+        name = f"{self._prefix}{name}"
         output = _value(name, ir.TensorType(dtype), None if shape is None else ir.Shape((BATCH, *shape)))
         told = {LAYER: layer} if layer else None
         self._tape.op(op_type, inputs, attributes, name=name, output=output, metadata_props=told)
-        _maker(output).meta[FLOAT32] = float32
+        maker(output).meta[FLOAT32] = float32
         return output
 
     def fused(
@@ -87,46 +94,52 @@ class GraphBuilder:
         **attributes: Attribute,
     ) -> ir.Value:
         """A node of domain ``ddgan``; with ``float32`` its inputs may each be of any float type, its output is not."""
+        name = f"{self._prefix}{name}"
         output = _value(name, ir.TensorType(dtype))
         told = {**attributes, "plugin_namespace": ops.DOMAIN}
         self._tape.op(spec.name, inputs, told, domain=ops.DOMAIN, name=name, output=output)
-        meta = _maker(output).meta
+        meta = maker(output).meta
         meta[FLOAT32] = meta[ANY_FLOAT] = float32
         return output
+
+    def node(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, ir.Graph],
+        outputs: Sequence[ir.Value],
+        name: str,
+    ) -> None:
+        """A node of ONNX's own with subgraphs."""
+        self._tape.op_multi_out(op_type, inputs, attributes, name=f"{self._prefix}{name}", outputs=outputs)
 
     def split(self, value: ir.Value, sizes: Sequence[int], *, name: str) -> list[ir.Value]:
         """Pieces of the given sizes along axis 1."""
         lengths = self.constant(f"{name}/sizes", np.array(sizes, np.int64))
+        name = f"{self._prefix}{name}"
         pieces = [_value(each, value.type) for each in _names(name, len(sizes))]
         self._tape.op_multi_out("Split", [value, lengths], {"axis": 1}, name=name, outputs=pieces)
         return pieces
 
-    def copy(
-        self,
-        graph: ir.Graph,
-        inputs: Sequence[ir.Value],
-        weights: dict[ir.Value, ir.Value],
-        prefix: str = "",
-        float32: Collection[str] = (),
-    ) -> list[ir.Value]:
-        """Copies a graph's nodes onto other inputs.
+    def copy(self, graph: ir.Graph, inputs: Sequence[ir.Value], float32: Collection[str] = ()) -> list[ir.Value]:
+        """Copies a graph's nodes onto other inputs; its initializers become ours with the first copy.
 
         Args:
             graph: a graph without subgraphs.
             inputs: what stands for the graph's inputs.
-            weights: the graph's initializers -> ours, filled by the first copy and shared by later ones.
-            prefix: goes before every node's name.
             float32: the layers whose values stay float32.
 
         Returns:
             The copy's outputs.
         """
-        for value in [] if weights else graph.initializers.values():
-            assert value.const_value is not None
-            weights[value] = self._tape.initializer(value.const_value, value.name)
-        values: dict[ir.Value, ir.Value] = {**weights, **dict(zip(graph.inputs, inputs, strict=True))}
+        if graph not in self._weights:
+            self._weights[graph] = {value: self._weight(value) for value in graph.initializers.values()}
+        values: dict[ir.Value, ir.Value] = {
+            **self._weights[graph],
+            **dict(zip(graph.inputs, inputs, strict=True)),
+        }
         for node in graph:
-            name, layer = f"{prefix}{node.name}", node.metadata_props[LAYER]
+            name, layer = f"{self._prefix}{node.name}", node.metadata_props[LAYER]
             names = _names(name, len(node.outputs))
             made = [_value(each, old.type, old.shape) for each, old in zip(names, node.outputs, strict=True)]
             self._tape.op_multi_out(
@@ -138,9 +151,13 @@ class GraphBuilder:
                 outputs=made,
                 metadata_props={LAYER: layer},
             )
-            _maker(made[0]).meta[FLOAT32] = layer in float32
+            maker(made[0]).meta[FLOAT32] = layer in float32
             values.update(zip(node.outputs, made, strict=True))
         return [values[value] for value in graph.outputs]
+
+    def _weight(self, value: ir.Value) -> ir.Value:
+        assert value.const_value is not None
+        return self._tape.initializer(value.const_value, value.name)
 
 
 def _value(name: str, kind: ir.TypeProtocol | None, shape: ir.Shape | None = None) -> ir.Value:
@@ -152,42 +169,8 @@ def _names(node: str, count: int) -> list[str]:
     return [node] if count == 1 else [f"{node}.{i}" for i in range(count)]
 
 
-def _maker(value: ir.Value) -> ir.Node:
+def maker(value: ir.Value) -> ir.Node:
+    """The node that makes a value."""
     node = value.producer()
     assert node is not None
     return node
-
-
-class SamplerBuilder(GraphBuilder):
-    """A sampler's graph in the making.
-
-    Attributes:
-        sampler: what the graph takes and gives.
-        inputs: its inputs, by name.
-    """
-
-    def __init__(self, sampler: Sampler) -> None:
-        super().__init__()
-        self.sampler = sampler
-        self.inputs = {name: served_input(name, *each) for name, each in sampler.inputs().items()}
-
-    def pick(self, name: str, k: int) -> ir.Value:
-        """The draw of the k-th step, of an input that has one for every step."""
-        node = f"step{k}/{name}"
-        index = self.constant(f"{node}/index", np.int64(k))
-        return self.op("Gather", [self.inputs[name], index], name=node, float32=True, axis=1)
-
-    def model(self, x_0: ir.Value) -> ir.Model:
-        """The sampler that ends in a value, which gets the name ``x_0``."""
-        x_0.name = "x_0"
-        x_0.shape = ir.Shape((BATCH, *self.sampler.image))
-        _maker(x_0).meta[FLOAT32] = True
-        graph = ir.Graph(
-            list(self.inputs.values()),
-            [x_0],
-            nodes=self.nodes,
-            initializers=self.initializers,
-            opset_imports={"": ops.OPSET, ops.DOMAIN: ops.VERSION},
-            name="sampler",
-        )
-        return ir.Model(graph, ir_version=PLAIN_IR_VERSION)

@@ -56,7 +56,7 @@ def _share_weights(models: Iterable[ir.Model], folder: Path) -> None:
     """Moves the tensors of all models to one file, each stored once."""
     values: dict[int, list[ir.Value]] = {}
     for model in models:
-        for value in model.graph.initializers.values():
+        for value in _initializers(model.graph):
             tensor = value.const_value
             # Larger integers are sizes, which shape inference reads from the graph file alone.
             if tensor is None or tensor.nbytes <= INLINE_BYTES:
@@ -73,17 +73,17 @@ def _share_weights(models: Iterable[ir.Model], folder: Path) -> None:
 def attach_functions(model: ir.Model) -> None:
     """Adds to a model the definition of every fused op that its graph uses."""
     specs = registry.specs()
-    for name in sorted({node.op_type for node in model.graph if node.domain == ops.DOMAIN}):
+    for name in sorted({node.op_type for node in model.graph.all_nodes() if node.domain == ops.DOMAIN}):
         function = ir.serde.deserialize_function(specs[name].function())
         model.functions[function.identifier()] = function
 
 
 def _trim(graph: ir.Graph) -> None:
     """Leaves out what every reader infers: shapes inside the graph and default attributes."""
-    boundary = {*graph.inputs, *graph.outputs}
-    for value in graph.initializers.values():
+    boundary = _boundary(graph)
+    for value in _initializers(graph):
         value.shape = value.type = None
-    for node in graph:
+    for node in graph.all_nodes():
         node.metadata_props.clear()
         if node.op_type in ("Conv", "ConvTranspose"):
             # The weights tell the kernel's shape.
@@ -98,10 +98,20 @@ def _trim(graph: ir.Graph) -> None:
 
 def _shorten_value_names(graph: ir.Graph) -> None:
     """Numbers the values inside the graph: nodes have speaking names, and each value would repeat one thrice."""
-    boundary = {*graph.inputs, *graph.outputs}
-    inner = (output for node in graph for output in node.outputs if output not in boundary)
+    boundary = _boundary(graph)
+    inner = (output for node in graph.all_nodes() for output in node.outputs if output not in boundary)
     for number, value in enumerate(inner):
         value.name = f"v{number}"
+
+
+def _boundary(graph: ir.Graph) -> set[ir.Value]:
+    """Inputs and outputs of the graph, and of the bodies of its Loops."""
+    return {value for each in (graph, *graph.subgraphs()) for value in (*each.inputs, *each.outputs)}
+
+
+def _initializers(graph: ir.Graph) -> list[ir.Value]:
+    """Of the graph, and of the bodies of its Loops."""
+    return [value for each in (graph, *graph.subgraphs()) for value in each.initializers.values()]
 
 
 def check_file(path: Path) -> None:

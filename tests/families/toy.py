@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ddgan_deploy.export.graph.builder import SamplerBuilder
+from ddgan_deploy.export.graph.steps import SamplerBuilder
 from ddgan_deploy.families.base import Checkpoint
 from ddgan_deploy.files import sha256
 from ddgan_deploy.sampler import LABEL_STREAM, Draw, Knob, Probe, Sampler
@@ -110,8 +110,8 @@ class Toy:
 class ToyGraphs:
     rewrites = ()
 
-    def build(self, reference, sampler, without=()):
-        to = SamplerBuilder(sampler)
+    def build(self, reference, sampler, without=(), loop="auto"):
+        to = SamplerBuilder(sampler, loop)
         weight = to.constant(KEY, reference.network.weight.numpy())
         shape = to.constant("shape", np.array([-1, 1, 1, 1]))
         gain = to.op("Reshape", [to.inputs["gain"], shape], name="gain/4d")
@@ -126,12 +126,14 @@ class ToyGraphs:
             )
             large = to.op("MatMul", [rows, to.constant("columns", twice.T)], name="low_res/large", float32=True)
             x = to.op("Add", [x, large], name="x_T/on_low_res", float32=True)
-        for k in range(sampler.steps):
-            convolved = to.op("Conv", [x, weight], name=f"step{k}/conv", shape=sampler.image, layer="conv")
-            gained = to.op("Mul", [convolved, gain], name=f"step{k}/gain")
-            shifted = to.op("Add", [gained, label], name=f"step{k}/label")
-            x = to.op("Tanh", [shifted], name=f"step{k}/x" if k < sampler.steps - 1 else "x_0", float32=True)
-        return to.model(x)
+
+        def body(x, step):
+            convolved = step.op("Conv", [x, weight], name="conv", shape=sampler.image, layer="conv")
+            gained = step.op("Mul", [convolved, gain], name="gain")
+            shifted = step.op("Add", [gained, label], name="label")
+            return step.op("Tanh", [shifted], name="x", float32=True)
+
+        return to.model(to.steps(x, body))
 
 
 FAMILY, GRAPHS = Toy(), ToyGraphs()
