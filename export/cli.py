@@ -6,12 +6,13 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from ddgan_deploy.artifact.serving import DEFAULT_SERVING
 from ddgan_deploy.cli.arguments import steps_argument
 from ddgan_deploy.command import Parser, run
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.export.loop_choice import LoopChoice
 from ddgan_deploy.export.repository.arguments import add_serving_options, serving_options
 from ddgan_deploy.export.tensorrt.arguments import add_engine_options, engine_options
 from ddgan_deploy.export.tensorrt.options import EngineOptions
@@ -20,7 +21,7 @@ from ddgan_deploy.screen import StepList
 if TYPE_CHECKING:
     from ddgan_deploy.export.proof import ExportResult
 
-_ONLY_EXPORT = ("out", "overwrite")
+_ONLY_EXPORT = ("out", "overwrite", "loop")
 """Options that mean nothing where an existing artifact is changed."""
 _NOT_REBUILD = ("ckpt", "steps", "demo", "fp16", "int8", "config", "weights", "no_verify", *_ONLY_EXPORT)
 
@@ -67,6 +68,7 @@ def _export(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         engine_options=engine_options(args),
         serving=serving_options(args, DEFAULT_SERVING),
         int8=args.int8,
+        loop=args.loop or "auto",
     )
     options.check()
 
@@ -166,6 +168,12 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="artifact folder (default: <ckpt stem>-T<T>[-fp16|-int8])"
+    )
+    parser.add_argument(
+        "--loop",
+        choices=get_args(LoopChoice),
+        help="the steps as one ONNX Loop instead of T copies of the network: it opens fast at a large T; auto, the "
+        "default: where copies would have over 5,000 nodes",
     )
     parser.add_argument("--weights", choices=("ema", "raw"), help="which weights of a content.pth (default: ema)")
     parser.add_argument("--no-verify", action="store_true", help="skip the parity gates; the manifest says so")

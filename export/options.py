@@ -10,6 +10,7 @@ from ddgan_deploy.artifact.engine_files import TITLES
 from ddgan_deploy.artifact.serving import DEFAULT_SERVING, Serving, check_serving
 from ddgan_deploy.artifact.staging import check_target
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.export.loop_choice import LoopChoice
 from ddgan_deploy.export.repository.cpu_engine import check_cpu_engine
 from ddgan_deploy.export.tensorrt.options import EngineChoice, EngineOptions
 from ddgan_deploy.sampler import Precision
@@ -35,6 +36,8 @@ class ExportOptions:
         engine_options: how to build it.
         serving: how the model repository is to be.
         int8: 8-bit integers in the layers where they hold; not with ``fp16``.
+        loop: all steps as one ONNX Loop in place of T copies; "auto": where these would make a graph of thousands of
+            nodes, which takes minutes to open. Not with ``int8``, which has copies.
     """
 
     checkpoint: Path
@@ -49,6 +52,7 @@ class ExportOptions:
     engine_options: EngineOptions = _DEFAULT_ENGINE_OPTIONS
     serving: Serving = DEFAULT_SERVING
     int8: bool = False
+    loop: LoopChoice = "auto"
 
     @property
     def target(self) -> Path:
@@ -81,6 +85,12 @@ class ExportOptions:
         """
         if self.fp16 and self.int8:
             raise InputError("--int8 does not go with --fp16: give one of them")
+        if self.loop not in get_args(LoopChoice):
+            raise InputError(f"loop {self.loop!r} is unknown: give one of {', '.join(get_args(LoopChoice))}")
+        if self.int8 and self.loop == "always":
+            raise InputError(
+                "--int8 does not go with --loop always, since it has scales for each step: leave one of them out"
+            )
         if self.engine not in get_args(EngineChoice):
             raise InputError(f"engine {self.engine!r} is unknown: give one of {', '.join(get_args(EngineChoice))}")
         self.engine_options.check()

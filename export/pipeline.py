@@ -29,6 +29,7 @@ from ddgan_deploy.artifact.staging import staged
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo
 from ddgan_deploy.export.families.base import graph_family
+from ddgan_deploy.export.graph.loop import loops
 from ddgan_deploy.export.graph.save import save
 from ddgan_deploy.export.graph.served import seed_to_pixels
 from ddgan_deploy.export.options import ExportOptions
@@ -68,7 +69,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
         checkpoint = load_checkpoint(options.checkpoint, options.config, options.weights)
         sampling = checkpoint.choose(options.steps)
     options = dataclasses.replace(options, steps=checkpoint.family.sampler(checkpoint.model, sampling).steps)
-    recipe = Recipe(checkpoint, sampling, options.precision, options.serving, symmetric=options.symmetric)
+    recipe = Recipe(checkpoint, sampling, options.precision, options.serving, options.symmetric, loop=options.loop)
     with staged(options.target, options.overwrite) as staging:
         manifest = build_graphs(staging.path, recipe, clock)
 
@@ -85,7 +86,9 @@ def build_graphs(folder: Path, recipe: Recipe, clock: Clock) -> Manifest:
     family, model = checkpoint.family, checkpoint.model
     sampler, probes = family.sampler(model, sampling), family.probes(model, sampling)
     with clock.stop(f"Trace the generator, {sampler.steps} steps"):
-        graph = graph_family(family).build(checkpoint.reference(sampling), sampler, recipe.without)
+        # int8 has scales for each step, which a Loop has not.
+        loop = "never" if precision == "int8" else recipe.loop
+        graph = graph_family(family).build(checkpoint.reference(sampling), sampler, recipe.without, loop)
     kept: tuple[KeptLayer, ...] = ()
     if precision == "fp16":
         with clock.stop("Measure activations for fp16"):
@@ -115,6 +118,7 @@ def build_graphs(folder: Path, recipe: Recipe, clock: Clock) -> Manifest:
         serving=recipe.serving,
         assumed=checkpoint.assumed(sampling),
         facts=family.facts(model, sampling),
+        looped=any(loops(graph.graph)),
     )
     with clock.stop("Write the graphs"):
         models = {SAMPLER: graph, SERVED: seed_to_pixels(graph, sampler)}

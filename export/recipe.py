@@ -8,6 +8,7 @@ from typing import Any
 
 from ddgan_deploy.artifact.results import KeptLayer
 from ddgan_deploy.artifact.serving import DEFAULT_SERVING, Serving
+from ddgan_deploy.export.loop_choice import LoopChoice
 from ddgan_deploy.families.base import Checkpoint
 from ddgan_deploy.sampler import Precision
 
@@ -24,6 +25,7 @@ class Recipe:
         symmetric: whether int8's zero points are zero.
         kept: layers that stay in fp32 in any case, and of an int8 graph no others; None: those that measuring finds.
         without: names of rewrites to leave out.
+        loop: whether the steps are one Loop; int8 has copies.
     """
 
     checkpoint: Checkpoint[Any, Any]
@@ -33,3 +35,4 @@ class Recipe:
     symmetric: bool = False
     kept: Sequence[KeptLayer] | None = None
     without: Collection[str] = ()
+    loop: LoopChoice = "auto"

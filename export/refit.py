@@ -24,6 +24,7 @@ from ddgan_deploy.artifact.manifest import (
 from ddgan_deploy.artifact.staging import staged
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo, plan_name, write_plan_info
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.export.loop_choice import LoopChoice
 from ddgan_deploy.export.pipeline import build_graphs
 from ddgan_deploy.export.precision.int8.symmetry import is_symmetric
 from ddgan_deploy.export.proof import ExportResult, checked, prove
@@ -41,6 +42,7 @@ from ddgan_deploy.families.registry import model_and_sampling
 from ddgan_deploy.gpu import has_gpu
 from ddgan_deploy.progress import Clock, Progress, no_progress
 from ddgan_deploy.same_network import load_same
+from ddgan_deploy.subgraphs import with_bodies
 from ddgan_deploy.weight_files.kinds import Weights
 
 _WEIGHT_TYPES = (
@@ -135,7 +137,8 @@ def _recipe(artifact: Artifact, options: RefitOptions) -> Recipe:
     checkpoint = load_same(artifact, options.checkpoint, options.config, options.weights, "export it anew")
     _, sampling = model_and_sampling(old.family)
     symmetric = old.precision == "int8" and is_symmetric(artifact.path / SAMPLER)
-    return Recipe(checkpoint, sampling, old.precision, old.serving, symmetric, old.kept_fp32)
+    loop: LoopChoice = "always" if old.looped else "never"
+    return Recipe(checkpoint, sampling, old.precision, old.serving, symmetric, old.kept_fp32, loop=loop)
 
 
 def _graphs(folder: Path, artifact: Artifact, recipe: Recipe, clock: Clock) -> Manifest:
@@ -160,7 +163,7 @@ def structural_difference(old: Path, new: Path) -> str:
     for nodes in zip(graphs[0].node, graphs[1].node, strict=False):
         if nodes[0] != nodes[1]:
             return f"at node {nodes[1].name}"
-    weights = [{tensor.name: tensor for tensor in graph.initializer} for graph in graphs]
+    weights = [{tensor.name: tensor for each in with_bodies(graph) for tensor in each.initializer} for graph in graphs]
     for name in weights[0].keys() | weights[1].keys():
         if weights[0].get(name) != weights[1].get(name):
             return f"at weight {name}"
@@ -170,7 +173,7 @@ def structural_difference(old: Path, new: Path) -> str:
 def _without_weights(path: Path) -> onnx.GraphProto:
     """A graph whose weights, scales and zero points have a shape and a type, but no values."""
     graph = onnx.load(path, load_external_data=False).graph
-    for tensor in graph.initializer:
+    for tensor in [tensor for each in with_bodies(graph) for tensor in each.initializer]:
         if tensor.data_type in _WEIGHT_TYPES:
             for name in ("raw_data", "float_data", "int32_data", "external_data", "data_location"):
                 tensor.ClearField(name)

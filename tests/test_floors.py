@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     "kernels",
-    "errors names scratch gpu",
+    "errors names scratch gpu subgraphs",
     "files sampler assumptions data",
     "inputs images progress screen command processes quality",
     "weight_files",
@@ -25,7 +25,7 @@ FLOORS = (
 )
 """From the ground upward; a room stands on those of its own floor and below."""
 EXPORT_FLOORS = (
-    "recipe",
+    "loop_choice recipe",
     "graph",
     "families",
     "precision",

@@ -87,6 +87,7 @@ class Manifest:
     ``sampler`` is what the graphs take and give, ``probes`` where the gates look, ``facts`` what the family tells.
     ``parity``, of stock ONNX Runtime, is None where the export ran with ``--no-verify``; ``serving`` is what was asked
     of the model repository, and ``cpu_parity`` the gates of the CPU engine that it names, None where it names none.
+    ``looped`` is whether the graphs hold all steps as one ONNX Loop, not as copies.
     ``assumed`` is what neither the checkpoint nor a config told, so that no gate has seen it.
     """
 
@@ -107,6 +108,7 @@ class Manifest:
     cpu_parity: ParityResult | None = None
     assumed: tuple[Assumed, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    looped: bool = False
 
 
 @dataclass(frozen=True)

@@ -57,14 +57,16 @@ def shares(
     """By op type, and the slowest layers, each the slowest first."""
     find = _finder(cost)
     found = [(time, find(time.name)) for time in times]
-    slowest: dict[str, float] = {}
+    parts: dict[str, dict[tuple[str, str], float]] = defaultdict(lambda: defaultdict(float))
     for time, node in found:
         if node and not _moves(time):
-            slowest[node.name] = max(slowest.get(node.name, 0.0), time.ms)
+            parts[node.name][time.name, time.op_type] += time.ms
 
     def least_ms(time: OpTime, node: NodeCost | None) -> float | None:
-        # Of what a runtime made of a node, the slowest part computes it.
-        if node is None or _moves(time) or time.ms < slowest[node.name]:
+        # Of what a runtime made of a node, the slowest part computes it; in a Loop each has a time for every trip.
+        if node is None or _moves(time):
+            return None
+        if parts[node.name][time.name, time.op_type] < max(parts[node.name].values()):
             return None
         return node_ms(node, rates, dtype)
 
@@ -90,7 +92,7 @@ class _Node:
     @property
     def layer(self) -> str:
         """The module, the same at every step; "" where it cannot be told."""
-        return re.sub(r"^step\d+/", "", self.cost.name) if self.cost else ""
+        return re.sub(r"^step\d*/", "", self.cost.name) if self.cost else ""
 
     @property
     def shape(self) -> tuple[int, ...]:

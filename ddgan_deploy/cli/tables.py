@@ -56,7 +56,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     facts = {
         "checkpoint": f"{checkpoint.file}, {checkpoint.parameters / 1e6:.2f} M parameters",
         "weights": _WEIGHTS[checkpoint.weights],
-        "steps": f"{manifest.steps}, {manifest.graphs[SAMPLER].nodes / manifest.steps:.0f} nodes a step",
+        "steps": f"{manifest.steps}, {_nodes(manifest)}",
         "precision": manifest.precision + (f", {len(kept)} layers kept in fp32" if kept else ""),
         "size": f"{sum(graphs.values()):.2f} MB ({sizes})",
         "parity": _verdict(manifest.parity),
@@ -68,6 +68,13 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         *assumed_facts(manifest),
         *(("kept in fp32", f"{layer.layer}: {layer.reason}") for layer in kept),
     ]
+
+
+def _nodes(manifest: Manifest) -> str:
+    nodes = manifest.graphs[SAMPLER].nodes
+    if manifest.looped:
+        return f"one Loop in a graph of {nodes} nodes"
+    return f"{nodes / manifest.steps:.0f} nodes a step"
 
 
 def assumed_facts(manifest: Manifest) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import onnx_ir as ir
 
 from ddgan_deploy.export.graph.rewriting import Rewrite
-from ddgan_deploy.export.graph.steps import LoopChoice
+from ddgan_deploy.export.loop_choice import LoopChoice
 from ddgan_deploy.families.base import Family
 from ddgan_deploy.sampler import Sampler
 
@@ -24,7 +24,7 @@ class GraphFamily(Protocol):
     rewrites: tuple[Rewrite, ...]
 
     def build(
-        self, reference: Any, sampler: Sampler, without: Collection[str] = (), loop: LoopChoice = "never"
+        self, reference: Any, sampler: Sampler, without: Collection[str] = (), loop: LoopChoice = "auto"
     ) -> ir.Model:
         """The sampler in float32, with all of its steps.
 

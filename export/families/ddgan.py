@@ -17,8 +17,9 @@ from torch import nn
 from ddgan_deploy.export.graph.rewrites.shortcut_upsampling import hoist_shortcuts
 from ddgan_deploy.export.graph.rewrites.time_bias import fold_time_biases
 from ddgan_deploy.export.graph.rewriting import Rewrite, rewrite_all
-from ddgan_deploy.export.graph.steps import LoopChoice, SamplerBuilder, Step
+from ddgan_deploy.export.graph.steps import SamplerBuilder, Step
 from ddgan_deploy.export.graph.trace import trace
+from ddgan_deploy.export.loop_choice import LoopChoice
 from ddgan_deploy.families.ddgan.blocks import Conditioning, Style
 from ddgan_deploy.families.ddgan.network import Generator
 from ddgan_deploy.families.ddgan.reference import DdganReference
@@ -71,7 +72,7 @@ class DdganGraphs:
         reference: DdganReference,
         sampler: Sampler,
         without: Collection[str] = (),
-        loop: LoopChoice = "never",
+        loop: LoopChoice = "auto",
     ) -> ir.Model:
         """The T-step sampler: ``x_T``, ``z`` and, from two steps on, ``noise`` -> ``x_0``."""
         generator, schedule = reference.generator, reference.schedule

@@ -70,7 +70,8 @@ def add_loop(
         initializers=body.initializers,
         name=name,
     )
-    inputs = [build.constant(f"{name}/trips", np.int64(trips)), None, *(state.first for state in states)]
+    limits = [build.constant(f"{name}/trips", np.int64(trips)), build.constant(f"{name}/starts", np.True_)]
+    inputs = [*limits, *(state.first for state in states)]
     values = [state.first for state in states]
     outputs = [ir.Value(name=f"{name}/{i}", type=value.type, shape=value.shape) for i, value in enumerate(values)]
     outputs += [ir.Value(name=f"{name}/{i + len(outputs)}", type=value.type) for i, value in enumerate(rows)]

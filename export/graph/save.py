@@ -12,6 +12,7 @@ from onnx_ir.external_data import convert_tensors_to_external
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from ddgan_deploy.errors import GateError
+from ddgan_deploy.export.graph.loop import LOOP
 from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels import ops as registry
 from ddgan_deploy.names import in_utf8
@@ -92,13 +93,14 @@ def _trim(graph: ir.Graph) -> None:
                 if name in node.attributes and node.attributes[name].value == default:
                     node.attributes.pop(name)
         for output in node.outputs:
-            if output not in boundary:
+            # What a Loop makes nobody infers.
+            if output not in boundary and node.op_type != LOOP:
                 output.shape = output.type = None
 
 
 def _shorten_value_names(graph: ir.Graph) -> None:
     """Numbers the values inside the graph: nodes have speaking names, and each value would repeat one thrice."""
-    boundary = _boundary(graph)
+    boundary = {*graph.inputs, *graph.outputs}
     inner = (output for node in graph.all_nodes() for output in node.outputs if output not in boundary)
     for number, value in enumerate(inner):
         value.name = f"v{number}"

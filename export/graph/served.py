@@ -1,24 +1,26 @@
 """Sampler graph -> the served graph: a seed and knobs in, pixels out.
 
-What the sampler draws becomes PhiloxNormal nodes of the seed; x_0 becomes bytes.
+What the sampler draws becomes PhiloxNormal nodes of the seed; x_0 becomes bytes. Where the steps are a Loop, what each
+draws is one PhiloxNormalAt in its body, and what all of them draw together is another Loop.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.convenience import replace_all_uses_with
 
 from ddgan_deploy.export.graph.builder import BATCH, GraphBuilder, served_input
-from ddgan_deploy.kernels.philox_normal.spec import INTEGER
+from ddgan_deploy.export.graph.loop import Body, add_loop, loops
+from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as NORMAL
 from ddgan_deploy.sampler import Draw, Knob, Sampler, Streams
 
-_PICK = re.compile(r"step(\d+)/(.+)")
-"""The name of a node that picks the draw of a step; see `SamplerBuilder.pick`."""
+_PICK = re.compile(r"step(\d*)/(.+)")
+"""The name of a node that picks the draw of a step, or in a Loop of any; see `Step.draw`."""
 
 
 def seed_to_pixels(model: ir.Model, sampler: Sampler) -> ir.Model:
@@ -61,6 +63,9 @@ def _draw(build: GraphBuilder, graph: ir.Graph, draw: Draw, given: ir.Value, see
             replace_all_uses_with(node.outputs[0], drawn)
             graph.remove(node, safe=True)
         return
+    if not draw.below and any(loops(graph)):
+        _draw_in_loops(build, draw, draw.streams, given, seed)
+        return
     rows = [_from_stream(build, draw, seed, name, draw.streams.at(k), row=True) for k, name in enumerate(names)]
     side_by_side = build.op("Concat", rows, name=f"draw/{draw.name}", axis=1) if len(rows) > 1 else rows[0]
     replace_all_uses_with(given, side_by_side)
@@ -68,12 +73,45 @@ def _draw(build: GraphBuilder, graph: ir.Graph, draw: Draw, given: ir.Value, see
 
 def _picks(given: ir.Value) -> Mapping[int, ir.Node]:
     """The nodes that pick a step's draw, by the step."""
-    found = {}
+    return dict(sorted((int(number), node) for number, node in _picking(given) if number))
+
+
+def _picking(given: ir.Value) -> Iterator[tuple[str, ir.Node]]:
+    """The nodes that pick a step's draw, with the step's number; "" where it is that of a Loop's trip."""
     for use in given.uses():
         match = _PICK.fullmatch(use.node.name or "")
         if use.node.op_type == "Gather" and match and match[2] == given.name:
-            found[int(match[1])] = use.node
-    return dict(sorted(found.items()))
+            yield match[1], use.node
+
+
+def _draw_in_loops(build: GraphBuilder, draw: Draw, streams: Streams, given: ir.Value, seed: ir.Value) -> None:
+    """Draws in the body where it picks a step's, and for every other use all steps' side by side."""
+    for number, node in list(_picking(given)):
+        index, body = node.inputs[1], node.graph
+        assert not number and index is not None and isinstance(body, ir.Graph)
+        inner = GraphBuilder("step/draw/")
+        drawn = _at(inner, draw, streams, seed, index)
+        for value in inner.initializers:
+            body.register_initializer(value)
+        body.insert_before(node, inner.nodes)
+        replace_all_uses_with(node.outputs[0], drawn)
+        body.remove(node, safe=True)
+    if given.uses():
+        name = f"draw/{draw.name}"
+        inner_loop = Body(f"{name}/")
+        row = _at(inner_loop, draw, streams, seed, inner_loop.number)
+        (rows,) = add_loop(build, f"{name}/steps", streams.count, inner_loop, rows=[row])
+        axes = (1, 0, *range(2, len(draw.shape) + 2))
+        replace_all_uses_with(given, build.op("Transpose", [rows], name=name, perm=axes))
+
+
+def _at(build: GraphBuilder, draw: Draw, streams: Streams, seed: ir.Value, k: ir.Value) -> ir.Value:
+    """The draw of the k-th step, where k is computed."""
+    number = k
+    for op_type, operand in (("Mul", streams.step), ("Add", streams.first)):
+        constant = build.constant(f"{draw.name}/{op_type}/by", np.int64(operand))
+        number = build.op(op_type, [number, constant], name=f"{draw.name}/{op_type}", dtype=ir.DataType.INT64)
+    return build.fused(NORMAL_AT, [seed, number], name=draw.name, shape=draw.shape)
 
 
 def _from_stream(

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from ddgan_deploy.artifact.results import KeptLayer
 from ddgan_deploy.export.graph.builder import ANY_FLOAT, FLOAT32
+from ddgan_deploy.export.graph.loop import around
 from ddgan_deploy.export.graph.trace import LAYER
 from ddgan_deploy.export.precision.ranges import Range
 
@@ -32,7 +33,7 @@ def to_float16(
     """Converts a float32 sampler in place; its inputs and outputs stay float32.
 
     Args:
-        model: the unrolled sampler.
+        model: the sampler.
         ranges: of every value, from `activation_ranges`.
         kept_too: layers that stay in fp32 whatever their weights and activations are.
 
@@ -41,7 +42,7 @@ def to_float16(
     """
     graph = model.graph
     kept = {layer.layer: layer.reason for layer in kept_too} | _kept_layers(graph, ranges)
-    half = {node for node in graph if not _always_fp32(node) and layer_of(node) not in kept}
+    half = {node for node in graph.all_nodes() if not _always_fp32(node) and layer_of(node) not in kept}
     for node in half:
         for output in node.outputs:
             if output.dtype == ir.DataType.FLOAT:
@@ -63,7 +64,7 @@ def _kept_layers(graph: ir.Graph, ranges: Mapping[str, Range]) -> dict[str, str]
     """Layer -> why fp16 cannot hold it."""
     kept: dict[str, str] = {}
     reasons: dict[ir.Value, str] = {}
-    for node in graph:
+    for node in graph.all_nodes():
         if _always_fp32(node):
             continue
         for value in (*node.inputs, *node.outputs):
@@ -103,7 +104,8 @@ def _range_problem(value: ir.Value, ranges: Mapping[str, Range]) -> str:
 def _convert_inputs(graph: ir.Graph, half: set[ir.Node]) -> None:
     """Gives every node its inputs in its own precision: weights converted, values cast once."""
     converted: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
-    for node in list(graph):
+    loop_of = around(graph)
+    for node in list(graph.all_nodes()):
         if node.meta.get(ANY_FLOAT):
             continue
         wanted = ir.DataType.FLOAT16 if node in half else ir.DataType.FLOAT
@@ -114,7 +116,13 @@ def _convert_inputs(graph: ir.Graph, half: set[ir.Node]) -> None:
                 continue
             if (value, wanted) not in converted:
                 convert = _weight_as if value.const_value is not None else _cast
-                converted[value, wanted] = convert(graph, value, wanted, node)
+                home, before = value.graph, node
+                if home is not node.graph:
+                    # Outside the Loop, once for all of its trips.
+                    assert isinstance(node.graph, ir.Graph)
+                    before = loop_of[node.graph]
+                assert isinstance(home, ir.Graph)
+                converted[value, wanted] = convert(home, value, wanted, before)
             node.replace_input_with(position, converted[value, wanted])
 
 

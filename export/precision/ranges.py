@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import onnx_ir as ir
 
+from ddgan_deploy.export.graph.loop import loops
 from ddgan_deploy.export.precision.scratch_session import scratch_session
 from ddgan_deploy.inputs import Inputs
+
+_REDUCTIONS = ("ReduceMin", "ReduceMax")
 
 
 class Range(NamedTuple):
@@ -36,17 +40,36 @@ def activation_ranges(model: ir.Model, inputs: Inputs, scratch: Path) -> dict[st
     """
     graph = model.graph.clone()
     values = [
-        value
-        for value in (*graph.inputs, *(output for node in graph for output in node.outputs))
-        if value.dtype is not None and value.dtype.is_floating_point()
+        value for value in (*graph.inputs, *(output for node in graph for output in node.outputs)) if _is_float(value)
     ]
     # Reduced inside the graph: the values themselves would need gigabytes for large images.
-    reductions = [_reduced(graph, value, op_type) for value in values for op_type in ("ReduceMin", "ReduceMax")]
+    reductions = [_reduced(graph, value, op_type) for value in values for op_type in _REDUCTIONS]
+    for loop, body in loops(graph):
+        inner = [output for node in body for output in node.outputs if _is_float(output)]
+        values += inner
+        reductions += _of_all_trips(graph, loop, body, inner)
     graph.outputs[:] = reductions
     results = scratch_session(ir.Model(graph, ir_version=model.ir_version), scratch).run(None, dict(inputs))
     lows, highs = (map(float, results[first::2]) for first in (0, 1))
     names = (value.name or "" for value in values)
     return {name: Range(low, high) for name, low, high in zip(names, lows, highs, strict=True)}
+
+
+def _is_float(value: ir.Value) -> bool:
+    return value.dtype is not None and value.dtype.is_floating_point()
+
+
+def _of_all_trips(graph: ir.Graph, loop: ir.Node, body: ir.Graph, values: Sequence[ir.Value]) -> list[ir.Value]:
+    """The smallest and the largest element that each value inside a Loop has in any trip."""
+    found = []
+    for value in values:
+        for op_type in _REDUCTIONS:
+            body.outputs.append(_reduced(body, value, op_type))
+            loop.resize_outputs(len(loop.outputs) + 1)
+            trips = loop.outputs[-1]
+            trips.name, trips.type = f"{value.name}/{op_type}/trips", ir.TensorType(ir.DataType.FLOAT)
+            found.append(_reduced(graph, trips, op_type))
+    return found
 
 
 def _reduced(graph: ir.Graph, value: ir.Value, op_type: str) -> ir.Value:

@@ -30,6 +30,7 @@ from ddgan_deploy.kernels.adagn.spec import ADAGN, ADAGN_SILU
 from ddgan_deploy.kernels.launch import NCHW, NHWC
 from ddgan_deploy.kernels.ops import ROOMS
 from ddgan_deploy.sampler import Precision
+from ddgan_deploy.subgraphs import with_bodies
 
 _NOISE = tuple(name for name, room in ROOMS.items() if room == "philox_normal")
 _FOLDED_ELEMENTS = INLINE_BYTES // 4
@@ -53,15 +54,16 @@ def parser_model(path: Path, kernels: Kernels, precision: Precision) -> ParserMo
     proto = onnx.load(path, load_external_data=False)
     if kernels == "fused":
         model = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
-        _split_adagn(model.graph, NHWC if precision == "fp16" else NCHW)
+        for graph in (model.graph, *model.graph.subgraphs()):
+            _split_adagn(graph, NHWC if precision == "fp16" else NCHW)
         model.functions.clear()
     else:
         model = _inlined(proto)
-    for node in model.graph:
+    for node in model.graph.all_nodes():
         node.overload = ""
         if node.op_type in _NOISE and "stream" in node.attributes:
             _rename_stream(node)
-    plugins = Counter(node.op_type for node in model.graph if node.domain == ops.DOMAIN)
+    plugins = Counter(node.op_type for node in model.graph.all_nodes() if node.domain == ops.DOMAIN)
     return ParserModel(ir.to_proto(model).SerializeToString(), plugins)
 
 
@@ -78,7 +80,7 @@ def _inlined(proto: onnx.ModelProto) -> ir.Model:
         )
     RewriteRuleSet([materialize_reshape_shape_rule]).apply_to_model(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    for node in model.graph:
+    for node in model.graph.all_nodes():
         # Both make new nodes for some, most of which keep the outputs.
         node.name = names.get(node.outputs[0].name or "", node.name)
     RemoveUnusedNodesPass()(model)
@@ -91,14 +93,15 @@ def _name_after_calls(inlined: onnx.GraphProto, calls: onnx.GraphProto) -> dict[
     Returns:
         First output of a node -> its name.
     """
-    names = {output: node.name for node in calls.node for output in node.output}
-    call = ""
-    # A body lies where its call was, and its last node makes the call's output.
-    for node in reversed(inlined.node):
-        if not node.name:
-            call = names.get(node.output[0], call)
-            node.name = f"{call}/{node.output[0].partition('__')[0]}"
-    return {node.output[0]: node.name for node in inlined.node}
+    names = {output: node.name for graph in with_bodies(calls) for node in graph.node for output in node.output}
+    for graph in with_bodies(inlined):
+        call = ""
+        # A body lies where its call was, and its last node makes the call's output.
+        for node in reversed(graph.node):
+            if not node.name:
+                call = names.get(node.output[0], call)
+                node.name = f"{call}/{node.output[0].partition('__')[0]}"
+    return {node.output[0]: node.name for graph in with_bodies(inlined) for node in graph.node}
 
 
 def _rename_stream(node: ir.Node) -> None:

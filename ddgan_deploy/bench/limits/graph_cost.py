@@ -8,7 +8,7 @@ limit that follows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ import onnx
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.kernels.op import DOMAIN
 from ddgan_deploy.kernels.ops import specs
+from ddgan_deploy.subgraphs import body_of, trips_of, with_bodies
 
 Shape = tuple[int, ...]
 
@@ -43,6 +44,7 @@ class NodeCost:
         flops: floating-point operations, two a multiply-add.
         weight_bytes: of the constants among its inputs.
         bytes: of all that it reads and writes, the constants included; none where it need move nothing.
+        times: how often it runs: in a Loop, once a trip. The others are of one run.
     """
 
     name: str
@@ -52,6 +54,7 @@ class NodeCost:
     flops: int
     weight_bytes: int
     bytes: int
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class GraphCost:
 
     Attributes:
         batch: images.
-        nodes: in the graph's order.
+        nodes: in the graph's order; those of a Loop's body in the place of the Loop.
         io_bytes: of its inputs and outputs.
     """
 
@@ -71,7 +74,7 @@ class GraphCost:
     @property
     def flops(self) -> int:
         """Floating-point operations of all nodes."""
-        return sum(node.flops for node in self.nodes)
+        return sum(node.flops * node.times for node in self.nodes)
 
     @property
     def least_bytes(self) -> int:
@@ -79,7 +82,7 @@ class GraphCost:
 
         The graph's inputs and outputs, and its weights once for every node that uses them: once a step.
         """
-        return self.io_bytes + sum(node.weight_bytes for node in self.nodes)
+        return self.io_bytes + sum(node.weight_bytes * node.times for node in self.nodes)
 
 
 def graph_cost(model: onnx.ModelProto, batch: int = 1) -> GraphCost:
@@ -94,10 +97,20 @@ def graph_cost(model: onnx.ModelProto, batch: int = 1) -> GraphCost:
         InputError: shapes cannot be told.
     """
     values = _values(model, batch)
-    constants = {tensor.name for tensor in model.graph.initializer}
-    nodes = tuple(_node_cost(node, values, constants) for node in model.graph.node)
+    constants = {tensor.name for graph in with_bodies(model.graph) for tensor in graph.initializer}
+    nodes = tuple(_node_cost(node, values, constants, times) for node, times in _nodes(model.graph))
     ends = {info.name for info in (*model.graph.input, *model.graph.output)} - constants
     return GraphCost(batch, nodes, sum(values[name].bytes for name in ends))
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[tuple[onnx.NodeProto, int]]:
+    """Every node, with how often it runs."""
+    for node in graph.node:
+        if node.op_type == "Loop":
+            trips = trips_of(node, graph)
+            yield from ((inner, trips * times) for inner, times in _nodes(body_of(node)))
+        else:
+            yield node, 1
 
 
 @dataclass(frozen=True)
@@ -121,9 +134,16 @@ def _values(model: onnx.ModelProto, batch: int) -> dict[str, _Value]:
     """Shape and type of every value, by ONNX's shape inference on a graph without our own ops."""
     known = onnx.ModelProto()
     known.CopyFrom(model)
+    graphs = list(with_bodies(known.graph))
+    names = {info.type.tensor_type.shape.dim[0].dim_param for info in known.graph.input} - {""}
     for info in known.graph.input:
         info.type.tensor_type.shape.dim[0].dim_value = batch
-    for node in known.graph.node:
+    # What follows a Loop, and what its body starts from, nobody infers: it is told with the name of the batch.
+    for info in [info for graph in graphs for info in (*graph.input, *graph.value_info, *graph.output)]:
+        for dim in info.type.tensor_type.shape.dim:
+            if dim.dim_param in names:
+                dim.dim_value = batch
+    for node in [node for graph in graphs for node in graph.node]:
         if node.domain == DOMAIN:
             _stand_in(node)
     del known.functions[:]
@@ -131,13 +151,17 @@ def _values(model: onnx.ModelProto, batch: int) -> dict[str, _Value]:
         inferred = onnx.shape_inference.infer_shapes(known, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
         raise InputError(f"the shapes of the graph cannot be told ({' '.join(str(error).split())[:200]})") from None
-    graph = inferred.graph
-    values = {tensor.name: _Value(tuple(tensor.dims), _item_bytes(tensor.data_type)) for tensor in graph.initializer}
-    for info in (*graph.input, *graph.value_info, *graph.output):
-        tensor = info.type.tensor_type
-        if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
-            values[info.name] = _Value(tuple(dim.dim_value for dim in tensor.shape.dim), _item_bytes(tensor.elem_type))
-    for node in model.graph.node:
+    values: dict[str, _Value] = {}
+    for graph in with_bodies(inferred.graph):
+        values |= {
+            tensor.name: _Value(tuple(tensor.dims), _item_bytes(tensor.data_type)) for tensor in graph.initializer
+        }
+        for info in (*graph.input, *graph.value_info, *graph.output):
+            tensor = info.type.tensor_type
+            if tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim):
+                shape = tuple(dim.dim_value for dim in tensor.shape.dim)
+                values[info.name] = _Value(shape, _item_bytes(tensor.elem_type))
+    for node in [node for graph in with_bodies(model.graph) for node in graph.node]:
         for name in filter(None, node.output):
             if name not in values:
                 raise InputError(f"the shape of {name}, which {node.name or node.op_type} computes, cannot be told")
@@ -155,7 +179,7 @@ def _item_bytes(data_type: int) -> int:
     return int(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(data_type)).itemsize)
 
 
-def _node_cost(node: onnx.NodeProto, values: _Values, constants: set[str]) -> NodeCost:
+def _node_cost(node: onnx.NodeProto, values: _Values, constants: set[str], times: int) -> NodeCost:
     inputs = [name for name in node.input if name]
     outputs = [values[name] for name in node.output if name]
     weight_bytes = sum(values[name].bytes for name in inputs if name in constants)
@@ -170,6 +194,7 @@ def _node_cost(node: onnx.NodeProto, values: _Values, constants: set[str]) -> No
         flops=_flops(node, values),
         weight_bytes=weight_bytes,
         bytes=0 if node.op_type in _VIEWS else weight_bytes + data_bytes,
+        times=times,
     )
 
 

@@ -81,7 +81,8 @@ def read_profile(events: Sequence[dict[str, Any]]) -> list[list[OpTime]]:
     for event in events:
         if event.get("cat") == "Session" and event["name"] == "model_run":
             runs.append([])
-        elif event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
+        elif event.get("cat") == "Node" and event["name"].endswith(_KERNEL) and event["args"]["op_name"] != "Loop":
+            # A Loop's time is that of its body's nodes, which are told too.
             args = event["args"]
             shape = _first_shape(args.get("output_type_shape", []))
             runs[-1].append(OpTime(event["name"].removesuffix(_KERNEL), args["op_name"], event["dur"] / 1e3, shape))

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ddgan_deploy.subgraphs import with_bodies
 
 if TYPE_CHECKING:
     import onnx
@@ -59,20 +61,32 @@ def specialized(model: Path | bytes) -> Path | bytes:
 
 
 def specialize(model: onnx.ModelProto) -> int:
-    """Rewrites the model's graph in place; returns the number of Conv3x3 nodes."""
-    return _Rewriting(model).run()
+    """Rewrites the model's graph and the bodies of its Loops in place; returns the number of Conv3x3 nodes."""
+    shapes, graphs = _shapes(model), list(with_bodies(model.graph))
+    initializers = {value.name: value for graph in graphs for value in graph.initializer}
+    # The body of a Loop reads values of the graph around it.
+    read = [name for graph in graphs for node in graph.node for name in node.input]
+    readings = Counter([*read, *(value.name for graph in graphs for value in graph.output)])
+    count = sum(_Rewriting(graph, initializers, shapes, readings).run() for graph in graphs)
+    if count:
+        _import_domain(model)
+    return count
 
 
 class _Rewriting:
     """One graph while it is rewritten; a node is known by its place."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self._model = model
-        self._nodes = model.graph.node
-        self._initializers = {value.name: value for value in model.graph.initializer}
-        self._shapes = _shapes(model)
-        names = [name for node in self._nodes for name in node.input] + [value.name for value in model.graph.output]
-        self._readings = Counter(names)
+    def __init__(
+        self,
+        graph: onnx.GraphProto,
+        initializers: Mapping[str, onnx.TensorProto],
+        shapes: Mapping[str, Sequence[int | str]],
+        readings: Mapping[str, int],
+    ) -> None:
+        self._nodes = graph.node
+        self._initializers = initializers
+        self._shapes = shapes
+        self._readings = readings
         self._reader = {name: place for place, node in enumerate(self._nodes) for name in node.input}
 
     def run(self) -> int:
@@ -93,7 +107,6 @@ class _Rewriting:
         ]
         del self._nodes[:]
         self._nodes.extend(nodes)
-        _import_domain(self._model)
         return len(rewritten)
 
     def _is_eligible(self, node: onnx.NodeProto) -> bool:
@@ -161,12 +174,13 @@ def _shapes(model: onnx.ModelProto) -> dict[str, Sequence[int | str]]:
     """Every value's extents, numbers or names ("" where nothing is known), as far as they can be inferred."""
     import onnx
 
-    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     return {
         value.name: [
             extent.dim_value if extent.HasField("dim_value") else extent.dim_param
             for extent in value.type.tensor_type.shape.dim
         ]
+        for graph in with_bodies(inferred)
         for value in (*graph.input, *graph.value_info, *graph.output)
     }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,11 @@ from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, c
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.engines.onnxruntime.conv3x3 import specialized
 from ddgan_deploy.engines.onnxruntime.probes import probed, state_name
+from ddgan_deploy.engines.onnxruntime.step_graph import NUMBER, STATE, StepGraph, node_names, one_step, place_of
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.inputs import Array, Inputs, served_inputs
 from ddgan_deploy.names import in_utf8
+from ddgan_deploy.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import onnx
@@ -56,14 +59,42 @@ class OnnxRuntime(Engine):
         return np.asarray(image, np.uint8)
 
     def probe(self, inputs: Inputs, nodes: Sequence[str], states: Mapping[str, Array] | None = None) -> list[Array]:
-        """As `engines.base.Probing.probe`; a session is kept for the next run of the same kind."""
+        """As `engines.base.Probing.probe`; a session is kept for the next run of the same kind.
+
+        Of a Loop the state alone can be given, which its body makes.
+        """
+        if self._step is not None:
+            return self._probe_steps(self._step, inputs, nodes, states or {})
         given = states or {}
-        wanted = (tuple(nodes), frozenset(given))
-        if wanted not in self._probing:
-            model = probed(self._model, nodes, given)
-            self._probing = {wanted: self._new_session(model.SerializeToString())}
+        session = self._probing_session(self._model, nodes, given)
         fed = {**inputs, **{state_name(node): state for node, state in given.items()}}
-        return [np.asarray(value, np.float32) for value in self._probing[wanted].run(list(nodes), fed)]
+        return [np.asarray(value, np.float32) for value in session.run(list(nodes), fed)]
+
+    def _probe_steps(
+        self, step: StepGraph, inputs: Inputs, nodes: Sequence[str], states: Mapping[str, Array]
+    ) -> list[Array]:
+        """The steps of a Loop one by one, as far as nodes are asked for."""
+        places = [place_of(node, step.trips - 1) for node in nodes]
+        given = {place_of(node, step.trips - 1): state for node, state in states.items()}
+        session = self._probing_session(step.model, sorted({node for _, node in places}))
+        count = len(next(iter(inputs.values())))
+        x = np.zeros((count, *self.artifact.manifest.sampler.image), np.float32)
+        told: dict[tuple[int, str], Array] = {}
+        for k in range(1 + max(trip for trip, _ in places)):
+            wanted = list(dict.fromkeys(node for trip, node in places if trip == k))
+            *found, x = session.run([*wanted, step.state], {**inputs, NUMBER: np.array(k, np.int64), STATE: x})
+            told |= {(k, node): np.asarray(value, np.float32) for node, value in zip(wanted, found, strict=True)}
+            x = given.get((k, step.maker), x)
+        return [told[place] for place in places]
+
+    def _probing_session(
+        self, model: onnx.ModelProto, nodes: Sequence[str], states: Collection[str] = ()
+    ) -> onnxruntime.InferenceSession:
+        wanted = (tuple(nodes), frozenset(states))
+        if wanted not in self._probing:
+            content = probed(model, nodes, states).SerializeToString()
+            self._probing = {wanted: self._new_session(content, self.artifact.path)}
+        return self._probing[wanted]
 
     def close(self) -> None:
         """Ends the sessions; used again, the engine makes new ones."""
@@ -74,11 +105,16 @@ class OnnxRuntime(Engine):
     @property
     def nodes(self) -> list[str]:
         """The names of the sampler's nodes, in running order."""
-        return [node.name for node in self._model.graph.node]
+        return node_names(self._model.graph)
 
     @functools.cached_property
     def _model(self) -> onnx.ModelProto:
         return read_sampler(self.artifact)
+
+    @functools.cached_property
+    def _step(self) -> StepGraph | None:
+        """Where the sampler's steps are a Loop."""
+        return one_step(self._model)
 
     @functools.cached_property
     def _sampler(self) -> onnxruntime.InferenceSession:
@@ -89,12 +125,16 @@ class OnnxRuntime(Engine):
         return self._file_session(SERVED)
 
     def _file_session(self, name: str) -> onnxruntime.InferenceSession:
-        session = self._new_session(self.artifact.path / name)
+        path = self.artifact.path / name
+        if self.artifact.manifest.looped:
+            with _kept_weights(path.parent) as folder:
+                session = self._new_session(path.read_bytes(), folder)
+        else:
+            session = self._new_session(path)
         check_fits(self.artifact, name, session.get_modelmeta().custom_metadata_map)
         return session
 
-    def _new_session(self, model: Path | bytes) -> onnxruntime.InferenceSession:
-        weights_folder = self.artifact.path if isinstance(model, bytes) else None
+    def _new_session(self, model: Path | bytes, weights_folder: Path | None = None) -> onnxruntime.InferenceSession:
         return new_session(model, self.threads, weights_folder, self._library)
 
 
@@ -162,3 +202,21 @@ def _external_weights(options: Any, folder: Path | None) -> Iterator[None]:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as weights:
         options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
         yield
+
+
+@contextlib.contextmanager
+def _kept_weights(folder: Path) -> Iterator[Path]:
+    """A folder with a copy of the weights, which sessions that are made in the block map for as long as they live.
+
+    `_external_weights` does not reach the body of a Loop, whose weights ONNX Runtime maps. Here nobody writes into what
+    it maps, and the disk keeps it until the sessions are gone.
+
+    Raises:
+        InputError: there is no room for it.
+    """
+    with scratch_folder("ddgan-weights-") as copy:
+        try:
+            shutil.copyfile(folder / WEIGHTS, copy / WEIGHTS)
+        except OSError as error:
+            raise InputError(f"{folder / WEIGHTS} cannot be copied to {copy} ({error.strerror}): set TMPDIR") from None
+        yield copy

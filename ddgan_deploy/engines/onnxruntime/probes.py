@@ -46,7 +46,7 @@ def _take_states(graph: onnx.GraphProto, given: dict[str, str]) -> None:
     for node in graph.node:
         for position, name in enumerate(node.input):
             node.input[position] = given.get(name, name)
-    (x_0,) = graph.output
+    x_0 = graph.output[0]
     for name in given.values():
         state = graph.input.add()
         # A state is an image, as what comes of it.
