@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -15,11 +15,8 @@ VERSION = 1
 OPSET = 20
 """Version of the default ONNX domain that the bodies, and so the graphs around them, are written in."""
 
-IR_VERSION = 10
-"""The first that knows overloads of functions."""
-
-PLAIN_IR_VERSION = 9
-"""What `OPSET` needs: enough where no function is an overload."""
+IR_VERSION = 9
+"""What `OPSET` needs."""
 
 _FLOATS = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)"]
 _TYPES = {"float": ["tensor(float)"], "int64": ["tensor(int64)"]}
@@ -59,24 +56,18 @@ class OpSpec:
             variable such as ``T``, any float type.
         attributes: name -> ONNX attribute type (``INT``, ``FLOAT``, ``STRING``, ``INTS``).
         body: the function's nodes in ONNX text syntax.
-        flops: attributes of a node -> floating-point operations a value of its output takes.
+        flops: floating-point operations that a value of the output takes.
         like: the input whose shape the output has; "" where it is [rows of the first input, *shape],
             ``shape`` an attribute.
-        variant: the string attribute that selects the body, or "" where there is one body. Only what the
-            exporter writes until its ops have one body each: every value has a function of its own, its ``overload``
-            (ONNX IR 10) that value, and readers that know functions by name alone take one of them for all.
-        variants: value of the variant -> body.
     """
 
     name: str
     inputs: tuple[tuple[str, str], ...]
     outputs: tuple[tuple[str, str], ...]
     attributes: Mapping[str, str]
-    flops: Callable[[Mapping[str, Any]], int]
-    body: str = ""
+    flops: int
+    body: str
     like: str = ""
-    variant: str = ""
-    variants: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def float32(self) -> frozenset[str]:
@@ -89,9 +80,9 @@ class OpSpec:
             return (inputs[0][0], *attributes["shape"])
         return tuple(inputs[[name for name, _ in self.inputs].index(self.like)])
 
-    def cost(self, inputs: Sequence[Tensor], output: Tensor, attributes: Mapping[str, Any]) -> Cost:
+    def cost(self, inputs: Sequence[Tensor], output: Tensor) -> Cost:
         """What a node takes at least: one pass over its data, whatever its function body says."""
-        flops = self.flops(attributes) * math.prod(output.shape)
+        flops = self.flops * math.prod(output.shape)
         return Cost(flops, sum(tensor.bytes for tensor in (*inputs, output)))
 
     def schema(self) -> onnx.defs.OpSchema:
@@ -117,25 +108,16 @@ class OpSpec:
             ],
         )
 
-    def function(self, variant: str = "") -> onnx.FunctionProto:
-        """The op's definition by standard ONNX ops.
-
-        Raises:
-            KeyError: there is no such variant.
-        """
-        bodies = self.variants or {"": self.body}
-        if variant not in bodies:
-            raise KeyError(f"{self.name} has no variant {variant!r}")
+    def function(self) -> onnx.FunctionProto:
+        """The op's definition by standard ONNX ops."""
         import onnx.parser
 
         names = ", ".join((*self.attributes, "plugin_namespace"))
-        function = onnx.parser.parse_function(
+        return onnx.parser.parse_function(
             f'<domain: "{DOMAIN}", opset_import: ["" : {OPSET}]>\n'
             f"{self.name} <{names}> ({', '.join(name for name, _ in self.inputs)})"
-            f" => ({', '.join(name for name, _ in self.outputs)}) {{\n{bodies[variant]}\n}}"
+            f" => ({', '.join(name for name, _ in self.outputs)}) {{\n{self.body}\n}}"
         )
-        function.overload = variant
-        return function
 
     def model(self, inputs: Sequence[tuple[int, int]], **attributes: Any) -> onnx.ModelProto:
         """A model of one node that carries its own definition, for tests and benchmarks.
@@ -153,7 +135,6 @@ class OpSpec:
             # The type is told, for an empty list tells none.
             kind = getattr(onnx.AttributeProto, self.attributes[name])
             node.attribute.append(helper.make_attribute(name, value, attr_type=kind))
-        node.overload = str(attributes.get(self.variant, ""))
         graph = helper.make_graph(
             [node],
             self.name,
@@ -165,7 +146,7 @@ class OpSpec:
         )
         return helper.make_model(
             graph,
-            functions=[self.function(node.overload)],
+            functions=[self.function()],
             opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, VERSION)],
-            ir_version=IR_VERSION if self.variant else PLAIN_IR_VERSION,
+            ir_version=IR_VERSION,
         )

@@ -10,6 +10,9 @@ A room has a module a form, and not every room every form:
     trt_plugin.py  registers its TensorRT plugins when it is imported
 
 They are imported when they are asked for: some stand on PyTorch, OpenVINO or TensorRT.
+
+PosteriorSample is an op of older files: the C++ kernel for CPUs and OpenVINO's converter read it, everything else
+reads a graph as `older.modernize` rewrites it.
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ def load(form: str) -> list[ModuleType]:
 
 @functools.cache
 def specs() -> Mapping[str, OpSpec]:
-    """Every op's statement, by its name."""
+    """Every op's statement, by its name; not of an op of older files."""
     return {spec.name: spec for room in load("spec") for spec in room.SPECS}
 
 

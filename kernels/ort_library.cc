@@ -7,7 +7,6 @@
 #include "conv3x3/ort_op.h"
 #include "philox_normal/ort_cuda_op.h"
 #include "philox_normal/ort_op.h"
-#include "posterior_sample/ort_cuda_op.h"
 #include "posterior_sample/ort_op.h"
 #include "reverse_step/ort_cuda_op.h"
 #include "reverse_step/ort_op.h"
@@ -42,7 +41,6 @@ class Domain {
           ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16}) {
       domain_.Add(new CudaAdaGNOp(cuda_, type));
       domain_.Add(new CudaAdaGNSiluOp(cuda_, type));
-      domain_.Add(new CudaPosteriorSampleOp(cuda_, type));
       domain_.Add(new CudaReverseStepOp(cuda_, type));
       domain_.Add(new CudaReverseMeanOp(cuda_, type));
     }

@@ -15,6 +15,7 @@ from ddgan_deploy.artifact.serving import DEFAULT_SERVING, Serving
 from ddgan_deploy.assumptions import Assumed
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.files import sha256
+from ddgan_deploy.kernels.older import modernize
 from ddgan_deploy.sampler import Precision, Probe, Sampler
 from ddgan_deploy.weight_files.kinds import Kind
 
@@ -145,7 +146,7 @@ def read_artifact(path: str | Path, check_files: bool = True) -> Artifact:
 
 
 def read_sampler(artifact: Artifact) -> onnx.ModelProto:
-    """The sampler's graph, without its weights.
+    """The sampler's graph, without its weights; that of a file of before has the ops of today.
 
     Raises:
         InputError: the file is missing or damaged, or the manifest does not fit it.
@@ -156,7 +157,8 @@ def read_sampler(artifact: Artifact) -> onnx.ModelProto:
     path = artifact.path / SAMPLER
     try:
         model = onnx.load(path, load_external_data=False)
-    except (OSError, DecodeError):
+        modernize(model)
+    except (OSError, DecodeError, KeyError):
         raise InputError(f"{path} is missing or damaged: export again") from None
     check_fits(artifact, SAMPLER, {entry.key: entry.value for entry in model.metadata_props})
     return model

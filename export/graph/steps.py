@@ -20,7 +20,7 @@ from ddgan_deploy.export.graph.builder import BATCH, FLOAT32, GraphBuilder, grap
 from ddgan_deploy.export.graph.loop import LOOP, Body, State, add_loop
 from ddgan_deploy.export.loop_choice import LoopChoice
 from ddgan_deploy.kernels import op as ops
-from ddgan_deploy.kernels.op import PLAIN_IR_VERSION
+from ddgan_deploy.kernels.op import IR_VERSION
 from ddgan_deploy.kernels.reverse_step.spec import MEAN, STEP, Coefficients
 from ddgan_deploy.sampler import Sampler, Streams
 
@@ -138,7 +138,7 @@ class SamplerBuilder(GraphBuilder):
             opset_imports={"": ops.OPSET, ops.DOMAIN: ops.VERSION},
             name="sampler",
         )
-        return ir.Model(graph, ir_version=PLAIN_IR_VERSION)
+        return ir.Model(graph, ir_version=IR_VERSION)
 
 
 def _rows_of(sampler: Sampler, name: str) -> int:

@@ -1,8 +1,8 @@
 """An artifact's graph -> the form of it that TensorRT's ONNX parser takes.
 
-The parser takes overloads of a function, which files of before have, for one: their bodies go into the
-graph. Where a plugin shall run a fused op its node stays, without a function. TensorRT
-launches one kernel a plugin, so an AdaGN whose group no single program holds becomes two:
+Files of before get the ops of today (`kernels.older`). Where a plugin shall run a fused op its node stays,
+without a function; elsewhere its body goes into the graph. TensorRT launches one kernel a plugin, so an AdaGN
+whose group no single program holds becomes two:
 
     AdaGN(x, scale, shift)  ->  AdaGNApply(x, AdaGNStats(x), scale, shift)
 """
@@ -28,6 +28,7 @@ from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.adagn.launches import chunk_pixels, single_launch
 from ddgan_deploy.kernels.adagn.spec import ADAGN, ADAGN_SILU
 from ddgan_deploy.kernels.launch import NCHW, NHWC
+from ddgan_deploy.kernels.older import modernize
 from ddgan_deploy.kernels.ops import ROOMS
 from ddgan_deploy.sampler import Precision
 from ddgan_deploy.subgraphs import with_bodies
@@ -52,6 +53,7 @@ def parser_model(path: Path, kernels: Kernels, precision: Precision) -> ParserMo
     """
     check_file(path)
     proto = onnx.load(path, load_external_data=False)
+    modernize(proto)
     if kernels == "fused":
         model = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
         for graph in (model.graph, *model.graph.subgraphs()):
@@ -60,7 +62,6 @@ def parser_model(path: Path, kernels: Kernels, precision: Precision) -> ParserMo
     else:
         model = _inlined(proto)
     for node in model.graph.all_nodes():
-        node.overload = ""
         if node.op_type in _NOISE and "stream" in node.attributes:
             _rename_stream(node)
     plugins = Counter(node.op_type for node in model.graph.all_nodes() if node.domain == ops.DOMAIN)
@@ -114,9 +115,6 @@ def _split_adagn(graph: ir.Graph, layout: str) -> None:
     for node in list(graph):
         if node.op_type not in (ADAGN.name, ADAGN_SILU.name):
             continue
-        if node.op_type == ADAGN.name and "activation" not in node.attributes:
-            # Its plugin also serves files of before, and TensorRT leaves no attribute out.
-            node.attributes.add(ir.AttrString("activation", "none"))
         x, scale, shift = node.inputs
         assert x is not None and x.shape is not None
         _, channels, height, width = x.shape
@@ -130,10 +128,7 @@ def _split_adagn(graph: ir.Graph, layout: str) -> None:
             "plugin_namespace": ops.DOMAIN,
         }
         stats = ir.node("AdaGNStats", [x], common, domain=ops.DOMAIN, name=f"{node.name}/Stats")
-        attributes: dict[str, int | float | str] = {
-            **{name: node.attributes[name].value for name in ("epsilon", "activation") if name in node.attributes},
-            **common,
-        }
+        attributes = {"epsilon": node.attributes["epsilon"].as_float(), **common}
         inputs = [x, stats.outputs[0], scale, shift]
         apply = ir.node(f"{node.op_type}Apply", inputs, attributes, domain=ops.DOMAIN, name=f"{node.name}/Apply")
         stats.outputs[0].name = f"{node.name}/partials"

@@ -2,14 +2,12 @@
 
 TensorRT chooses the memory format of each on its own; the partial statistics are linear and
 mean the same in every format.
-
-TensorRT knows no attribute that may be left out: AdaGN's plugins take the older form, `overloads.SPEC`, for as long
-as graphs have it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import tensorrt as trt
@@ -18,8 +16,7 @@ import tensorrt.plugin as trtp
 from .. import trt_launch
 from ..trt_launch import Node
 from . import launches
-from .overloads import SPEC as OLDER
-from .spec import ADAGN_SILU
+from .spec import BY_ACTIVATION
 
 _FUSED = ("x", "scale", "shift")
 _STATS = ("x",)
@@ -46,8 +43,8 @@ def _combinations(node: Node) -> list[trtp.AutoTuneCombination]:
     return served
 
 
-def _kernel(node: Node) -> trt_launch.Kernel:
-    sizes = _styled_sizes(node)
+def _kernel(activation: str, node: Node) -> trt_launch.Kernel:
+    sizes = _styled_sizes(activation, node)
     plan = trt_launch.choose(launches.SINGLE, trt_launch.layout_of(node.x), sizes)
     return trt_launch.tensorrt_kernel(launches.SINGLE, plan, plan.launches[0], sizes, trt_launch.dtype_of(node.x))
 
@@ -70,17 +67,15 @@ def _apply_combinations(node: Node) -> list[trtp.AutoTuneCombination]:
     return _split_combinations(node, (*_APPLY, "y"))
 
 
-def _apply_kernel(node: Node) -> trt_launch.Kernel:
-    return _split_kernel(1, node, _styled_sizes(node))
+def _apply_kernel(activation: str, node: Node) -> trt_launch.Kernel:
+    return _split_kernel(1, node, _styled_sizes(activation, node))
 
 
-def _styled_sizes(node: Node) -> dict[str, Any]:
+def _styled_sizes(activation: str, node: Node) -> dict[str, Any]:
     # One row count for both; a dynamic one is -1.
     rows = node.scale.shape[0], node.shift.shape[0]
     if rows[0] != rows[1]:
         raise ValueError(f"AdaGN: scale has {rows[0]} rows and shift {rows[1]}, TensorRT needs as many")
-    # Nodes of AdaGNSilu have no such attribute.
-    activation = getattr(node, "activation", "silu")
     extents, style_rows = trt_launch.extents(node.x), node.scale.shape_expr[0]
     return launches.sizes(extents, style_rows, node.groups, node.epsilon, activation)
 
@@ -108,7 +103,8 @@ def _split_kernel(number: int, node: Node, sizes: Mapping[str, Any]) -> trt_laun
 
 _CHUNKS = {"groups": "INT", "chunk_pixels": "INT"}
 trt_launch.define("AdaGNStats", _STATS, _CHUNKS, _partials, _stats_combinations, _stats_kernel)
-for _op in (OLDER, ADAGN_SILU):
+for _activation, _op in BY_ACTIVATION.items():
+    _whole, _applied = partial(_kernel, _activation), partial(_apply_kernel, _activation)
+    trt_launch.define(_op.name, _FUSED, _op.attributes, _like_x, _combinations, _whole)
     _chunked = {**_op.attributes, **_CHUNKS}
-    trt_launch.define(_op.name, _FUSED, _op.attributes, _like_x, _combinations, _kernel)
-    trt_launch.define(f"{_op.name}Apply", _APPLY, _chunked, _like_x, _apply_combinations, _apply_kernel)
+    trt_launch.define(f"{_op.name}Apply", _APPLY, _chunked, _like_x, _apply_combinations, _applied)

@@ -63,7 +63,7 @@ SPEC = OpSpec(
     outputs=(("noise", "float"),),
     attributes={"stream": "INT", "shape": "INTS"},
     body=body.words(body.STREAM_ATTRIBUTE) + body.normals() + body.in_order("noise"),
-    flops=lambda _: _NORMAL_FLOPS,
+    flops=_NORMAL_FLOPS,
 )
 NORMAL_AT = OpSpec(
     name="PhiloxNormalAt",
@@ -71,7 +71,7 @@ NORMAL_AT = OpSpec(
     outputs=(("noise", "float"),),
     attributes={"shape": "INTS"},
     body=body.words(body.STREAM_INPUT) + body.normals() + body.in_order("noise"),
-    flops=lambda _: _NORMAL_FLOPS,
+    flops=_NORMAL_FLOPS,
 )
 INTEGER = OpSpec(
     name="PhiloxInteger",
@@ -79,6 +79,6 @@ INTEGER = OpSpec(
     outputs=(("values", "int64"),),
     attributes={"stream": "INT", "shape": "INTS", "below": "INT"},
     body=body.words(body.STREAM_ATTRIBUTE) + body.integers() + body.in_order("values"),
-    flops=lambda _: 0,
+    flops=0,
 )
 SPECS = (SPEC, NORMAL_AT, INTEGER)

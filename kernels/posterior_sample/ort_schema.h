@@ -1,4 +1,4 @@
-// PosteriorSample as ONNX Runtime sees it, whatever device computes it.
+// PosteriorSample, of files of format 1, as ONNX Runtime sees it.
 #pragma once
 
 #include "../native/ort_support.h"

@@ -1,4 +1,10 @@
-"""PosteriorSample in OpenVINO's operations, for its reader of ONNX files; the mathematics stands in `spec`."""
+"""PosteriorSample of files of format 1 in OpenVINO's operations, for its reader of ONNX files.
+
+    x_prev = coef_x0 * squash(x0_raw) + coef_xt * x_t + sigma * noise
+
+in float32 whatever x0_raw is; ``squash`` is "tanh" or "none". One draw from q(x_{t-1} | x_t, x_0), equation 4 of Xiao
+et al. 2022.
+"""
 
 from __future__ import annotations
 

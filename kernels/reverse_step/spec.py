@@ -105,7 +105,7 @@ STEP = OpSpec(
         mean = Add (from_x0, from_x)
         from_noise = Mul (s, noise)
         x_prev = Add (mean, from_noise)""",
-    flops=lambda _: _MEAN_FLOPS + _NOISE_FLOPS,
+    flops=_MEAN_FLOPS + _NOISE_FLOPS,
     like="x",
 )
 MEAN = OpSpec(
@@ -114,7 +114,7 @@ MEAN = OpSpec(
     outputs=(("x_prev", "float"),),
     attributes={},
     body=_MEAN + "\n        x_prev = Add (from_x0, from_x)",
-    flops=lambda _: _MEAN_FLOPS,
+    flops=_MEAN_FLOPS,
     like="x",
 )
 SPECS = (STEP, MEAN)

@@ -19,7 +19,6 @@ from ddgan_deploy.kernels.adagn import launches as adagn
 from ddgan_deploy.kernels.launch import ALIGNMENT, LINEAR, NCHW, Launch, OpLaunches, Plan, all_sizes, evaluate, launches
 from ddgan_deploy.kernels.launch_index import launch_index
 from ddgan_deploy.kernels.philox_normal import launches as philox_normal
-from ddgan_deploy.kernels.posterior_sample import launches as posterior_sample
 from ddgan_deploy.kernels.reverse_step import launches as reverse_step
 
 ROOT = Path(__file__).parents[2]
@@ -192,11 +191,6 @@ def adagn_call(
     **rest: Any,
 ) -> Call:
     return Call(adagn.LAUNCHES, layout, adagn.sizes((n, c, h, w), rows, groups, 1e-6, activation), **rest)
-
-
-def posterior_call(n: int, c: int, h: int, w: int, **rest: Any) -> Call:
-    sizes = posterior_sample.sizes((n, c, h, w), 0.67, -0.2, 0.66, "tanh")
-    return Call(posterior_sample.LAUNCHES, LINEAR, sizes, **rest)
 
 
 def reverse_call(op: str, shape: Sequence[int], **rest: Any) -> Call:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from ddgan_deploy.kernels.adagn.overloads import SPEC as OLDER
 from ddgan_deploy.kernels.adagn.spec import ADAGN, ADAGN_SILU, BY_ACTIVATION, adagn, reference
 from tests.kernels.cases import ADAGN_SHAPES, adagn_errors, adagn_inputs, tolerance
 from tests.kernels.conftest import run_body
@@ -63,13 +62,6 @@ def test_a_large_mean_does_not_swallow_the_variance():
     y = run_body(ADAGN, inputs, groups=4, epsilon=1e-6)
     error, torch_error = adagn_errors(shape, inputs, "none", y)
     assert error <= 2 * torch_error + 1e-3
-
-
-@pytest.mark.parametrize("activation", ["none", "silu"])
-def test_the_older_form_is_the_same(activation):
-    inputs = adagn_inputs((2, 12, 7, 5, 3), "float16", None)
-    y = run_body(BY_ACTIVATION[activation], inputs, groups=3, epsilon=1e-6)
-    np.testing.assert_array_equal(run_body(OLDER, inputs, groups=3, epsilon=1e-6, activation=activation), y)
 
 
 def test_the_model_s_call_is_the_reference_and_differentiable():

@@ -33,7 +33,6 @@ from tests.kernels.cuda_probe import (
     integer_call,
     philox_at_call,
     philox_call,
-    posterior_call,
     reverse_call,
 )
 
@@ -76,7 +75,6 @@ def test_launches_as_python_does(probe: Probe, folder: Folder, dtype: str, offse
     calls = [adagn_call(*shape, layout=layout, **rest) for shape in shapes for layout in (NCHW, NHWC)]
     calls += [adagn_call(*shape, rows=shape[0], activation="none", **rest) for shape in shapes]
     for n, *image in ((1, 3, 32, 32), (5, 1, 7, 3), (2, 12, 1, 1), (65536, 1, 1, 1), (1, 1, 2**16, 2**15)):
-        calls.append(posterior_call(n, *image, **rest))
         calls += [reverse_call(op, (n, *image), **rest) for op in ("step", "mean")]
         calls += [philox_call(n, number, image, **rest) for number in (0, 128, 2**32 - 1)]
         calls += [philox_at_call(n, image, **rest), integer_call(n, 2**32 - 1, image, 2**31, **rest)]
@@ -99,8 +97,9 @@ _ADAGN = st.builds(
     st.sampled_from([NCHW, NHWC]),
     _REST,
 )
-_POSTERIOR = st.builds(
-    lambda image, rest: posterior_call(*image, **rest),
+_STEP = st.builds(
+    lambda op, image, rest: reverse_call(op, image, **rest),
+    st.sampled_from(["step", "mean"]),
     st.tuples(*[_DIMENSION] * 4),
     _REST,
 )
@@ -117,7 +116,7 @@ def _in_range(call: Call) -> bool:
     return all(-(2**31) <= value < 2**31 for value in call.sizes.values())
 
 
-@given(st.lists(st.one_of(_ADAGN, _POSTERIOR, _PHILOX).filter(_in_range), min_size=1, max_size=12))
+@given(st.lists(st.one_of(_ADAGN, _STEP, _PHILOX).filter(_in_range), min_size=1, max_size=12))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 def test_any_sizes(probe: Probe, folder: Folder, calls: list[Call]) -> None:
     check(probe, folder, calls)
@@ -188,8 +187,8 @@ def last_error(told: Sequence[Mapping[str, Any]]) -> str:
 
 def test_dtype_that_was_not_compiled(probe: Probe, tmp_path: Path) -> None:
     Folder(tmp_path).write([80], ["float32"])
-    told = probe(tmp_path, "run " + posterior_call(1, 3, 8, 8, dtype="float16").line)
-    assert "PosteriorSample linear float16: no compiled kernels for this device" in last_error(told)
+    told = probe(tmp_path, "run " + reverse_call("step", (1, 3, 8, 8), dtype="float16").line)
+    assert "ReverseStep linear float16: no compiled kernels for this device" in last_error(told)
     assert "has none" in last_error(told)
 
 

@@ -18,12 +18,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from ddgan_deploy.kernels.adagn.overloads import SPEC as OLDER
 from ddgan_deploy.kernels.adagn.spec import ADAGN_SILU, BY_ACTIVATION
 from ddgan_deploy.kernels.op import OpSpec
 from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
-from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR
 from tests.kernels import cases
 from tests.kernels.conftest import op_model
 from tests.kernels.cuda_probe import (
@@ -40,9 +38,9 @@ from tests.kernels.cuda_probe import (
     integer_call,
     philox_at_call,
     philox_call,
-    posterior_call,
     reverse_call,
 )
+from tests.kernels.older_ops import OLDER_ADAGN
 
 _RUN = """
 import json, os, sys
@@ -187,22 +185,11 @@ def test_activations(runtime: Runtime, folder: Folder, activation: str) -> None:
     """By the op's name, or in older files by AdaGN's attribute."""
     shape = (2, 12, 8, 8, 3)
     _, inputs, attributes = adagn_case(shape)
-    older = (OLDER, inputs, {**attributes, "activation": activation})
+    older = (OLDER_ADAGN, inputs, {**attributes, "activation": activation})
     _, told = runtime([(BY_ACTIVATION[activation], inputs, attributes), older], str(folder.path))
     (wanted,) = launched(list(expected(folder, [adagn_call(*shape, activation=activation, stream=0)])))
     for record in launched(told):
         check(record, wanted, inputs)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_posterior_sample(runtime: Runtime, folder: Folder, dtype: str) -> None:
-    attributes = {"coef_x0": 0.67, "coef_xt": -0.2, "sigma": 0.66, "squash": "tanh"}
-    nodes = [(POSTERIOR, cases.posterior_inputs(shape, dtype), attributes) for shape in cases.POSTERIOR_SHAPES]
-    outcomes, told = runtime(nodes, str(folder.path))
-    assert outcomes == [{"shape": list(shape)} for shape in cases.POSTERIOR_SHAPES]
-    calls = [posterior_call(*shape, dtype=dtype, stream=0) for shape in cases.POSTERIOR_SHAPES]
-    for record, wanted, node in zip(launched(told), launched(list(expected(folder, calls))), nodes, strict=True):
-        check(record, wanted, node[1])
 
 
 @pytest.mark.parametrize("op", cases.REVERSE_OPS)
@@ -262,11 +249,6 @@ def test_nothing_is_launched_for_nothing(runtime: Runtime, folder: Folder) -> No
     nothing = [
         adagn_case((0, 12, 4, 4, 3)),
         adagn_case((2, 12, 0, 4, 3)),
-        (
-            POSTERIOR,
-            cases.posterior_inputs((0, 3, 4, 4), "float32"),
-            {**cases.POSTERIOR_COEFFICIENTS, "squash": "none"},
-        ),
         (cases.REVERSE_OPS["step"], cases.reverse_inputs("step", (0, 3, 4, 4), "float32"), {}),
         (PHILOX, (np.zeros((0, 1), np.int64),), {"stream": 0, "shape": [3, 4]}),
         (PHILOX, (np.zeros((2, 1), np.int64),), {"stream": 0, "shape": [3, 0]}),
@@ -275,7 +257,6 @@ def test_nothing_is_launched_for_nothing(runtime: Runtime, folder: Folder) -> No
     assert [outcome["shape"] for outcome in outcomes] == [
         [0, 12, 4, 4],
         [2, 12, 0, 4],
-        [0, 3, 4, 4],
         [0, 3, 4, 4],
         [0, 3, 4],
         [2, 3, 0],

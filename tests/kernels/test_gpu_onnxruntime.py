@@ -20,7 +20,6 @@ from ddgan_deploy.kernels.op import OpSpec
 from ddgan_deploy.kernels.philox_normal.philox import integers, normal
 from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
-from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR
 from tests.kernels import cases
 from tests.kernels.conftest import op_model
 from tests.kernels.cuda_probe import compute_in
@@ -115,20 +114,6 @@ def test_adagn_in_bfloat16(session: Session) -> None:
     error, torch_error = cases.adagn_errors(shape, inputs, "silu", y)
     # The output's rounding, and what float32 leaves.
     assert error <= 2.0**-8 * float(np.abs(y).max()) + cases.tolerance(torch_error, "float32")
-
-
-@pytest.mark.parametrize("squash", ["none", "tanh"])
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-@pytest.mark.parametrize("shape", [*cases.POSTERIOR_SHAPES, (0, 3, 4, 4), (3, 3, 256, 256)], ids=str)
-def test_posterior_sample(session: Session, shape: tuple[int, ...], dtype: str, squash: str) -> None:
-    inputs = cases.posterior_inputs(shape, dtype)
-    x_prev = run(session, POSTERIOR, inputs, **cases.POSTERIOR_COEFFICIENTS, squash=squash)
-    # The op computes in float32 whatever x0_raw is, so it is held to PyTorch's float32.
-    error, torch_error = cases.posterior_errors(
-        (inputs[0].astype(np.float32), *inputs[1:]), cases.POSTERIOR_COEFFICIENTS, squash, x_prev
-    )
-    assert x_prev.dtype == np.float32 and x_prev.shape == shape
-    assert error <= cases.tolerance(torch_error, "float32")
 
 
 @pytest.mark.parametrize("coefficients", cases.REVERSE_COEFFICIENTS)

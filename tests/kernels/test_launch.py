@@ -25,12 +25,10 @@ from ddgan_deploy.kernels.launch import (
 )
 from ddgan_deploy.kernels.launch_index import extent_text, launch_index
 from ddgan_deploy.kernels.philox_normal import launches as philox_normal
-from ddgan_deploy.kernels.posterior_sample import launches as posterior_sample
 from ddgan_deploy.kernels.reverse_step import launches as reverse_step
 
 SIZES = {
     "AdaGN": adagn.sizes((2, 12, 5, 7), 2, 3, 1e-6, "silu"),
-    "PosteriorSample": posterior_sample.sizes((2, 3, 5, 7), 0.5, 0.25, 0.125, "tanh"),
     "ReverseMean": reverse_step.sizes((2, 3, 5, 7)),
     "ReverseStep": reverse_step.sizes((2, 3, 5, 7)),
     "PhiloxNormal": philox_normal.sizes(2, (3, 5, 7), stream=3),

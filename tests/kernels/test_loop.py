@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from ddgan_deploy.kernels.op import DOMAIN, OPSET, PLAIN_IR_VERSION, VERSION
+from ddgan_deploy.kernels.op import DOMAIN, IR_VERSION, OPSET, VERSION
 from ddgan_deploy.kernels.philox_normal.philox import normal
 from ddgan_deploy.kernels.philox_normal.spec import NORMAL_AT
 from ddgan_deploy.kernels.reverse_step.spec import STEP, reference
@@ -48,7 +48,7 @@ def _model() -> onnx.ModelProto:
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, VERSION)]
     functions = [NORMAL_AT.function(), STEP.function()]
-    return helper.make_model(graph, functions=functions, opset_imports=opsets, ir_version=PLAIN_IR_VERSION)
+    return helper.make_model(graph, functions=functions, opset_imports=opsets, ir_version=IR_VERSION)
 
 
 @pytest.mark.parametrize("portable", [True, False])

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from ddgan_deploy.kernels.op import DOMAIN, OPSET, PLAIN_IR_VERSION, VERSION
+from ddgan_deploy.kernels.op import DOMAIN, IR_VERSION, OPSET, VERSION
 
 NAMES = ("x", "weight", "bias", "residual")
 SCALE = 0.5**0.5
@@ -53,7 +53,7 @@ def _model(inputs, scale=SCALE):
         [helper.make_empty_tensor_value_info("y")],
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, VERSION)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=PLAIN_IR_VERSION)
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
 def _run(native, inputs, threads=2, scale=SCALE):

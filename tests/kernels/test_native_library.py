@@ -15,11 +15,11 @@ from ddgan_deploy.kernels import native_library
 from ddgan_deploy.kernels.adagn.spec import ADAGN, ADAGN_SILU
 from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
-from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR
 from ddgan_deploy.kernels.reverse_step.spec import MEAN, STEP
 from tests.kernels.cases import POSTERIOR_COEFFICIENTS, adagn_inputs, posterior_inputs, reverse_inputs
 from tests.kernels.conftest import op_model
 from tests.kernels.native import Native
+from tests.kernels.older_ops import POSTERIOR
 
 X = (2, 12, 7, 5)
 NAMES = [

@@ -10,10 +10,8 @@ import pytest
 from openvino.frontend.onnx import ConversionExtension
 
 from ddgan_deploy.kernels import ops
-from ddgan_deploy.kernels.adagn.overloads import SPEC as OLDER_ADAGN
 from ddgan_deploy.kernels.adagn.spec import ADAGN, ADAGN_SILU, BY_ACTIVATION
 from ddgan_deploy.kernels.op import DOMAIN
-from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR_SAMPLE
 from tests.kernels.cases import (
     ADAGN_LARGE,
     ADAGN_SHAPES,
@@ -31,6 +29,7 @@ from tests.kernels.cases import (
     tolerance,
 )
 from tests.kernels.conftest import op_model
+from tests.kernels.older_ops import OLDER_ADAGN, POSTERIOR
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def test_older_files_say_the_activation_of_adagn(core, activation):
 @pytest.mark.parametrize("shape", POSTERIOR_SHAPES, ids=str)
 def test_posterior_sample(core, shape, dtype, squash):
     inputs = posterior_inputs(shape, dtype)
-    x_prev = _run(core, POSTERIOR_SAMPLE, inputs, squash=squash, **POSTERIOR_COEFFICIENTS)
+    x_prev = _run(core, POSTERIOR, inputs, squash=squash, **POSTERIOR_COEFFICIENTS)
     error, torch_error = posterior_errors(inputs, POSTERIOR_COEFFICIENTS, squash, x_prev)
     assert x_prev.dtype == np.float32
     assert error <= tolerance(torch_error, "float32")

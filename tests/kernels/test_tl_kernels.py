@@ -18,7 +18,6 @@ from ddgan_deploy.kernels.adagn.torch_op import adagn
 from ddgan_deploy.kernels.launch import NHWC, Plan, all_sizes, evaluate
 from ddgan_deploy.kernels.philox_normal.philox import integers, normal
 from ddgan_deploy.kernels.philox_normal.torch_op import philox_integer, philox_normal
-from ddgan_deploy.kernels.posterior_sample.torch_op import posterior_sample
 from ddgan_deploy.kernels.reverse_step.spec import reference as reverse_reference
 from ddgan_deploy.kernels.reverse_step.torch_op import reverse_step
 from tests.kernels import cases
@@ -211,22 +210,6 @@ def test_inputs_need_be_neither_contiguous_nor_aligned(device):
         _check_adagn(shape, (x, scale, shift), "silu", y)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("squash", ["none", "tanh"])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", cases.POSTERIOR_SHAPES, ids=str)
-def test_posterior_sample(shape, dtype, squash, layout, device):
-    inputs = [torch.from_numpy(v).to(device) for v in cases.posterior_inputs(shape, "float32")]
-    inputs[0] = inputs[0].to(DTYPES[dtype]).contiguous(memory_format=LAYOUTS[layout])
-    x_prev = posterior_sample(*inputs, **cases.POSTERIOR_COEFFICIENTS, squash=squash)
-    assert x_prev.dtype == torch.float32 and x_prev.shape == inputs[0].shape
-    error, torch_error = cases.posterior_errors(
-        [v.cpu() for v in inputs], cases.POSTERIOR_COEFFICIENTS, squash, x_prev.cpu().numpy()
-    )
-    # Plain PyTorch takes tanh in x0_raw's type; this one in float32 whatever it is.
-    assert error <= 2e-6 and error <= cases.tolerance(torch_error, "float32")
-
-
 @pytest.mark.parametrize("coefficients", cases.REVERSE_COEFFICIENTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -295,9 +278,9 @@ def test_an_empty_batch_gives_an_empty_batch(device):
         (lambda x, s: adagn(x[0], s, s, 2), "3 dimensions"),
         (lambda x, s: adagn(x, s, s, 3), "8 channels cannot be divided into 3 groups"),
         (lambda x, s: adagn(x, s[:, 1:], s, 2), r"scale has shape \[2, 7\]"),
-        (lambda x, s: posterior_sample(x, x, x[:1], 1.0, 1.0, 1.0), "one shape"),
+        (lambda x, s: reverse_step(x, x, x[:1], s), "one shape"),
         (lambda x, s: reverse_step(x, x, x, s), r"ReverseStep: coefficients has shape \[2, 8\]"),
-        (lambda x, s: posterior_sample(x, x, x, 1.0, 1.0, 1.0, "relu"), "'relu'"),
+        (lambda x, s: adagn(x, s, s, 2, 1e-6, "relu"), "'relu'"),
         (
             lambda x, s: adagn(x.int(), s, s, 2),
             "x is torch.int32, it must be float32, float16 or bfloat16",

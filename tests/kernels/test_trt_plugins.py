@@ -19,12 +19,11 @@ import pytest
 import torch
 
 from ddgan_deploy.kernels.adagn import launches as adagn
-from ddgan_deploy.kernels.adagn.spec import ADAGN, BY_ACTIVATION
+from ddgan_deploy.kernels.adagn.spec import BY_ACTIVATION
 from ddgan_deploy.kernels.launch import NCHW, NHWC
 from ddgan_deploy.kernels.philox_normal.philox import integers, normal
 from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
-from ddgan_deploy.kernels.posterior_sample.spec import SPEC as POSTERIOR
 from ddgan_deploy.kernels.reverse_step.spec import COUNT
 from tests.kernels import cases
 from tests.kernels.trt_stub import Combination, Kernel, Node, Row, registered
@@ -74,7 +73,7 @@ SPLIT: list[tuple[Shape, int, list[tuple[str, str]]]] = [
     # Long chunks
     ((1, 136, 128, 1), 1, [LINEAR32, LINEAR16, LAST32]),
 ]
-POSTERIOR_SHAPES = [shape[1:] for shape in cases.POSTERIOR_SHAPES]
+REVERSE_SHAPES = [shape[1:] for shape in cases.REVERSE_SHAPES]
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +104,10 @@ def combination(tensors: str, image: tuple[str, str]) -> Combination:
     return tuple(kinds[letter] for letter in tensors)
 
 
-def older(activation: str) -> dict[str, str]:
-    """What AdaGN's plugins take besides, since older graphs have it."""
-    return {"activation": activation} if activation == "none" else {}
-
-
 def adagn_node(trt: Any, shape: Shape, batch: int, activation: str = "silu", rows: int | None = None) -> Node:
     channels, height, width, groups = shape
     style = ("float32", (rows or batch, channels))
-    attributes = {"groups": groups, "epsilon": EPSILON, **older(activation)}
+    attributes = {"groups": groups, "epsilon": EPSILON}
     inputs = [("float32", (batch, channels, height, width)), style, style]
     return Node(trt, BY_ACTIVATION[activation].name, attributes, inputs, (1, 2) if rows else ())
 
@@ -123,15 +117,10 @@ def split_nodes(trt: Any, shape: Shape, batch: int, activation: str = "silu") ->
     common = {"groups": groups, "chunk_pixels": adagn.chunk_pixels(height * width)}
     image, style = ("float32", (batch, channels, height, width)), ("float32", (batch, channels))
     stats = Node(trt, "AdaGNStats", common, [image])
-    attributes = {**common, "epsilon": EPSILON, **older(activation)}
+    attributes = {**common, "epsilon": EPSILON}
     return stats, Node(
         trt, f"{BY_ACTIVATION[activation].name}Apply", attributes, [image, ("float32", stats.output[1]), style, style]
     )
-
-
-def posterior_node(trt: Any, shape: Sequence[int], batch: int, squash: str = "tanh") -> Node:
-    attributes = {**cases.POSTERIOR_COEFFICIENTS, "squash": squash}
-    return Node(trt, "PosteriorSample", attributes, [("float32", (batch, *shape))] * 3)
 
 
 def reverse_node(trt: Any, op: str, shape: Sequence[int], batch: int) -> Node:
@@ -223,39 +212,9 @@ def test_adagn_in_two(trt: Any, interpreted: None, shape: Shape, batch: int, ima
                 check_adagn(full, [x, scale, shift], activation, y)
 
 
-@pytest.mark.parametrize("activation", ["none", "silu"])
-def test_older_graphs_say_the_activation_of_adagn(trt: Any, interpreted: None, activation: str) -> None:
-    asks = {"activation": activation}
-    named, plain = (adagn_node(trt, (12, 7, 5, 3), 2, each) for each in (activation, "none"))
-    asked = Node(trt, "AdaGN", {**plain.attributes, **asks}, plain.inputs)
-    assert asked.combinations() == named.combinations()
-    for each in named.combinations():
-        assert asked.kernel(each) == named.kernel(each)
-    named, plain = (split_nodes(trt, (16, 48, 48, 4), 2, each)[1] for each in (activation, "none"))
-    asked = Node(trt, "AdaGNApply", {**plain.attributes, **asks}, plain.inputs)
-    assert asked.combinations() == named.combinations()
-    for each in named.combinations():
-        assert asked.kernel(each) == named.kernel(each)
-
-
-@pytest.mark.parametrize("squash", ["none", "tanh"])
-@pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize("shape", POSTERIOR_SHAPES, ids=str)
-def test_posterior_sample(trt: Any, interpreted: None, shape: tuple[int, ...], batch: int, squash: str) -> None:
-    node = posterior_node(trt, shape, batch, squash)
-    assert node.output == ("float", (batch, *shape)) and node.symbolic == [True, False, False, False]
-    assert node.combinations() == [(LINEAR32,) * 4, (LINEAR16, *(LINEAR32,) * 3), (LAST32,) * 4]
-    for each in node.combinations():
-        name = {"FLOAT": "float32", "HALF": "float16"}[each[0][0]]
-        inputs = cases.posterior_inputs((batch, *shape), name)
-        x_prev = run(node, each, [torch.from_numpy(value) for value in inputs])
-        error, torch_error = cases.posterior_errors(inputs, cases.POSTERIOR_COEFFICIENTS, squash, x_prev.numpy())
-        assert error <= 2e-6 and error <= cases.tolerance(torch_error, "float32")
-
-
 @pytest.mark.parametrize("op", cases.REVERSE_OPS)
 @pytest.mark.parametrize("batch", BATCHES)
-@pytest.mark.parametrize("shape", POSTERIOR_SHAPES, ids=str)
+@pytest.mark.parametrize("shape", REVERSE_SHAPES, ids=str)
 def test_reverse_step(trt: Any, interpreted: None, shape: tuple[int, ...], batch: int, op: str) -> None:
     node = reverse_node(trt, op, shape, batch)
     assert node.output == ("float", (batch, *shape)) and node.symbolic == [True, False, False, False]
@@ -312,7 +271,6 @@ def test_philox_integer(trt: Any, interpreted: None, batch: int, below: int) -> 
 def test_attributes_are_those_of_the_ops(trt: Any) -> None:
     nodes = [
         *((spec, adagn_node(trt, FUSED[0][0], 1, activation)) for activation, spec in BY_ACTIVATION.items()),
-        (POSTERIOR, posterior_node(trt, (3, 4, 4), 1)),
         *((cases.REVERSE_OPS[op], reverse_node(trt, op, (3, 4, 4), 1)) for op in cases.REVERSE_OPS),
         (PHILOX, philox_node(trt, (3,), 1, 0)),
         (NORMAL_AT, philox_at_node(trt, (3,), 1)),
@@ -321,8 +279,7 @@ def test_attributes_are_those_of_the_ops(trt: Any) -> None:
     # TensorRT refuses the name that PhiloxNormal has for its own.
     renamed = {"stream": "stream_number"}
     for spec, node in nodes:
-        besides = ["activation"] if spec is ADAGN else []
-        assert node.attribute_names == [renamed.get(name, name) for name in spec.attributes] + besides
+        assert node.attribute_names == [renamed.get(name, name) for name in spec.attributes]
 
 
 def test_registering_again_changes_nothing(trt: Any) -> None:
@@ -384,10 +341,9 @@ def _rows(trt: Any) -> list[Row]:
     rest = {"epsilon": EPSILON}
     nodes = [
         ("AdaGNSilu", {"groups": 4, **rest}, [["float32", [1, 16, 16, 16]], style, style], 4),
-        ("AdaGN", {"groups": 3, **rest, **older("none")}, [["float32", [1, 12, 7, 5]], *[["float32", [1, 12]]] * 2], 3),
+        ("AdaGN", {"groups": 3, **rest}, [["float32", [1, 12, 7, 5]], *[["float32", [1, 12]]] * 2], 3),
         ("AdaGNStats", common, [image], 4),
         ("AdaGNSiluApply", {**common, **rest}, [image, ["float32", [1, 4, 9, 2]], style, style], 4),
-        ("PosteriorSample", {**cases.POSTERIOR_COEFFICIENTS, "squash": "tanh"}, [["float32", [1, 3, 32, 32]]] * 3, 3),
         ("ReverseStep", {}, [*[["float32", [1, 3, 32, 32]]] * 3, ["float32", [COUNT]]], 3),
         ("ReverseMean", {}, [*[["float32", [1, 3, 32, 32]]] * 2, ["float32", [COUNT]]], 3),
         ("PhiloxNormal", {"stream_number": 2, "shape": [3, 32, 32]}, [["int64", [1, 1]]], 1),

@@ -2,7 +2,6 @@
 // ONNX Runtime, which gives them a null stream and host memory.
 #include "../../kernels/adagn/ort_cuda_op.h"
 #include "../../kernels/philox_normal/ort_cuda_op.h"
-#include "../../kernels/posterior_sample/ort_cuda_op.h"
 #include "../../kernels/reverse_step/ort_cuda_op.h"
 
 extern "C" __attribute__((visibility("default"))) OrtStatus* ORT_API_CALL
@@ -20,7 +19,6 @@ RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
           ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16}) {
       add(new ddgan::CudaAdaGNOp(launcher, type));
       add(new ddgan::CudaAdaGNSiluOp(launcher, type));
-      add(new ddgan::CudaPosteriorSampleOp(launcher, type));
       add(new ddgan::CudaReverseStepOp(launcher, type));
       add(new ddgan::CudaReverseMeanOp(launcher, type));
     }

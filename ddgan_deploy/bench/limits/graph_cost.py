@@ -209,9 +209,7 @@ def _flops(node: onnx.NodeProto, values: _Values) -> int:
 
 def _per_value(node: onnx.NodeProto) -> int:
     if node.domain == DOMAIN:
-        told = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-        attributes = {name: value.decode() if isinstance(value, bytes) else value for name, value in told.items()}
-        return specs()[node.op_type].flops(attributes)
+        return specs()[node.op_type].flops
     return _SOFTMAX_FLOPS if node.op_type == "Softmax" else 1
 
 

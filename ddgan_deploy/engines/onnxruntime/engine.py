@@ -21,6 +21,7 @@ from ddgan_deploy.engines.onnxruntime.probes import probed, state_name
 from ddgan_deploy.engines.onnxruntime.step_graph import NUMBER, STATE, StepGraph, node_names, one_step, place_of
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.inputs import Array, Inputs, served_inputs
+from ddgan_deploy.kernels.older import may_be_older, modernize
 from ddgan_deploy.names import in_utf8
 from ddgan_deploy.scratch import scratch_folder
 
@@ -31,7 +32,7 @@ _ERRORS_ONLY = 3
 
 
 class OnnxRuntime(Engine):
-    """Runs the artifact's files; with the native library, as `cpu_graph` rewrites them in memory.
+    """Runs the artifact's files; with the native library, as `conv3x3` rewrites them in memory.
 
     Sessions are made at first use; ONNX Runtime lets several threads share one.
 
@@ -178,6 +179,8 @@ def new_session(
             reason = str(error).splitlines()[0]
             raise InputError(f"ONNX Runtime cannot load {library}: {reason}; choose onnxruntime-portable") from None
         model = specialized(model)
+    else:
+        model = _modernized(model)
     try:
         with in_utf8(folder or Path()) as place, _external_weights(options, folder):
             if folder is not None:
@@ -186,6 +189,27 @@ def new_session(
             return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own errors share no base class
         raise InputError(f"ONNX Runtime cannot load {name}: {str(error).splitlines()[0]}") from None
+
+
+def _modernized(model: Path | bytes) -> Path | bytes:
+    """An older model with the ops of today, serialized; or the model itself where it is none or cannot be read.
+
+    ONNX Runtime before 1.27 takes the functions of an older one for each other.
+    """
+    try:
+        content = model if isinstance(model, bytes) else model.read_bytes()
+    except OSError:
+        return model
+    if not may_be_older(content):
+        return model
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        proto = onnx.load_model_from_string(content)
+        return proto.SerializeToString() if modernize(proto) else model
+    except (DecodeError, KeyError):
+        return model
 
 
 @contextlib.contextmanager

@@ -25,7 +25,6 @@ def probed(model: onnx.ModelProto, nodes: Sequence[str], states: Collection[str]
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     graph = copy.graph
-    _tell_squashed(graph)
     made = {node.name: node.output[0] for node in graph.node}
     _take_states(graph, {made[name]: state_name(name) for name in states})
     outputs = {value.name for value in graph.output}
@@ -52,14 +51,3 @@ def _take_states(graph: onnx.GraphProto, given: dict[str, str]) -> None:
         # A state is an image, as what comes of it.
         state.CopyFrom(x_0)
         state.name = name
-
-
-def _tell_squashed(graph: onnx.GraphProto) -> None:
-    """Files of before squash x0 inside PosteriorSample: it is told by a node beside, ``<step>/x0`` as in newer ones."""
-    for node in list(graph.node):
-        squash = next((attribute.s for attribute in node.attribute if attribute.name == "squash"), b"none")
-        if node.op_type == "PosteriorSample" and squash == b"tanh":
-            name = f"{node.name.rpartition('/')[0]}/x0"
-            cast = graph.node.add(op_type="Cast", input=[node.input[0]], output=[f"{name}/fp32"], name=f"{name}/fp32")
-            cast.attribute.add(name="to", type=2, i=1)
-            graph.node.add(op_type="Tanh", input=[f"{name}/fp32"], output=[f"{name}/squashed"], name=name)

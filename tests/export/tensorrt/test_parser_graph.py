@@ -16,12 +16,13 @@ from ddgan_deploy.artifact.manifest import SAMPLER, SERVED
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export.tensorrt.parser_graph import parser_model
 from ddgan_deploy.kernels.adagn.launches import chunk_pixels, single_launch
-from ddgan_deploy.kernels.adagn.spec import SPEC as ADAGN
+from ddgan_deploy.kernels.adagn.spec import ADAGN_SILU
 from ddgan_deploy.kernels.launch import NCHW, NHWC
-from tests.conftest import golden_case
+from tests.conftest import DATA, golden_case
 from tests.export.conftest import export_golden
 
 NAMES = ("no_fir_t2", "biggan_oneadagn")
+OLDER = DATA / "format1" / "artifact"
 LAYOUTS = {"fp32": NCHW, "fp16": NHWC}
 
 
@@ -96,17 +97,15 @@ def test_fused_splits_what_one_launch_does_not_serve(exported):
         assert (node.name in nodes) == single
         assert (f"{node.name}/Stats" in nodes) == (f"{node.name}/Apply" in nodes) == (not single)
         if single:
-            # The plugin AdaGN also serves files of before, whose nodes tell their activation.
-            told = {"activation": b"none"} if node.op_type == "AdaGN" else {}
-            assert attributes(nodes[node.name]) == attributes(node) | told
+            assert attributes(nodes[node.name]) == attributes(node)
     # 4 channels a group and 32 x 32 pixels fit into one program below each other, not side by side.
     assert counts[False] == 0 if precision == "fp32" else counts[False] > 0 and counts[True] > 0
 
 
-def adagn_model(folder: Path, channels: int, size: tuple[int, int], groups: int, activation: str = "silu") -> Path:
-    """A model of one AdaGN whose images have a size."""
+def adagn_model(folder: Path, channels: int, size: tuple[int, int], groups: int) -> Path:
+    """A model of one AdaGNSilu whose images have a size."""
     float32 = onnx.TensorProto.FLOAT
-    made = ADAGN.model([(float32, 4), (float32, 2), (float32, 2)], groups=groups, epsilon=2e-5, activation=activation)
+    made = ADAGN_SILU.model([(float32, 4), (float32, 2), (float32, 2)], groups=groups, epsilon=2e-5)
     extents = [(channels, *size), (channels,), (channels,)]
     for value, extent in zip(made.graph.input, extents, strict=True):
         first, *rest = value.type.tensor_type.shape.dim
@@ -141,24 +140,47 @@ def test_the_layout_decides_which_are_split(tmp_path, channels, size, groups, pr
     graph = onnx.load_from_string(model.proto).graph
     if single_launch(LAYOUTS[precision], channels, pixels, groups):
         (node,) = graph.node
-        assert node.op_type == "AdaGN" and model.plugins == {"AdaGN": 1}
+        assert node.op_type == "AdaGNSilu" and model.plugins == {"AdaGNSilu": 1}
         return
     stats, apply = graph.node
-    assert model.plugins == {"AdaGNStats": 1, "AdaGNApply": 1}
+    assert model.plugins == {"AdaGNStats": 1, "AdaGNSiluApply": 1}
     assert (stats.op_type, stats.name, list(stats.input)) == ("AdaGNStats", "one/AdaGN/Stats", ["x"])
-    assert (apply.op_type, apply.name) == ("AdaGNApply", "one/AdaGN/Apply")
+    assert (apply.op_type, apply.name) == ("AdaGNSiluApply", "one/AdaGN/Apply")
     assert list(apply.input) == ["x", stats.output[0], "scale", "shift"] and list(apply.output) == ["y"]
     common = {"groups": groups, "chunk_pixels": chunk_pixels(pixels), "plugin_namespace": b"ddgan"}
     assert attributes(stats) == common
     applied = attributes(apply)
     assert applied.pop("epsilon") == pytest.approx(2e-5)
-    assert applied == {"activation": b"silu", **common}
+    assert applied == common
 
 
 def test_layouts_differ_somewhere(tmp_path):
     """Or the test above would not see that the wrong one is asked."""
     assert single_launch(NCHW, 16, 1024, 4) and not single_launch(NHWC, 16, 1024, 4)
     assert not single_launch(NCHW, 64, 64 * 64 * 4, 16)
+
+
+# Files of before
+
+
+def test_an_older_graph_gets_the_ops_of_today():
+    fused = loaded(OLDER / SAMPLER, "fused", "fp32")
+    ours = Counter(node.op_type for node in fused.graph.node if node.domain == "ddgan")
+    assert ours == {"AdaGN": 9, "AdaGNSilu": 63, "ReverseStep": 2}
+    assert not any("activation" in attributes(node) for node in fused.graph.node)
+
+
+def test_an_older_graph_computes_the_same_by_its_bodies():
+    proto = loaded(OLDER / SAMPLER, "portable", "fp32")
+    onnx.load_external_data_for_model(proto, str(OLDER))
+    assert not any(node.domain for node in proto.graph.node)
+    rng = np.random.default_rng(0)
+    inputs = {
+        value.name: rng.normal(size=[2, *(dim.dim_value for dim in value.type.tensor_type.shape.dim[1:])])
+        for value in proto.graph.input
+    }
+    inputs = {name: value.astype(np.float32) for name, value in inputs.items()}
+    np.testing.assert_allclose(_run(proto, inputs), _run(onnx.load(OLDER / SAMPLER), inputs), rtol=0, atol=1e-5)
 
 
 # Portable: bodies instead of calls
