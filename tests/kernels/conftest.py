@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,40 @@ from onnx import helper
 
 from ddgan_deploy.kernels.op import OpSpec
 from tests.kernels.native import ISAS, Native
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interpreter() -> Iterator[None]:
+    """Triton's interpreter prepares its language once for each launch instead of at every call inside of it.
+
+    A third of its time; to prepare what is prepared changes nothing.
+    """
+    if importlib.util.find_spec("triton") is None:
+        yield
+        return
+    from triton.runtime import interpreter
+
+    language = (interpreter.tl, interpreter.tl.core)
+    prepare, launch, prepared = interpreter._patch_lang, interpreter.GridExecutor.__call__, set[int]()
+
+    def prepare_once(function: Callable[..., object]) -> object:
+        used = {id(value) for value in function.__globals__.values() if any(value is module for module in language)}
+        if used <= prepared:
+            return interpreter._LangPatchScope()
+        prepared.update(used)
+        return prepare(function)
+
+    def launching(*args: object, **options: object) -> object:
+        prepared.clear()
+        try:
+            return launch(*args, **options)
+        finally:
+            prepared.clear()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter, "_patch_lang", prepare_once)
+        patch.setattr(interpreter.GridExecutor, "__call__", launching)
+        yield
 
 
 def op_model(spec: OpSpec, inputs: Sequence[np.ndarray], **attributes: object) -> onnx.ModelProto:
