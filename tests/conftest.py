@@ -16,6 +16,7 @@ from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.families.ddgan import checkpoint
 from ddgan_deploy.families.ddgan.checkpoint import DdganCheckpoint
 from ddgan_deploy.kernels.native_library import ort_library
+from tests import traces
 
 DATA = Path(__file__).parent / "data"
 CASES = {"biggan": 4, "biggan_oneadagn": 4, "gray_t8": 8, "no_fir_t2": 2, "training_state": 4}
@@ -51,6 +52,20 @@ def _fast() -> Iterator[None]:
     """The shapes of a generator's weights follow from its architecture: they are worked out once for each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, "_expected_shapes", functools.cache(checkpoint._expected_shapes))
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all processes of this run of pytest."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _traces(shared_folder: Path) -> Iterator[None]:
+    """A generator is traced once for each architecture: that is most of what an export takes."""
+    with traces.kept(shared_folder / "traces"):
         yield
 
 
