@@ -1,0 +1,117 @@
+"""The files in ONNX Runtimes from the oldest to the newest; the package with the oldest that it promises to take."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from ddgan_deploy import open_artifact
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED
+from ddgan_deploy.data import DIGITS_STEPS, digits_checkpoint
+from ddgan_deploy.engines.onnxruntime.engine import new_session
+from ddgan_deploy.export import ExportOptions, export
+from tests.conftest import DATA
+from tests.packages import ROOT, packages, python_with
+
+SEEDS = [0, 1, -1, 2**63 - 1]
+OLDEST = ("onnxruntime==1.17.3", "numpy==1.26.4")
+"""What the files alone need. It was built for NumPy 1; from Python 3.13 on there is no wheel of it."""
+NEWEST = ("onnxruntime==1.32.0",)
+_RUN = """
+import sys
+import numpy, onnxruntime
+
+options = onnxruntime.SessionOptions()
+options.log_severity_level = 3
+artifact, folder = sys.argv[1:]
+for name in ("sampler.onnx", "ddgan.onnx"):
+    session = onnxruntime.InferenceSession(f"{artifact}/{name}", options, providers=["CPUExecutionProvider"])
+    numpy.save(f"{folder}/{name}.npy", session.run(None, dict(numpy.load(f"{folder}/{name}.npz")))[0])
+print("onnxruntime==" + onnxruntime.__version__)
+"""
+_SAMPLE = """
+import sys
+import onnxruntime
+from ddgan_deploy.cli.sample import main
+
+for number, artifact in enumerate(sys.argv[2:]):
+    for engine in ("onnxruntime", "onnxruntime-portable"):
+        drawn = f"{sys.argv[1]}/{number}-{engine}.npz"
+        assert main([artifact, "--engine", engine, "--seeds", "0-3", "--npz", drawn]) == 0
+print("onnxruntime==" + onnxruntime.__version__)
+"""
+
+
+def floor() -> str:
+    """The oldest that pyproject.toml promises, as a requirement."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (found,) = (each for each in extras["cpu"] if each.startswith("onnxruntime"))
+    assert found in " ".join(extras["gpu"]).replace("-gpu", "")
+    return found.replace(">=", "==")
+
+
+def exported(folder: Path, fp16: bool) -> Path:
+    """The bundled checkpoint as an artifact."""
+    options = ExportOptions(digits_checkpoint(), DIGITS_STEPS, fp16=fp16, out=folder, engine="none", verify=False)
+    return export(options).artifact.path
+
+
+@pytest.fixture(scope="module")
+def fp32(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported(tmp_path_factory.mktemp("digits") / "fp32", fp16=False)
+
+
+@pytest.fixture(scope="module")
+def fp16(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported(tmp_path_factory.mktemp("digits") / "fp16", fp16=True)
+
+
+def feeds(session: onnxruntime.InferenceSession) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    drawn = {value.name: rng.normal(size=[len(SEEDS), *value.shape[1:]]) for value in session.get_inputs()}
+    seeds = np.array(SEEDS)[:, None]
+    return {name: seeds if name == "seed" else value.astype(np.float32) for name, value in drawn.items()}
+
+
+@pytest.mark.parametrize("requirements", [OLDEST, (floor(),), NEWEST], ids=lambda names: names[0])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_files_compute_the_same(
+    request: pytest.FixtureRequest, precision: str, requirements: tuple[str, ...], tmp_path: Path
+) -> None:
+    if requirements == OLDEST and sys.version_info >= (3, 13):
+        pytest.skip("there is no wheel for this Python")
+    artifact = request.getfixturevalue(precision)
+    expected = {}
+    for name in (SAMPLER, SERVED):
+        session = new_session(artifact / name)
+        np.savez(tmp_path / f"{name}.npz", **feeds(session))
+        (expected[name],) = session.run(None, feeds(session))
+    done = python_with(packages(*requirements), "-c", _RUN, artifact, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == requirements[0]
+    # Convolutions sum in another order; in fp16 their results are rounded to it.
+    allowed = {SAMPLER: {"fp32": 1e-4, "fp16": 1e-2}[precision], SERVED: 1}
+    for name, ours in expected.items():
+        theirs = np.load(tmp_path / f"{name}.npy")
+        assert theirs.dtype == ours.dtype
+        np.testing.assert_allclose(theirs.astype(float), ours.astype(float), rtol=0, atol=allowed[name])
+
+
+@pytest.mark.parametrize("requirement", [floor(), *NEWEST])
+def test_the_package_draws_the_same(fp32: Path, library: Path, requirement: str, tmp_path: Path) -> None:
+    """On both engines, by a file of today and by one of before, whose functions ONNX Runtime 1.24 confuses."""
+    artifacts = [fp32, DATA / "format1" / "artifact"]
+    done = python_with(packages(requirement), "-c", _SAMPLE, tmp_path, *artifacts)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == requirement
+    for number, artifact in enumerate(artifacts):
+        with open_artifact(artifact, "onnxruntime-portable") as opened:
+            ours = opened.generate(range(4)).astype(int)
+        for engine in ("onnxruntime", "onnxruntime-portable"):
+            theirs = np.load(tmp_path / f"{number}-{engine}.npz")["images"]
+            assert np.abs(theirs - ours).max() <= 1
