@@ -37,22 +37,23 @@ class Body(GraphBuilder):
     them nor orders weights as its kernels want them.
 
     Attributes:
+        name: of the Loop.
         number: the trip, from 0 on, int64 [].
     """
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, name: str, prefix: str) -> None:
         super().__init__(prefix)
-        self.number = graph_input(f"{prefix}number", (), ir.DataType.INT64)
+        self.name = name
+        self.number = graph_input(f"{name}/number", (), ir.DataType.INT64)
 
 
 def add_loop(
-    build: GraphBuilder, name: str, trips: int, body: Body, states: Sequence[State] = (), rows: Sequence[ir.Value] = ()
+    build: GraphBuilder, trips: int, body: Body, states: Sequence[State] = (), rows: Sequence[ir.Value] = ()
 ) -> list[ir.Value]:
     """Adds a Loop node.
 
     Args:
         build: of the graph that gets it.
-        name: of the node.
         trips: how often the body runs.
         body: with all of its nodes.
         states: what is handed from trip to trip, float32 whatever the graph's precision is.
@@ -61,6 +62,7 @@ def add_loop(
     Returns:
         The last states, then all rows, the trips first.
     """
+    name = body.name
     condition = graph_input(f"{name}/condition", (), ir.DataType.BOOL)
     goes_on = body.op("Identity", [condition], name="goes_on", dtype=ir.DataType.BOOL)
     graph = ir.Graph(

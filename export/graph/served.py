@@ -98,9 +98,9 @@ def _draw_in_loops(build: GraphBuilder, draw: Draw, streams: Streams, given: ir.
         body.remove(node, safe=True)
     if given.uses():
         name = f"draw/{draw.name}"
-        inner_loop = Body(f"{name}/")
+        inner_loop = Body(f"{name}/steps", "draw/")
         row = _at(inner_loop, draw, streams, seed, inner_loop.number)
-        (rows,) = add_loop(build, f"{name}/steps", streams.count, inner_loop, rows=[row])
+        (rows,) = add_loop(build, streams.count, inner_loop, rows=[row])
         axes = (1, 0, *range(2, len(draw.shape) + 2))
         replace_all_uses_with(given, build.op("Transpose", [rows], name=name, perm=axes))
 
@@ -111,7 +111,7 @@ def _at(build: GraphBuilder, draw: Draw, streams: Streams, seed: ir.Value, k: ir
     for op_type, operand in (("Mul", streams.step), ("Add", streams.first)):
         constant = build.constant(f"{draw.name}/{op_type}/by", np.int64(operand))
         number = build.op(op_type, [number, constant], name=f"{draw.name}/{op_type}", dtype=ir.DataType.INT64)
-    return build.fused(NORMAL_AT, [seed, number], name=draw.name, shape=draw.shape)
+    return build.fused(NORMAL_AT, [seed, number], name=f"{draw.name}/Normal", shape=draw.shape)
 
 
 def _from_stream(

@@ -118,8 +118,8 @@ class SamplerBuilder(GraphBuilder):
                 x = body(x, _Copy(self, k))
             return x
         step = _Trip(self)
-        state = graph_input("step/state", x.shape or (), x.dtype or ir.DataType.FLOAT)
-        (last,) = add_loop(self, LOOP_NAME, count, step, [State(x, state, body(state, step))])
+        state = graph_input(f"{LOOP_NAME}/state", x.shape or (), x.dtype or ir.DataType.FLOAT)
+        (last,) = add_loop(self, count, step, [State(x, state, body(state, step))])
         return last
 
     def model(self, x_0: ir.Value) -> ir.Model:
@@ -173,7 +173,7 @@ class _Trip(Body, Step):
     """Any trip of the Loop."""
 
     def __init__(self, build: SamplerBuilder) -> None:
-        super().__init__("step/")
+        super().__init__(LOOP_NAME, "step/")
         self._sampler = build.sampler
         self._inputs = build.inputs
 

@@ -34,12 +34,20 @@ def checkpoint(tmp_path_factory):
     return write_checkpoint(tmp_path_factory.mktemp("toy") / "toy.safetensors")
 
 
-@pytest.fixture(scope="module", params=["fp32", "fp16", "int8"])
+@pytest.fixture(scope="module", params=["fp32", "fp16", "int8", "fp16 loop"])
 def artifact(request, checkpoint, tmp_path_factory):
-    precision = request.param
-    folder = tmp_path_factory.mktemp("toy") / precision
-    options = ExportOptions(checkpoint, out=folder, fp16=precision == "fp16", int8=precision == "int8", engine="none")
-    return export(options).artifact
+    precision, _, loop = request.param.partition(" ")
+    options = ExportOptions(
+        checkpoint,
+        out=tmp_path_factory.mktemp("toy") / precision,
+        fp16=precision == "fp16",
+        int8=precision == "int8",
+        engine="none",
+        loop="always" if loop else "never",
+    )
+    artifact = export(options).artifact
+    assert artifact.manifest.looped == bool(loop)
+    return artifact
 
 
 def test_the_file_tells_its_family(checkpoint, biggan):

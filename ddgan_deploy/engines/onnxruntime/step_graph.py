@@ -1,6 +1,6 @@
 """A sampler whose steps are one Loop, as the graph of any one step: that tells inner values, and starts from any state.
 
-    x_0 = Loop(x_T, body)    ->    body's nodes, with inputs ``step/k`` and ``step/x``, the state that the step gets
+    x_0 = Loop(x_T, body)    ->    body's nodes, with inputs `NUMBER` and `STATE`, the state that the step gets
 
 What the body makes is no value of the graph around it. Its node ``step/x0`` is known by the names that it would have in
 copies of the step: ``step0/x0``, ``step1/x0`` and so on.
@@ -19,8 +19,8 @@ from ddgan_deploy.subgraphs import body_of, trips_of
 if TYPE_CHECKING:
     import onnx
 
-NUMBER, STATE = "step/k", "step/x"
-"""Inputs of the graph of one step, beside those of the sampler."""
+NUMBER, STATE = "trip/number", "trip/state"
+"""Inputs of the graph of one step, beside those of the sampler; no node of a step has such a name."""
 _COPY = re.compile(r"step(\d+)/(.+)")
 
 
@@ -83,14 +83,14 @@ def one_step(model: onnx.ModelProto) -> StepGraph | None:
     number, _, state = body.input
     made = body.output[1].name
     first = [
-        helper.make_node("Equal", [NUMBER, "step/zero"], ["step/is_first"], "step/is_first"),
-        helper.make_node("Where", ["step/is_first", loop.input[2], STATE], [state.name], "step/state"),
-        helper.make_node("Identity", [NUMBER], [number.name], "step/number"),
+        helper.make_node("Equal", [NUMBER, "trip/zero"], ["trip/is_first"], "trip/is_first"),
+        helper.make_node("Where", ["trip/is_first", loop.input[2], STATE], [state.name], "trip/starts"),
+        helper.make_node("Identity", [NUMBER], [number.name], "trip/counts"),
     ]
     inner = [node for node in body.node if body.output[0].name not in node.output]
-    last = [helper.make_node("Identity", [made], [loop.output[0]], "step/last")]
+    last = [helper.make_node("Identity", [made], [loop.output[0]], "trip/ends")]
     nodes = [*graph.node[:place], *first, *inner, *last, *graph.node[place + 1 :]]
-    zero = onnx.numpy_helper.from_array(np.array(0, np.int64), "step/zero")
+    zero = onnx.numpy_helper.from_array(np.array(0, np.int64), "trip/zero")
     given = [
         helper.make_tensor_value_info(NUMBER, onnx.TensorProto.INT64, ()),
         onnx.ValueInfoProto(name=STATE, type=state.type),
