@@ -14,6 +14,8 @@ from ddgan_deploy.export.graph import steps as steps_module
 from ddgan_deploy.export.graph.save import save
 from ddgan_deploy.export.graph.served import seed_to_pixels
 from ddgan_deploy.export.graph.steps import SamplerBuilder
+from ddgan_deploy.export.precision.float16 import to_float16
+from ddgan_deploy.export.precision.ranges import activation_ranges
 from ddgan_deploy.inputs import draw
 from ddgan_deploy.kernels.reverse_step.spec import Coefficients
 from ddgan_deploy.sampler import Draw, Sampler, Streams
@@ -164,3 +166,29 @@ def test_integers_are_drawn_side_by_side(tmp_path):
     seeds = np.array(SEEDS, np.int64)[:, None]
     one, other = (new_session(tmp_path / name).run(None, {"seed": seeds})[0] for name in models)
     np.testing.assert_array_equal(one, other)
+
+
+def test_ranges_are_those_of_all_trips(tmp_path):
+    inputs = draw(sampler(), SEEDS)
+    found = activation_ranges(built("always"), inputs, tmp_path)
+    copies = activation_ranges(built("never"), inputs, tmp_path)
+    of_steps = [copies[f"step{k}/out"] for k in range(STEPS)]
+    assert found["step/out"].low == pytest.approx(min(each.low for each in of_steps))
+    assert found["step/out"].high == pytest.approx(max(each.high for each in of_steps))
+
+
+def test_what_fp16_needs_in_the_loop_is_cast_once_outside(tmp_path):
+    to = SamplerBuilder(sampler(rows=0), "always")
+
+    def body(x, step):
+        # The state is cast at every step, the input once for all of them.
+        half = step.op("Mul", [x, to.inputs["x_T"]], name="half")
+        return step.op("Add", [half, x], name="x", float32=True)
+
+    model, inputs = to.model(to.steps(to.inputs["x_T"], body)), draw(sampler(rows=0), SEEDS)
+    before = run(model.clone(), inputs, tmp_path)
+    assert to_float16(model, activation_ranges(model, inputs, tmp_path)) == ()
+    casts = [node.inputs[0].name for node in model.graph if node.op_type == "Cast"]
+    assert casts == ["x_T"] and op_types(model).count("Cast") == 3
+    after = run(model, inputs, tmp_path)
+    assert 0 < np.abs(after - before).max() < 1e-2 * np.abs(before).max()
