@@ -1,6 +1,7 @@
 # make setup   a virtual environment with the package
 # make demo    sets up, then exports the bundled checkpoint, verifies it and draws samples
 # make test    sets up, then runs every check
+# make test-quick    sets up, then lint, types and the tests that neither export, compile nor start a server
 # make test-gpu      the tests and figures that need an NVIDIA GPU, in an environment of their own
 # make test-native   the native library's tests alone, with address and undefined-behaviour sanitizers
 
@@ -22,7 +23,7 @@ FETCH  := $(addprefix ddgan_deploy/serving/,fetch/__main__.py fetch/debian.py in
 ROOMS  := $(shell find ddgan_deploy export kernels -name __init__.py)
 SANITIZED := build/sanitize
 
-.PHONY: setup demo test lint types unit test-native test-gpu gpu clean
+.PHONY: setup demo test test-quick lint types unit quick test-native test-gpu gpu clean
 
 setup: $(STAMP)
 
@@ -44,6 +45,8 @@ demo: setup
 
 test: lint types unit test-native
 
+test-quick: lint types quick
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,6 +57,10 @@ types: setup
 # Two workers, each with one of PyTorch's threads: with more they wait for each other.
 unit: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --durations=40
+
+# What is left out tests/quick.py says.
+quick: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope --quick
 
 # ASan sees an overrun only in memory that it handed out, so Python itself has to run under it; and
 # it looks for the C++ runtime's functions before Python has loaded any C++.

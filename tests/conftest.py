@@ -16,11 +16,15 @@ from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.families.ddgan import checkpoint
 from ddgan_deploy.families.ddgan.checkpoint import DdganCheckpoint
 from ddgan_deploy.kernels.native_library import ort_library
-from tests import traces
+from tests import quick, traces
 
 DATA = Path(__file__).parent / "data"
 CASES = {"biggan": 4, "biggan_oneadagn": 4, "gray_t8": 8, "no_fir_t2": 2, "training_state": 4}
 """Case -> steps."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help=quick.__doc__)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,10 +67,15 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _traces(shared_folder: Path) -> Iterator[None]:
+def _traces(request: pytest.FixtureRequest, shared_folder: Path) -> Iterator[None]:
     """A generator is traced once for each architecture: that is most of what an export takes."""
-    with traces.kept(shared_folder / "traces"):
-        yield
+    if request.config.getoption("quick"):
+        with pytest.MonkeyPatch.context() as patch:
+            quick.close_doors(patch)
+            yield
+    else:
+        with traces.kept(shared_folder / "traces"):
+            yield
 
 
 @pytest.fixture(scope="session")

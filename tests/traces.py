@@ -20,7 +20,6 @@ import torch
 from torch import nn
 from torch.utils import _pytree
 
-_export = torch.onnx.export
 _OWN = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
 """What a module keeps its tensors and parts in, which are named one by one."""
 
@@ -54,14 +53,16 @@ def kept(folder: Path) -> Iterator[None]:
     """In the block a module is traced only if no other of its structure was, in any process that uses the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     before = torch.onnx.export
+    # Within another such block: what it replaced.
+    honest = getattr(before, "honest", before)
 
     def exported(module: Any, inputs: tuple[Any, ...] = (), **options: Any) -> Any:
         name = key(module, inputs, options) if isinstance(module, nn.Module) else None
         if name is None:
-            return _export(module, inputs, **options)
+            return honest(module, inputs, **options)
         path = folder / f"{name}.onnx"
         if not path.exists():
-            program = _export(module, inputs, **options)
+            program = honest(module, inputs, **options)
             assert program is not None
             # Whole or not at all, for another process may look for it.
             partial = path.with_suffix(f".{os.getpid()}")
@@ -75,6 +76,7 @@ def kept(folder: Path) -> Iterator[None]:
                 value.const_value = ir.tensor(weights[weight].detach().numpy(), name=weight)
         return types.SimpleNamespace(model=model)
 
+    exported.honest = honest
     torch.onnx.export = exported
     try:
         yield
