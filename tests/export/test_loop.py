@@ -98,6 +98,7 @@ def test_noise_of_every_step_is_that_of_the_copies(looped, biggan):
 
 def test_from_5000_nodes_on_the_steps_are_one_loop(long):
     manifest = long.manifest
+    names = [gate.name for gate in manifest.parity.gates]
     assert manifest.looped and read_artifact(long.path).manifest.looped
     assert names[1:4] == ["step 0 (t=63) x0", "step 0 (t=63) x_prev", "step 1 (t=62) x0"]
     assert manifest.parity.passed and len(names) == 2 * 64 + 5
