@@ -23,7 +23,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, file_infos, write_manifest
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, write_manifest
+from ddgan_deploy.artifact.reading import file_infos
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.engines import open_artifact
 from ddgan_deploy.engines.base import Engine

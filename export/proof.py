@@ -11,15 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ddgan_deploy.artifact.manifest import (
-    SAMPLER,
-    SERVED,
-    WEIGHTS,
-    Artifact,
-    Manifest,
-    file_infos,
-    write_manifest,
-)
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, Manifest, write_manifest
+from ddgan_deploy.artifact.reading import file_infos
 from ddgan_deploy.artifact.results import ParityResult
 from ddgan_deploy.artifact.staging import Staging
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime

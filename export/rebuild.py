@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ddgan_deploy.artifact.copying import copy_others
-from ddgan_deploy.artifact.manifest import SAMPLER, Artifact, read_artifact, read_sampler
+from ddgan_deploy.artifact.manifest import SAMPLER, Artifact
+from ddgan_deploy.artifact.reading import read_artifact, read_sampler
 from ddgan_deploy.artifact.serving import Serving, check_serving
 from ddgan_deploy.artifact.staging import staged
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime

@@ -11,16 +11,8 @@ from pathlib import Path
 import onnx
 
 from ddgan_deploy.artifact.copying import copy_others
-from ddgan_deploy.artifact.manifest import (
-    MANIFEST,
-    SAMPLER,
-    SERVED,
-    WEIGHTS,
-    Artifact,
-    Manifest,
-    read_artifact,
-    read_sampler,
-)
+from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER, SERVED, WEIGHTS, Artifact, Manifest
+from ddgan_deploy.artifact.reading import read_artifact, read_sampler
 from ddgan_deploy.artifact.staging import staged
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo, plan_name, write_plan_info
 from ddgan_deploy.errors import InputError

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ddgan_deploy.artifact.manifest import GraphInfo, Manifest, TensorInfo
 from ddgan_deploy.artifact.serving import check_serving
 from ddgan_deploy.errors import InputError
-
-if TYPE_CHECKING:
-    from ddgan_deploy.artifact.manifest import GraphInfo, Manifest, TensorInfo
 
 Tensors = dict[str, tuple[str, tuple[int | str, ...]]]
 """Names -> dtypes and shapes."""

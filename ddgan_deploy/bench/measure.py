@@ -15,7 +15,8 @@ from typing import Any
 
 import onnx
 
-from ddgan_deploy.artifact.manifest import Artifact, read_sampler
+from ddgan_deploy.artifact.manifest import Artifact
+from ddgan_deploy.artifact.reading import read_sampler
 from ddgan_deploy.bench import environment as machine
 from ddgan_deploy.bench.doubts import with_doubts
 from ddgan_deploy.bench.jobs import RateJob

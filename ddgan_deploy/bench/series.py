@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddgan_deploy.artifact.manifest import Artifact, read_artifact
+from ddgan_deploy.artifact.manifest import Artifact
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.names import FROM_WEIGHTS, Device, Dtype, all_engines, device_of, dtype_of
 from ddgan_deploy.bench.options import BenchOptions

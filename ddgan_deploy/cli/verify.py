@@ -21,7 +21,7 @@ def _main(argv: Sequence[str] | None) -> None:
     args = _parser().parse_args(argv)
     if args.threads is not None and args.threads < 1:
         raise InputError("--threads must be 1 or more")
-    from ddgan_deploy.artifact.manifest import read_damaged
+    from ddgan_deploy.artifact.reading import read_damaged
     from ddgan_deploy.cli.tables import assumed_facts, print_parity
     from ddgan_deploy.data import digits_checkpoint, digits_config
     from ddgan_deploy.engines import open_engine

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from ddgan_deploy.artifact.manifest import Artifact, read_artifact
+from ddgan_deploy.artifact.manifest import Artifact
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.artifact.serving import CPU_ENGINES
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.engines.tensorrt.plan import PLANS, has_plans

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.artifact.checks import COMPARED
-from ddgan_deploy.artifact.manifest import SAMPLER, Artifact, check_fits
+from ddgan_deploy.artifact.manifest import SAMPLER, Artifact
+from ddgan_deploy.artifact.reading import check_fits
 from ddgan_deploy.engines.base import Engine, OpTime
 from ddgan_deploy.errors import InputError, NotInstalled
 from ddgan_deploy.images import to_pixels

@@ -9,7 +9,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from ddgan_deploy.artifact.manifest import SERVED, read_artifact, write_manifest
+from ddgan_deploy.artifact.manifest import SERVED, write_manifest
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.cli import verify
 from ddgan_deploy.export import cli
 from tests.conftest import golden_case

@@ -7,7 +7,8 @@ import onnx
 import pytest
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.artifact.manifest import SAMPLER, read_sampler
+from ddgan_deploy.artifact.manifest import SAMPLER
+from ddgan_deploy.artifact.reading import read_sampler
 from ddgan_deploy.engines.onnxruntime.conv3x3 import specialize, specialized
 from ddgan_deploy.inputs import rows
 

@@ -8,7 +8,8 @@ import shutil
 import numpy as np
 import onnx
 
-from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, read_artifact
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.cli import sample
 from ddgan_deploy.engines import openvino
 from ddgan_deploy.export import cli

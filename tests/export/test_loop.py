@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.artifact.manifest import read_artifact
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.bench.jobs import PerOpJob
 from ddgan_deploy.bench.limits.graph_cost import graph_cost
 from ddgan_deploy.bench.per_op import shares

@@ -13,15 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddgan_deploy.artifact.manifest import (
-    MANIFEST,
-    SAMPLER,
-    SERVED,
-    file_infos,
-    read_artifact,
-    read_damaged,
-    write_manifest,
-)
+from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER, SERVED, write_manifest
+from ddgan_deploy.artifact.reading import file_infos, read_artifact, read_damaged
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.engines.tensorrt.plan import PLANS, RTX_PLAN, BatchProfile
 from ddgan_deploy.errors import GateError, InputError

@@ -15,7 +15,8 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, Artifact, file_infos, read_artifact, write_manifest
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, Artifact, write_manifest
+from ddgan_deploy.artifact.reading import file_infos, read_artifact
 from ddgan_deploy.engines.tensorrt.plan import PLANS, RTX_PLAN, BatchProfile, read_plan_info
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.export import cli
@@ -282,7 +283,7 @@ def test_graphs_of_another_form(folder, checkpoints, capsys, graphs_of_itself):
 
 
 def read_artifact_unchecked(folder: Path):
-    from ddgan_deploy.artifact.manifest import read_damaged
+    from ddgan_deploy.artifact.reading import read_damaged
 
     return read_damaged(folder)[0].manifest
 

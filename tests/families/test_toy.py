@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.artifact.manifest import read_artifact
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.cli import verify as verify_command
 from ddgan_deploy.errors import InputError

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from ddgan_deploy.artifact.manifest import SAMPLER, read_artifact
+from ddgan_deploy.artifact.manifest import SAMPLER
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.worker.sampling import Sample
 from ddgan_deploy.engines.tensorrt.device import open_device

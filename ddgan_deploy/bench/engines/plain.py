@@ -14,7 +14,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from ddgan_deploy.artifact.manifest import read_artifact
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.bench.engines.reference import open_reference, x_0_of
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.worker.sampling import Sample

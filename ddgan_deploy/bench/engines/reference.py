@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ddgan_deploy.artifact.manifest import read_artifact
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.worker.sampling import Sample
 from ddgan_deploy.checkpoint import load_checkpoint

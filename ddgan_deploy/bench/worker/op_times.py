@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ddgan_deploy.artifact.manifest import SAMPLER, Artifact, read_artifact
+from ddgan_deploy.artifact.manifest import SAMPLER, Artifact
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.bench.jobs import PerOpJob
 from ddgan_deploy.engines import open_engine
 from ddgan_deploy.engines.base import OpTime, Profiling

@@ -46,7 +46,7 @@ class SampleRunner:
         self._sample = opener(job)
         loaded = time.perf_counter()
         # Not before: reading the manifest imports packages, too.
-        from ddgan_deploy.artifact.manifest import read_artifact
+        from ddgan_deploy.artifact.reading import read_artifact
 
         self._manifest = read_artifact(job.artifact, check_files=False).manifest
         inputs = self._inputs(job.first_batch)

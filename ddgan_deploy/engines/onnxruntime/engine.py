@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, check_fits, read_sampler
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact
+from ddgan_deploy.artifact.reading import check_fits, read_sampler
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.engines.onnxruntime.conv3x3 import specialized
 from ddgan_deploy.engines.onnxruntime.probes import probed, state_name

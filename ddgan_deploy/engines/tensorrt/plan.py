@@ -12,7 +12,8 @@ from ddgan_deploy.artifact.engine_files import BatchProfile as BatchProfile
 from ddgan_deploy.artifact.engine_files import Compatibility as Compatibility
 from ddgan_deploy.artifact.engine_files import Kernels as Kernels
 from ddgan_deploy.artifact.engine_files import Runtime as Runtime
-from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, damaged_files
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact
+from ddgan_deploy.artifact.reading import damaged_files
 from ddgan_deploy.artifact.records import DamagedRecord, OtherVersion, read_record, write_record
 from ddgan_deploy.artifact.results import ParityResult
 from ddgan_deploy.errors import InputError

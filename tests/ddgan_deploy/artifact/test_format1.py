@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.artifact.manifest import read_artifact
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.cli import verify as verify_command
 from ddgan_deploy.export import cli as export_command
 from tests.conftest import DATA

@@ -25,11 +25,9 @@ from ddgan_deploy.artifact.manifest import (
     GraphInfo,
     Manifest,
     TensorInfo,
-    file_infos,
-    read_artifact,
-    read_damaged,
     write_manifest,
 )
+from ddgan_deploy.artifact.reading import file_infos, read_artifact, read_damaged
 from ddgan_deploy.artifact.staging import check_target, staged
 from ddgan_deploy.cli import sample
 from ddgan_deploy.errors import InputError

@@ -15,16 +15,8 @@ import pytest
 
 from ddgan_deploy import gpu as driver
 from ddgan_deploy import open_artifact
-from ddgan_deploy.artifact.manifest import (
-    MANIFEST,
-    SAMPLER,
-    SERVED,
-    file_infos,
-    read_artifact,
-    read_damaged,
-    read_sampler,
-    write_manifest,
-)
+from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER, SERVED, write_manifest
+from ddgan_deploy.artifact.reading import file_infos, read_artifact, read_damaged, read_sampler
 from ddgan_deploy.cli import sample, verify
 from ddgan_deploy.engines import ENGINES
 from ddgan_deploy.errors import InputError

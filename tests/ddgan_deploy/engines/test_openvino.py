@@ -10,7 +10,8 @@ import onnx
 import pytest
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.artifact.manifest import SAMPLER, read_artifact, write_manifest
+from ddgan_deploy.artifact.manifest import SAMPLER, write_manifest
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.artifact.serving import Serving
 from ddgan_deploy.cli import sample, verify
 from ddgan_deploy.engines import openvino as engine_module

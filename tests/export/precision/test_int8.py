@@ -13,7 +13,8 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, file_infos, read_artifact
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact
+from ddgan_deploy.artifact.reading import file_infos, read_artifact
 from ddgan_deploy.artifact.results import KeptLayer
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.engines.tensorrt.plan import RTX_PLAN, BatchProfile

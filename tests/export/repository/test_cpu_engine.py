@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.artifact.manifest import read_artifact
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.artifact.serving import Serving
 from ddgan_deploy.engines.openvino import OpenVino
 from ddgan_deploy.export import cli as export_command

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
-from ddgan_deploy.artifact.manifest import read_artifact
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.artifact.serving import Serving
 from ddgan_deploy.export.repository.write import REPOSITORY, write_model_repository
 from ddgan_deploy.sampler import Knob

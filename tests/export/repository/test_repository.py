@@ -11,7 +11,8 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup, ModelQueuePolicy
 
-from ddgan_deploy.artifact.manifest import Artifact, read_artifact, write_manifest
+from ddgan_deploy.artifact.manifest import Artifact, write_manifest
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.artifact.serving import Serving
 from ddgan_deploy.engines.tensorrt.plan import (
     PLAN_FORMAT,

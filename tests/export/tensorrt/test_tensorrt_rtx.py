@@ -14,7 +14,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, file_infos, read_artifact, write_manifest
+from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, write_manifest
+from ddgan_deploy.artifact.reading import file_infos, read_artifact
 from ddgan_deploy.engines.tensorrt.plan import RTX_PLAN, BatchProfile, PlanInfo, info_path, read_plan_info
 from ddgan_deploy.engines.tensorrt.runtimes import import_runtime
 from ddgan_deploy.errors import GateError

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from ddgan_deploy.artifact.manifest import read_artifact
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.bench.limits.gpu_data_sheets import data_sheet
 from ddgan_deploy.bench.limits.graph_cost import GraphCost, NodeCost, graph_cost
 from ddgan_deploy.bench.limits.roofline import graph_ms, medians, node_ms, with_data_sheet

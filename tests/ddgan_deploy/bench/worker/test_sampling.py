@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import torch
 
-from ddgan_deploy.artifact.manifest import read_artifact
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.bench.engines.plain import export_plain
 from ddgan_deploy.bench.engines.reference import open_reference, x_0_of
 from ddgan_deploy.bench.jobs import SampleJob

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.artifact.manifest import Artifact, read_damaged
+from ddgan_deploy.artifact.manifest import Artifact
+from ddgan_deploy.artifact.reading import read_damaged
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.engines.tensorrt.device import CudaDevice
 from ddgan_deploy.engines.tensorrt.engine import TensorRt
