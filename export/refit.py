@@ -14,6 +14,7 @@ from ddgan_deploy.artifact.copying import copy_others
 from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER, SERVED, WEIGHTS, Artifact, Manifest
 from ddgan_deploy.artifact.reading import read_artifact, read_sampler
 from ddgan_deploy.artifact.staging import staged
+from ddgan_deploy.artifact.subgraphs import with_bodies
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo, plan_name, write_plan_info
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.loop_choice import LoopChoice
@@ -34,7 +35,6 @@ from ddgan_deploy.families.registry import model_and_sampling
 from ddgan_deploy.gpu import has_gpu
 from ddgan_deploy.progress import Clock, Progress, no_progress
 from ddgan_deploy.same_network import load_same
-from ddgan_deploy.subgraphs import with_bodies
 from ddgan_deploy.weight_files.kinds import Weights
 
 _WEIGHT_TYPES = (

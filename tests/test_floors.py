@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     "kernels",
-    "errors names scratch gpu subgraphs",
+    "errors names scratch gpu",
     "files sampler assumptions data",
     "inputs images progress screen command processes quality",
     "weight_files",

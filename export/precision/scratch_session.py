@@ -9,7 +9,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from ddgan_deploy.artifact.manifest import WEIGHTS
-from ddgan_deploy.engines.onnxruntime.engine import new_session
+from ddgan_deploy.engines.onnxruntime.session import new_session
 from ddgan_deploy.export.graph.save import attach_functions
 
 _INLINE_BYTES = 1 << 17

@@ -20,6 +20,7 @@ from onnxscript.optimizer import fold_constants_ir
 from onnxscript.rewriter import RewriteRuleSet
 from onnxscript.rewriter.rules.common import materialize_reshape_shape_rule
 
+from ddgan_deploy.artifact.subgraphs import with_bodies
 from ddgan_deploy.engines.tensorrt.plan import Kernels
 from ddgan_deploy.export.graph.quiet import quiet
 from ddgan_deploy.export.graph.save import INLINE_BYTES, check_file
@@ -31,7 +32,6 @@ from ddgan_deploy.kernels.launch import NCHW, NHWC
 from ddgan_deploy.kernels.older import modernize
 from ddgan_deploy.kernels.ops import ROOMS
 from ddgan_deploy.sampler import Precision
-from ddgan_deploy.subgraphs import with_bodies
 
 _NOISE = tuple(name for name, room in ROOMS.items() if room == "philox_normal")
 _FOLDED_ELEMENTS = INLINE_BYTES // 4

@@ -15,6 +15,7 @@ import torch
 
 from ddgan_deploy import open_artifact
 from ddgan_deploy.artifact.reading import read_artifact
+from ddgan_deploy.artifact.subgraphs import body_of, with_bodies
 from ddgan_deploy.bench.jobs import PerOpJob
 from ddgan_deploy.bench.limits.graph_cost import graph_cost
 from ddgan_deploy.bench.per_op import shares
@@ -24,7 +25,6 @@ from ddgan_deploy.export import cli, pipeline
 from ddgan_deploy.export.refit import RefitOptions, refit, structural_difference
 from ddgan_deploy.inputs import draw
 from ddgan_deploy.parity.verify import verify
-from ddgan_deploy.subgraphs import body_of, with_bodies
 from tests.conftest import DATA
 from tests.export.conftest import export_golden
 from tests.trajectories import traced
@@ -83,7 +83,7 @@ def test_noise_of_every_step_is_that_of_the_copies(looped, biggan):
     for name in ("noise", latents.output[0]):
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     onnx.save(model, looped.path / "noise.onnx")
-    from ddgan_deploy.engines.onnxruntime.engine import new_session
+    from ddgan_deploy.engines.onnxruntime.session import new_session
 
     try:
         session = new_session(looped.path / "noise.onnx")

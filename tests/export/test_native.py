@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED
-from ddgan_deploy.engines.onnxruntime.engine import new_session
+from ddgan_deploy.engines.onnxruntime.session import new_session
 from tests.kernels.native import Native
 
 _SERVE = """

@@ -13,7 +13,7 @@ import pytest
 from ddgan_deploy import open_artifact
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED
 from ddgan_deploy.data import DIGITS_STEPS, digits_checkpoint
-from ddgan_deploy.engines.onnxruntime.engine import new_session
+from ddgan_deploy.engines.onnxruntime.session import new_session
 from ddgan_deploy.export import ExportOptions, export
 from tests.conftest import DATA
 from tests.packages import ROOT, packages, python_with

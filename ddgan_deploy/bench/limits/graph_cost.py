@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from ddgan_deploy.artifact.subgraphs import body_of, trips_of, with_bodies
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.kernels.op import DOMAIN
 from ddgan_deploy.kernels.ops import specs
-from ddgan_deploy.subgraphs import body_of, trips_of, with_bodies
 
 Shape = tuple[int, ...]
 

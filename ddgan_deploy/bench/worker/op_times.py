@@ -64,7 +64,7 @@ def median_times(runs: Sequence[Sequence[OpTime]]) -> list[OpTime]:
 
 
 def _onnxruntime_times(artifact: Artifact, job: PerOpJob, inputs: Inputs, runs: int) -> list[OpTime]:
-    from ddgan_deploy.engines.onnxruntime.engine import new_session
+    from ddgan_deploy.engines.onnxruntime.session import new_session
     from ddgan_deploy.kernels.native_library import ort_library
 
     library = None if job.engine == "onnxruntime-portable" else ort_library()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ddgan_deploy.subgraphs import with_bodies
+from ddgan_deploy.artifact.subgraphs import with_bodies
 
 if TYPE_CHECKING:
     import onnx

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ddgan_deploy.subgraphs import body_of, trips_of
+from ddgan_deploy.artifact.subgraphs import body_of, trips_of
 
 if TYPE_CHECKING:
     import onnx

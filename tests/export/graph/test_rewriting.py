@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from ddgan_deploy.engines.onnxruntime.engine import new_session
+from ddgan_deploy.engines.onnxruntime.session import new_session
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export.families.ddgan import GRAPHS
 from ddgan_deploy.export.graph.rewriting import Rewrite, rewrite_all

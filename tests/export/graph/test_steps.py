@@ -7,8 +7,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from ddgan_deploy.engines.onnxruntime.engine import new_session
 from ddgan_deploy.engines.onnxruntime.probes import probed
+from ddgan_deploy.engines.onnxruntime.session import new_session
 from ddgan_deploy.engines.onnxruntime.step_graph import NUMBER, STATE, node_names, one_step, place_of
 from ddgan_deploy.export.graph import steps as steps_module
 from ddgan_deploy.export.graph.save import save

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ddgan_deploy.engines.onnxruntime import conv3x3 as cpu_graph
 from ddgan_deploy.engines.onnxruntime.conv3x3 import specialize, specialized
-from ddgan_deploy.engines.onnxruntime.engine import new_session
+from ddgan_deploy.engines.onnxruntime.session import new_session
 
 SHAPE = (2, 16, 8, 8)
 PADS = {"pads": [1, 1, 1, 1]}

@@ -21,7 +21,7 @@ import torch
 
 from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.artifact.reading import read_artifact
-from ddgan_deploy.engines.onnxruntime.engine import new_session
+from ddgan_deploy.engines.onnxruntime.session import new_session
 from ddgan_deploy.engines.tensorrt.device import CudaDevice
 from ddgan_deploy.engines.tensorrt.plan import GRAPHS, PLAN_FORMAT, PLANS, BatchProfile, PlanInfo, write_plan_info
 from ddgan_deploy.errors import InputError

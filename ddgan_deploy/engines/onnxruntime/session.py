@@ -1,0 +1,128 @@
+"""ONNX Runtime's sessions on the CPU, as all of our code makes them."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from ddgan_deploy.artifact.manifest import WEIGHTS
+from ddgan_deploy.engines.onnxruntime.conv3x3 import specialized
+from ddgan_deploy.errors import InputError
+from ddgan_deploy.kernels.older import may_be_older, modernize
+from ddgan_deploy.names import in_utf8
+from ddgan_deploy.scratch import scratch_folder
+
+_ERRORS_ONLY = 3
+
+
+def new_session(
+    model: Path | bytes,
+    threads: int | None = None,
+    weights_folder: Path | None = None,
+    library: Path | None = None,
+    profile_prefix: Path | None = None,
+) -> onnxruntime.InferenceSession:
+    """A CPU session.
+
+    Args:
+        model: a file, or a serialized model.
+        threads: of the session's own pool; None: all cores.
+        weights_folder: where a serialized model's external weights lie.
+        library: the native library of fused ops.
+        profile_prefix: how the name of the file begins that ``end_profiling`` writes; None: there is none.
+
+    Raises:
+        InputError: ONNX Runtime cannot load the library or the model.
+    """
+    options: Any = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    # Inside function bodies ONNX Runtime loses the name of the batch size, so its planner finds nothing
+    # to reuse, but searches for it in time quadratic in the nodes. Without it memory is the same.
+    options.enable_mem_reuse = False
+    # Else its threads keep their cores busy for some 30 ms after a run, which whoever sends the answer needs.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if profile_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile_prefix)
+    folder = weights_folder or (model.parent if isinstance(model, Path) else None)
+    name = "the graph" if isinstance(model, bytes) else str(model)
+    if library is not None:
+        try:
+            options.register_custom_ops_library(str(library))
+        except Exception as error:  # ONNX Runtime's own errors share no base class
+            reason = str(error).splitlines()[0]
+            raise InputError(f"ONNX Runtime cannot load {library}: {reason}; choose onnxruntime-portable") from None
+        model = specialized(model)
+    else:
+        model = _modernized(model)
+    try:
+        with in_utf8(folder or Path()) as place, _external_weights(options, folder):
+            if folder is not None:
+                options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(place))
+            source = model if isinstance(model, bytes) else str(place / model.name)
+            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own errors share no base class
+        raise InputError(f"ONNX Runtime cannot load {name}: {str(error).splitlines()[0]}") from None
+
+
+def _modernized(model: Path | bytes) -> Path | bytes:
+    """An older model with the ops of today, serialized; or the model itself where it is none or cannot be read.
+
+    ONNX Runtime before 1.27 takes the functions of an older one for each other.
+    """
+    try:
+        content = model if isinstance(model, bytes) else model.read_bytes()
+    except OSError:
+        return model
+    if not may_be_older(content):
+        return model
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        proto = onnx.load_model_from_string(content)
+        return proto.SerializeToString() if modernize(proto) else model
+    except (DecodeError, KeyError):
+        return model
+
+
+@contextlib.contextmanager
+def _external_weights(options: Any, folder: Path | None) -> Iterator[None]:
+    """Lets a session that is made in the block copy the weights.
+
+    ONNX Runtime itself would map their file for as long as the session lives, and compute with whatever is written
+    into it; and end the process where the file is cut short.
+    """
+    path = folder / WEIGHTS if folder else None
+    if path is None or not path.is_file() or not path.stat().st_size:
+        yield
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as weights:
+        options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
+        yield
+
+
+@contextlib.contextmanager
+def kept_weights(folder: Path) -> Iterator[Path]:
+    """A folder with a copy of the weights, which sessions that are made in the block map for as long as they live.
+
+    `_external_weights` does not reach the body of a Loop, whose weights ONNX Runtime maps. Here nobody writes into what
+    it maps, and the disk keeps it until the sessions are gone.
+
+    Raises:
+        InputError: there is no room for it.
+    """
+    with scratch_folder("ddgan-weights-") as copy:
+        try:
+            shutil.copyfile(folder / WEIGHTS, copy / WEIGHTS)
+        except OSError as error:
+            raise InputError(f"{folder / WEIGHTS} cannot be copied to {copy} ({error.strerror}): set TMPDIR") from None
+        yield copy
