@@ -16,6 +16,7 @@ from ddgan_deploy.artifact.manifest import SAMPLER
 from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.bench.jobs import SampleJob
 from ddgan_deploy.bench.worker.sampling import Sample
+from ddgan_deploy.engines.onnxruntime.session import modernized
 from ddgan_deploy.engines.tensorrt.device import open_device
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.inputs import Inputs
@@ -46,7 +47,9 @@ def open_cuda(job: SampleJob) -> Sample:
         options.add_session_config_entry("ddgan.cuda_kernels", kernels)
         options.register_custom_ops_library(str(library))
     path = read_artifact(job.artifact).path / SAMPLER
-    session = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER, "CPUExecutionProvider"])
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+    model = modernized(path.read_bytes())
+    session = onnxruntime.InferenceSession(model, options, providers=[PROVIDER, "CPUExecutionProvider"])
 
     def run(inputs: Inputs) -> npt.NDArray[np.float32]:
         (x_0,) = session.run(None, dict(inputs))

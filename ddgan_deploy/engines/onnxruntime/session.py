@@ -62,7 +62,7 @@ def new_session(
             raise InputError(f"ONNX Runtime cannot load {library}: {reason}; choose onnxruntime-portable") from None
         model = specialized(model)
     else:
-        model = _modernized(model)
+        model = modernized(model)
     try:
         with in_utf8(folder or Path()) as place, _external_weights(options, folder):
             if folder is not None:
@@ -73,7 +73,7 @@ def new_session(
         raise InputError(f"ONNX Runtime cannot load {name}: {str(error).splitlines()[0]}") from None
 
 
-def _modernized(model: Path | bytes) -> Path | bytes:
+def modernized(model: Path | bytes) -> Path | bytes:
     """An older model with the ops of today, serialized; or the model itself where it is none or cannot be read.
 
     ONNX Runtime before 1.27 takes the functions of an older one for each other.
