@@ -21,6 +21,7 @@ from ddgan_deploy.bench.limits.graph_cost import graph_cost
 from ddgan_deploy.bench.per_op import shares
 from ddgan_deploy.bench.worker.op_times import OpRunner
 from ddgan_deploy.engines.onnxruntime.conv3x3 import specialize
+from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import cli, pipeline
 from ddgan_deploy.export.refit import RefitOptions, refit, structural_difference
 from ddgan_deploy.inputs import draw
@@ -180,6 +181,12 @@ def test_weights_that_are_written_over_change_no_image(looped, tmp_path, name, l
         np.testing.assert_array_equal(engine.generate([0, 5]), before)
         weights.write_bytes(b"")
         np.testing.assert_array_equal(engine.generate([0, 5]), before)
+
+
+def test_where_the_weights_cannot_be_copied_it_says_so(looped, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match=r"weights.bin cannot be copied to .*nowhere \(No such file .*: name another"):
+        open_artifact(looped.path, ENGINES[1]).generate([0])
 
 
 def test_the_native_library_has_its_convolutions_in_the_loop(looped, biggan_fp32):

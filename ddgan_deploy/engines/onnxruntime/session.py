@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,11 +119,15 @@ def kept_weights(folder: Path) -> Iterator[Path]:
     it maps, and the disk keeps it until the sessions are gone.
 
     Raises:
-        InputError: there is no room for it.
+        InputError: it cannot be made.
     """
-    with scratch_folder("ddgan-weights-") as copy:
+    with contextlib.ExitStack() as stack:
         try:
+            copy = stack.enter_context(scratch_folder("ddgan-weights-"))
             shutil.copyfile(folder / WEIGHTS, copy / WEIGHTS)
         except OSError as error:
-            raise InputError(f"{folder / WEIGHTS} cannot be copied to {copy} ({error.strerror}): set TMPDIR") from None
+            place = tempfile.gettempdir()
+            raise InputError(
+                f"{folder / WEIGHTS} cannot be copied to {place} ({error.strerror}): name another folder in TMPDIR"
+            ) from None
         yield copy
