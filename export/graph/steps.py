@@ -3,8 +3,9 @@
     copies    step0/..., step1/..., ...    what differs between steps are constants of each
     Loop      step/...                     it is a row of a table, picked by the number of the trip
 
-A runtime optimizes every node of a graph when it opens it, in time that grows faster than their number. Which of the two
-runs faster depends on it: in copies a step's time is part of its weights, a Loop leaves less to keep in caches.
+A runtime optimizes every node of a graph when it opens it, in time that grows faster than their number. Which of the
+two runs faster depends on the runtime: in copies a step's time is part of its weights, a Loop leaves less to keep in
+caches.
 """
 
 from __future__ import annotations
