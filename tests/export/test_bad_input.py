@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from ddgan_deploy.cli import sample, verify
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.export import cli, pipeline
 from ddgan_deploy.export.tensorrt import choice as engine_choice
+from ddgan_deploy.sampler import Sampler
 from tests.conftest import DATA
 
 NET_G = DATA / "biggan" / "netG.pth"
@@ -303,6 +305,7 @@ def test_sample_on_a_full_disk(capsys, monkeypatch, disk):
 
     class Engine:
         name = "stand-in"
+        artifact = SimpleNamespace(manifest=SimpleNamespace(sampler=Sampler((1, 8, 8), 1, ())))
 
         def __enter__(self):
             return self
