@@ -30,8 +30,8 @@ from ddgan_deploy.files import sha256
 from tests.conftest import golden_case
 from tests.export.conftest import export_golden
 from tests.export.report.test_report import Page, make_verification
+from tests.fake_bindings import VERSION
 
-VERSION = "11.4.0.106"
 SECTION = re.compile("<!-- engines -->.*<!-- /engines -->", re.DOTALL)
 
 

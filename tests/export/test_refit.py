@@ -34,12 +34,12 @@ from tests.conftest import DATA, golden_case
 from tests.export.conftest import export_golden
 from tests.export.tensorrt.fake_builder import ParserError, fake_module
 from tests.export.test_rebuild import hashes, refused
+from tests.fake_bindings import RTX_VERSION
 
 GOLDEN = golden_case("no_fir_t2")
 BIASES = ("all_modules.3.Conv_0.bias", "all_modules.3.Conv_1.bias")
 """Two of one length."""
 ZERO = "all_modules.4.Conv_1.bias"
-VERSION = "1.7.1.116"
 
 
 def weights() -> dict[str, torch.Tensor]:
@@ -92,7 +92,7 @@ def jobs(monkeypatch):
         return 1.0
 
     monkeypatch.setattr(engines, "build_engine", build)
-    monkeypatch.setattr(engines, "import_runtime", lambda runtime: types.SimpleNamespace(__version__=VERSION))
+    monkeypatch.setattr(engines, "import_runtime", lambda runtime: types.SimpleNamespace(__version__=RTX_VERSION))
     monkeypatch.setattr(engines, "has_gpu", lambda: False)
     return made
 

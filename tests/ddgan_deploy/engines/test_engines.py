@@ -21,13 +21,12 @@ from ddgan_deploy.cli import sample, verify
 from ddgan_deploy.engines import ENGINES
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.inputs import draw
-from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import HostDevice, add_plans, fake_module
-from tests.export.conftest import export_golden
+from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import HostDevice, add_plans
 
 
 @pytest.fixture(scope="module")
-def artifact(biggan, tmp_path_factory):
-    return export_golden(biggan, tmp_path_factory.mktemp("engines"), verify=False).artifact.path
+def artifact(exported, tmp_path_factory):
+    return shutil.copytree(exported, tmp_path_factory.mktemp("engines") / "artifact")
 
 
 @pytest.fixture
@@ -231,14 +230,9 @@ def plans(artifact):
 
 
 @pytest.fixture
-def gpu(monkeypatch):
-    """A stand-in for a machine with a GPU and both runtimes."""
-    device = HostDevice()
-    monkeypatch.setattr("ddgan_deploy.engines.has_gpu", lambda: True)
-    monkeypatch.setattr("ddgan_deploy.gpu.has_gpu", lambda: True)
+def gpu(gpu, monkeypatch):
+    """One that several engines open in turn."""
     monkeypatch.setattr("ddgan_deploy.engines.tensorrt.engine.open_device", lambda engine: HostDevice())
-    monkeypatch.setitem(sys.modules, "tensorrt", fake_module(device))
-    monkeypatch.setitem(sys.modules, "tensorrt_rtx_bindings", fake_module(device, rtx=True))
 
 
 def _auto(artifact, capsys) -> tuple[str, str]:

@@ -18,12 +18,11 @@ from ddgan_deploy.engines import openvino as engine_module
 from ddgan_deploy.engines.openvino import OpenVino
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.kernels.ops import openvino_converters
-from tests.export.conftest import export_golden
 
 
-@pytest.fixture(scope="module")
-def artifact(biggan, tmp_path_factory):
-    return export_golden(biggan, tmp_path_factory.mktemp("openvino"), verify=False).artifact.path
+@pytest.fixture
+def artifact(exported):
+    return exported
 
 
 def _named(artifact, folder, **changes):

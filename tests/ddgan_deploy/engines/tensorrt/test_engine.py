@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -28,36 +29,13 @@ from ddgan_deploy.engines.tensorrt.plan import (
 from ddgan_deploy.errors import GateError, InputError, NotInstalled
 from ddgan_deploy.inputs import Inputs, draw
 from ddgan_deploy.parity.verify import verify
-from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import HostDevice, add_plans, fake_module, plan_info
+from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import HostDevice, add_plans, plan_info
 from tests.export.conftest import export_golden
 
 
 @pytest.fixture(scope="module")
-def folder(biggan, tmp_path_factory):
-    return export_golden(biggan, tmp_path_factory.mktemp("tensorrt"), verify=False).artifact.path
-
-
-@pytest.fixture
-def device():
-    return HostDevice()
-
-
-@pytest.fixture
-def trt(device, monkeypatch):
-    """The stand-in in the place of both runtimes' modules."""
-    module, rtx = fake_module(device), fake_module(device, rtx=True)
-    rtx.api = module.api
-    monkeypatch.setitem(sys.modules, "tensorrt", module)
-    monkeypatch.setitem(sys.modules, "tensorrt_rtx_bindings", rtx)
-    return module
-
-
-@pytest.fixture
-def gpu(device, trt, monkeypatch):
-    """The stand-in in the place of the machine's GPU."""
-    monkeypatch.setattr("ddgan_deploy.gpu.has_gpu", lambda: True)
-    monkeypatch.setattr("ddgan_deploy.engines.has_gpu", lambda: True)
-    monkeypatch.setattr("ddgan_deploy.engines.tensorrt.engine.open_device", lambda engine: device)
+def folder(exported, tmp_path_factory):
+    return shutil.copytree(exported, tmp_path_factory.mktemp("tensorrt") / "artifact")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 
@@ -23,22 +24,14 @@ from ddgan_deploy.engines.tensorrt.plan import (
 )
 from ddgan_deploy.errors import InputError
 from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import add_plans, plan_info
-from tests.export.conftest import export_golden
 from tests.fake_bindings import VERSION
 
 HERE = Here(VERSION, "8.9")
 
 
-@pytest.fixture(scope="module")
-def exported(biggan, tmp_path_factory):
-    return export_golden(biggan, tmp_path_factory.mktemp("plan"), verify=False).artifact
-
-
 @pytest.fixture
-def artifact(exported):
-    yield add_plans(exported.path, "tensorrt")
-    for path in exported.path.glob("*.plan*"):
-        path.unlink()
+def artifact(exported, tmp_path):
+    return add_plans(shutil.copytree(exported, tmp_path / "artifact"), "tensorrt")
 
 
 def test_what_is_written_is_read(artifact):

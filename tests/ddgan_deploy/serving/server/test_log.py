@@ -135,17 +135,17 @@ def dependent(model: str, reason: str) -> str:
             f"/models cannot be served: model ddgan: MemoryError: no memory left; {REBUILD}",
             id="a-reason-comes-before-none",
         ),
-        pytest.param(
-            [no_shared_memory("ddgan", "No space left on device"), NOT_LOADED],
-            "/dev/shm does not have what the server's python backend needs (No space left on device): let it write "
-            "there, some MB for each instance of a model, in a container with --shm-size=256m",
-            id="shm-full",
-        ),
-        pytest.param(
-            [no_shared_memory("ddgan_encoder", "Read-only file system"), NOT_LOADED],
-            "/dev/shm does not have what the server's python backend needs (Read-only file system): let it write "
-            "there, some MB for each instance of a model, in a container with --shm-size=256m",
-            id="shm-read-only",
+        *(
+            pytest.param(
+                [no_shared_memory(model, reason), NOT_LOADED],
+                f"/dev/shm does not have what the server's python backend needs ({reason}): let it write there, some "
+                "MB for each instance of a model, in a container with --shm-size=256m",
+                id=name,
+            )
+            for name, model, reason in (
+                ("shm-full", "ddgan", "No space left on device"),
+                ("shm-read-only", "ddgan_encoder", "Read-only file system"),
+            )
         ),
         pytest.param(
             [
@@ -173,15 +173,16 @@ def dependent(model: str, reason: str) -> str:
             )
             for way, name, port in (("HTTP", "http", 8000), ("GRPC", "grpc", 8001), ("Metrics", "metrics", 8002))
         ),
-        pytest.param(
-            ["/opt/bin/tritonserver: unrecognized option '--x'", *USAGE, "", ""],
-            "tritonserver refuses an option: unrecognized option '--x'; mend what stands after --",
-            id="option",
-        ),
-        pytest.param(
-            ["tritonserver: option '--log-verbose' requires an argument", *USAGE, "", ""],
-            "tritonserver refuses an option: option '--log-verbose' requires an argument; mend what stands after --",
-            id="option-without-value",
+        *(
+            pytest.param(
+                [f"{program}tritonserver: {reason}", *USAGE, "", ""],
+                f"tritonserver refuses an option: {reason}; mend what stands after --",
+                id=name,
+            )
+            for name, program, reason in (
+                ("option", "/opt/bin/", "unrecognized option '--x'"),
+                ("option-without-value", "", "option '--log-verbose' requires an argument"),
+            )
         ),
         pytest.param(
             [*USAGE, 'Bad option: "--log-verbose".', "Invalid option value. Got abc", ""],
