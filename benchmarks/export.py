@@ -82,8 +82,8 @@ def measure(size: str, precision: str, folder: Path) -> dict[str, object]:
         "weights_mb": round(files["weights.bin"] / 1e6, 1),
         "folder_over_parameters": round(sum(files.values()) / parameter_bytes, 3),
         "nodes_per_step": round(manifest["graphs"]["sampler.onnx"]["nodes"] / steps, 1),
-        "max_abs": max(step["x_prev_max_abs"] for step in manifest["parity"]["steps"]),
-        "min_psnr_db": round(min(step["x_prev_psnr"] for step in manifest["parity"]["steps"]), 1),
+        "max_abs": max(probe["max_abs"] for probe in manifest["parity"]["probes"]),
+        "min_psnr_db": round(min(probe["psnr"] for probe in manifest["parity"]["probes"]), 1),
     }
 
 
