@@ -102,16 +102,15 @@ def _knob_array(knob: Knob, count: int, value: npt.ArrayLike | None) -> Array:
         raise InputError(f"{knob.name} {_told(value)} is no {knob.dtype}: {right}")
     beyond = given[~((given >= knob.least) & (given <= knob.most))]
     if beyond.size:
-        raise InputError(f"{knob.name} {beyond[0]:g} is out of range: {right}")
+        raise InputError(f"{knob.name} {float(beyond[0]):.12g} is out of range: {right}")
     shape = (count, *knob.shape)
-    if given.ndim == 1 and given.shape == (count,):
-        given = given.reshape(count, *(1 for _ in knob.shape))
-    try:
-        return np.broadcast_to(given.astype(knob.dtype), shape)
-    except ValueError:
-        raise InputError(
-            f"{knob.name} has shape {list(given.shape)}: give one value for all images, or {list(shape)}"
-        ) from None
+    if knob.shape == (1,) and given.shape == (count,):
+        given = given.reshape(shape)
+    # Of all that NumPy would spread over the images only what can mean one thing, however many there are.
+    if given.shape not in ((), knob.shape, (1, *knob.shape), shape):
+        each = f"{knob.dtype} {list(knob.shape)}"
+        raise InputError(f"{knob.name} has shape {list(given.shape)}: give {each} for all images, or {list(shape)}")
+    return np.broadcast_to(given.astype(knob.dtype), shape)
 
 
 def _array(value: npt.ArrayLike) -> Array:
@@ -143,14 +142,18 @@ def seed_array(seeds: Sequence[int]) -> npt.NDArray[np.int64]:
     """Seeds as the served graph takes them: int64 [N, 1].
 
     Raises:
-        InputError: a seed that is no 64-bit integer.
+        InputError: there are none, or one is no 64-bit integer.
     """
-    if not len(seeds):
+    try:
+        numbers = [operator.index(seed) for seed in seeds]
+    except TypeError as error:
+        raise InputError(f"seeds {seeds!r:.60} are no list of integers ({error})") from None
+    if not numbers:
         raise InputError("no seeds are given: give at least one, such as 0")
-    for seed in seeds:
+    for seed in numbers:
         if not -(2**63) <= seed < 2**64:
             raise InputError(f"seed {seed} is no 64-bit integer: give 0..{2**64 - 1}")
-    words = np.array([operator.index(seed) % 2**64 for seed in seeds], np.uint64)
+    words = np.array([seed % 2**64 for seed in numbers], np.uint64)
     return words.view(np.int64).reshape(-1, 1)
 
 
@@ -180,7 +183,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _told(value: npt.ArrayLike) -> str:
-    text = " ".join(str(value).split())
+    text = " ".join((repr if isinstance(value, str) else str)(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 from ddgan_deploy.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy.typing as npt
+
+    from ddgan_deploy.sampler import Knob
 
 _FLAGS = {
     "label": ("K", "class"),
@@ -30,11 +34,19 @@ def add_knob_arguments(parser: argparse.ArgumentParser, several: str) -> None:
         several: what becomes of several values, such as "one for each seed".
     """
     group = parser.add_argument_group(
-        "knobs", f"Of artifacts that have them; where one is left out its default serves. With commas: {several}."
+        "knobs",
+        f"Of artifacts that have them; where one is left out its default serves. With commas: {several} "
+        "(--label=-1,2 where the first is negative).",
     )
     for name, (metavar, text) in _FLAGS.items():
         group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text)
     group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other, by its name")
+
+
+def asked_for(knobs: Iterable[Knob]) -> str:
+    """What a command line must have for the knobs that have no default, with a blank before each; or nothing."""
+    flags = {name: f" --{name.replace('_', '-')} {metavar}" for name, (metavar, _) in _FLAGS.items()}
+    return "".join(flags.get(knob.name, f" --set {knob.name}=VALUE") for knob in knobs if knob.default is None)
 
 
 def given_knobs(args: argparse.Namespace) -> dict[str, npt.ArrayLike]:
@@ -62,6 +74,8 @@ def _value(name: str, text: str) -> npt.ArrayLike:
     try:
         values = [int(part) if part.strip().lstrip("+-").isdecimal() else float(part) for part in text.split(",")]
     except ValueError:
+        if Path(text).is_file():
+            raise InputError(f"{text} is no NumPy archive: give a file .npz with an array {name}") from None
         raise InputError(
             f"{name} {text!r} is no number: give one such as 3, several such as 1,2,3, or a file .npz"
         ) from None
@@ -79,9 +93,14 @@ def _array(name: str, path: Path) -> npt.ArrayLike:
             if found is None:
                 there = ", ".join(sorted(arrays)) or "none"
                 raise InputError(f"{path} holds no array {name}, images or arr_0, but {there}")
-            value: npt.ArrayLike = arrays[found]
-            return value
+            value = arrays[found]
+            if not value.size:
+                raise InputError(f"{path} holds nothing in its array {found}: give a picture for each image, or one")
+            told: npt.ArrayLike = value
+            return told
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}): give another file of {name}") from None
-    except (ValueError, TypeError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is no NumPy archive ({error}): give a file .npz of {name}") from None
+    except (ValueError, TypeError, KeyError, EOFError, AttributeError, zipfile.BadZipFile):
+        raise InputError(f"{path} is no NumPy archive of numbers: give a file .npz of {name}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +27,7 @@ class SampleOptions:
     Attributes:
         source: the folder of an artifact, or the url of a server.
         timeout: seconds that a server may take to its next answer.
-        outputs: the seeds, and the files of their images.
-        knobs: beside the seeds.
+        outputs: the seeds and knobs, and the files of their images.
     """
 
     source: Path | str
@@ -37,7 +36,6 @@ class SampleOptions:
     engine: str
     threads: int | None
     outputs: Outputs
-    knobs: Mapping[str, npt.ArrayLike]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +65,7 @@ def _from_artifact(artifact: Path, options: SampleOptions, drawn: Drawn) -> None
     with progress("Open the artifact"):
         engine = open_artifact(artifact, options.engine, options.threads)
     with engine, progress(f"Draw {len(seeds)} images on {engine.name}") as report:
-        knobs = served_knobs(engine.artifact.manifest.sampler.knobs, len(seeds), options.knobs)
+        knobs = served_knobs(engine.artifact.manifest.sampler.knobs, len(seeds), options.outputs.knobs)
         for start in range(0, len(seeds), batch):
             part = slice(start, start + batch)
             drawn.take(start, engine.generate(seeds[part], **rows(knobs, part)))
@@ -86,7 +84,7 @@ def _from_server(url: str, options: SampleOptions, drawn: Drawn) -> None:
             drawn.take(start, images)
             _tell(report, drawn)
 
-        client.generate_each(seeds, take, **options.knobs)
+        client.generate_each(seeds, take, **options.outputs.knobs)
 
 
 def _tell(report: Callable[[float, str], None], drawn: Drawn) -> None:
@@ -107,15 +105,13 @@ def _options(argv: Sequence[str] | None) -> SampleOptions:
     if args.batch < 1 or (args.threads is not None and args.threads < 1):
         raise InputError("--batch and --threads must be 1 or more")
     knobs = given_knobs(args)
-    each = tuple(name for name, value in knobs.items() if isinstance(value, Sized) and len(value) > 1)
     return SampleOptions(
         source=args.artifact if args.url is None else args.url,
         timeout=60.0 if args.timeout is None else args.timeout,
         batch=args.batch,
         engine=args.engine,
         threads=args.threads,
-        outputs=Outputs(tuple(parse_seeds(args.seeds)), args.out, args.npz, args.png_dir, args.overwrite, each),
-        knobs=knobs,
+        outputs=Outputs(tuple(parse_seeds(args.seeds)), args.out, args.npz, args.png_dir, args.overwrite, knobs),
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ddgan_deploy.errors import GateError, InputError
 
@@ -25,7 +25,7 @@ class Outputs:
         npz: seeds and images as arrays.
         png_dir: every image as <seed>.png.
         overwrite: whether they may be there already.
-        each: knobs of which every seed has a value of its own.
+        knobs: that were given, by name; one value for all seeds, or one for each.
     """
 
     seeds: tuple[int, ...]
@@ -33,7 +33,12 @@ class Outputs:
     npz: Path | None
     png_dir: Path | None
     overwrite: bool
-    each: tuple[str, ...] = ()
+    knobs: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
+
+    @property
+    def each(self) -> list[str]:
+        """The knobs of which every seed has a value of its own."""
+        return [name for name, value in self.knobs.items() if isinstance(value, Sized) and len(value) > 1]
 
     def check(self) -> None:
         """Refuses what cannot be written, before any work.
@@ -47,6 +52,11 @@ class Outputs:
             raise InputError(f"--out {self.out} is not a PNG file: give a name that ends in .png")
         if self.png_dir and self.png_dir.exists() and not self.png_dir.is_dir():
             raise InputError(f"--png-dir {self.png_dir} is a file: give a folder")
+        if self.png_dir and self.each and len(set(self.seeds)) < len(self.seeds):
+            raise InputError(
+                f"--png-dir names files by their seeds, and seeds come twice with their {', '.join(self.each)}: "
+                "give --npz or --out, or a --png-dir for each value"
+            )
         singles = [self.png_dir / f"{seed}.png" for seed in self.seeds] if self.png_dir else []
         for path in (self.out, self.npz, *singles):
             if path is None:
@@ -104,7 +114,16 @@ class Drawn:
         places = sorted(self._images)
         seeds = np.array([self.outputs.seeds[place] % 2**64 for place in places], np.uint64)
         with path.open("wb") as file:
-            np.savez_compressed(file, seeds=seeds, images=np.stack([self._images[place] for place in places]))
+            images = np.stack([self._images[place] for place in places])
+            np.savez_compressed(file, seeds=seeds, images=images, **self._knobs(places))
+
+    def _knobs(self, places: Sequence[int]) -> dict[str, Any]:
+        """What was given of each knob, [N, ...]; but for one picture for all images."""
+        import numpy as np
+
+        arrays = {name: np.asarray(value) for name, value in self.outputs.knobs.items()}
+        told = {name: np.full(len(places), value) for name, value in arrays.items() if value.size == 1}
+        return told | {name: value[list(places)] for name, value in arrays.items() if name in self.outputs.each}
 
     def write_grid(self, path: Path) -> None:
         """Writes all images as one."""

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import shlex
 import signal
 import sys
+import urllib.request
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ddgan_deploy.cli.arguments import add_arguments, given
+from ddgan_deploy.cli.knobs import asked_for
 from ddgan_deploy.command import Parser, run
 from ddgan_deploy.screen import note, say
 from ddgan_deploy.serving import MODEL
+from ddgan_deploy.serving.knobs import knobs_of
 from ddgan_deploy.serving.server.options import ServerOptions
+
+if TYPE_CHECKING:
+    from ddgan_deploy.sampler import Knob
+
+_TIMEOUT = 10.0
+"""Seconds for an answer that needs no work."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,8 +54,20 @@ def _print_addresses(options: ServerOptions) -> None:
         say(f"  gRPC     grpc://{options.grpc}")
     if options.allows("metrics"):
         say(f"  metrics  http://{options.metrics}/metrics")
-    say(f"try: ddgan-sample --url {shlex.quote(f'http://{options.http}')} --seeds 0-15 --out grid.png")
-    say(f"     {curl_line(options)}")
+    needed = asked_for(_knobs(options))
+    say(f"try: ddgan-sample --url {shlex.quote(f'http://{options.http}')} --seeds 0-15{needed} --out grid.png")
+    if not needed:
+        say(f"     {curl_line(options)}")
+
+
+def _knobs(options: ServerOptions) -> tuple[Knob, ...]:
+    """Of the model that draws; none where it cannot be asked."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://{options.http}/v2/models/{MODEL}/config", timeout=_TIMEOUT) as answer:
+            return knobs_of(json.load(answer))
+    except (OSError, http.client.HTTPException, ValueError):
+        return ()
 
 
 def curl_line(options: ServerOptions) -> str:

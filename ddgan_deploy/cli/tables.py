@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, Manifest
 from ddgan_deploy.artifact.results import EQUAL_PSNR, Gate, ParityResult
+from ddgan_deploy.cli.knobs import asked_for
 from ddgan_deploy.engines.tensorrt.plan import PLANS, TITLES, PlanInfo, plan_name
 from ddgan_deploy.names import quoted
 from ddgan_deploy.screen import Table, print_table, say, table_of
@@ -46,7 +47,7 @@ def print_export(artifact: Artifact, proven: Sequence[ParityResult], engines: Se
     table.add_row("report", str(path / "report.html"))
     print_table(table)
     if all(parity is None or parity.passed for parity in parities):
-        say(f"next: ddgan-sample {quoted(path)} --seeds 0-15 --out grid.png")
+        say(f"next: ddgan-sample {quoted(path)} --seeds 0-15{asked_for(manifest.sampler.knobs)} --out grid.png")
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:

@@ -9,10 +9,11 @@ import pytest
 
 from ddgan_deploy import open_artifact
 from ddgan_deploy.cli import sample as command
-from ddgan_deploy.cli.knobs import add_knob_arguments, given_knobs
+from ddgan_deploy.cli.knobs import add_knob_arguments, asked_for, given_knobs
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.families import registry
+from ddgan_deploy.sampler import Knob
 from tests.families.toy import UPSAMPLER, write_checkpoint
 
 
@@ -56,6 +57,12 @@ def test_what_cannot_be_read(arguments, says):
     assert says in str(caught.value)
 
 
+def test_a_picture_of_another_form(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"a\.png is no NumPy archive: give a file \.npz with an array low_res"):
+        given("--low-res", tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x93NUMPY\x01\x00v\x00{}", b"text"])
 def test_a_file_that_is_no_archive(tmp_path, content):
     (tmp_path / "a.npz").write_bytes(content)
@@ -67,6 +74,9 @@ def test_an_archive_without_the_array(tmp_path):
     np.savez(tmp_path / "a.npz", z=[1], y=[2])
     with pytest.raises(InputError, match=r"a\.npz holds no array low_res, images or arr_0, but y, z"):
         given("--low-res", tmp_path / "a.npz")
+    np.savez(tmp_path / "e.npz", low_res=np.zeros((0, 4, 4, 3)))
+    with pytest.raises(InputError, match=r"e\.npz holds nothing in its array low_res"):
+        given("--low-res", tmp_path / "e.npz")
     np.savez(tmp_path / "o.npz", low_res=np.array([{}], object))
     with pytest.raises(InputError, match=r"o\.npz is no NumPy archive"):
         given("--low-res", tmp_path / "o.npz")
@@ -89,15 +99,36 @@ def test_samples_with_knobs(artifact, tmp_path):
     assert command.main([str(artifact), *arguments]) == 0
     with open_artifact(artifact) as engine:
         expected = engine.generate([3, 5, 6, 7, 8], label=range(5), gain=2, low_res=pictures)
-    np.testing.assert_array_equal(np.load(tmp_path / "out.npz")["images"], expected)
+    out = np.load(tmp_path / "out.npz")
+    np.testing.assert_array_equal(out["images"], expected)
+    assert out["label"].tolist() == [0, 1, 2, 3, 4] and out["gain"].tolist() == [2] * 5
+    np.testing.assert_array_equal(out["low_res"], pictures)
+
+
+def test_files_of_seeds_that_come_twice_would_replace_each_other(artifact, tmp_path, capsys):
+    arguments = ["--seeds", "3,3", "--label", "1,2", "--set", "low_res=0", "--png-dir", str(tmp_path / "d")]
+    assert command.main([str(artifact), *arguments]) == 2
+    assert "--png-dir names files by their seeds, and seeds come twice with their label" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_must_be_given_is_told():
+    needed = (
+        Knob("label", "int64", (1,), 0, 9),
+        Knob("low_res", "uint8", (4, 4, 3), 0, 255),
+        Knob("x", "int64", (1,), 0, 9),
+    )
+    assert asked_for(needed) == " --label K --low-res FILE.npz --set x=VALUE"
+    assert asked_for((Knob("label", "int64", (1,), 0, 9, 0),)) == ""
 
 
 @pytest.mark.parametrize(
     ("knobs", "says"),
     [
         ([], "the knob low_res must be given: uint8 [4, 4, 3] for every image"),
-        (["--set", "low_res=0", "--label", "0,1"], "label has shape [2]: give one value for all images, or [3, 1]"),
+        (["--set", "low_res=0", "--label", "0,1"], "label has shape [2]: give int64 [1] for all images, or [3, 1]"),
         (["--set", "low_res=0", "--guidance", "2"], "there is no knob guidance, only gain, label, low_res"),
+        (["--set", "low_res=1,2,3"], "low_res has shape [3]: give uint8 [4, 4, 3] for all images, or [3, 4, 4, 3]"),
         (["--set", "low_res=256"], "low_res 256 is out of range: give a number in 0..255"),
     ],
 )

@@ -83,7 +83,7 @@ def test_every_engine_draws_with_the_knob(artifact, library, engine):
         assert np.abs(each.astype(int) - to_pixels(x_0)).max() <= 1
         for wrong, says in (
             ({"gain": 11}, "gain 11 is out of range"),
-            ({"gain": [1, 2]}, r"gain has shape \[2\]: give one value for all images, or \[3, 1\]"),
+            ({"gain": [1, 2]}, r"gain has shape \[2\]: give float32 \[1\] for all images, or \[3, 1\]"),
             ({"pitch": 1}, "there is no knob pitch, only gain, label"),
         ):
             with pytest.raises(InputError, match=says):

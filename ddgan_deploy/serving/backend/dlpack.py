@@ -70,6 +70,9 @@ class Input:
         tensor = server.get_input_tensor_by_name(request, self.name)
         if tensor is None and self.optional:
             return None
+        if tensor is None:
+            # With optional inputs 2.51 counts a request's inputs, and no more.
+            raise ValueError(f"input {self.name} must be given")
         try:
             array = from_tensor(tensor)
         except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:

@@ -156,7 +156,7 @@ class AsyncClient:
         renewed: bool = False,
     ) -> list[R]:
         """What ``take`` makes of the output of all seeds, in parts; ``renewed``: the time-out begins anew with each."""
-        words = _words(seeds)
+        words = seed_array(seeds)
         try:
             async with asyncio.timeout(self.timeout) as limit:
                 way = await self._way(output, limit)
@@ -240,13 +240,6 @@ class AsyncClient:
 
     def _who(self) -> str:
         return f"model {self.model} at {self.address}"
-
-
-def _words(seeds: Sequence[int]) -> npt.NDArray[np.int64]:
-    try:
-        return seed_array(seeds)
-    except TypeError as error:
-        raise InputError(f"seeds {seeds!r:.60} are no list of integers ({error})") from None
 
 
 async def _each(items: Sequence[T], work: Callable[[T], Awaitable[R]]) -> list[R]:

@@ -85,19 +85,18 @@ def write_requests(path: Path, seeds: Sequence[int], knobs: Mapping[str, npt.NDA
     Args:
         path: of the file.
         seeds: in their order.
-        knobs: values [n, ...] of each, by name, at which the requests take turns.
+        knobs: values [n, ...] of each, by name, at which the requests take turns, each with its own n.
 
     Raises:
         InputError: the file would be larger than perf_analyzer reads in reasonable time.
     """
-    rows = [dict(zip(knobs, row, strict=True)) for row in zip(*knobs.values(), strict=True)] or [{}]
-    told = [{name: _content(value) for name, value in row.items()} for row in rows]
-    size = max(len(json.dumps(each)) for each in told)
+    told = {name: [_content(value) for value in values] for name, values in knobs.items()}
+    size = sum(len(json.dumps(contents[0])) for contents in told.values())
     if size * len(seeds) > _MOST_BYTES:
         most = _MOST_BYTES // size
         raise InputError(f"--seeds {len(seeds)} with their {', '.join(knobs)} fill a gigabyte: give at most {most}")
-    data = [{"seed": [seed], **told[i % len(told)]} for i, seed in enumerate(seeds)]
-    path.write_text(json.dumps({"data": data}))
+    rows = ({name: contents[i % len(contents)] for name, contents in told.items()} for i in range(len(seeds)))
+    path.write_text(json.dumps({"data": [{"seed": [seed], **row} for seed, row in zip(seeds, rows, strict=True)]}))
 
 
 def _content(value: npt.NDArray[Any]) -> object:

@@ -7,11 +7,12 @@ import dataclasses
 import itertools
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.files import folder_written_whole
@@ -88,7 +89,10 @@ def run(options: PerfOptions, progress: Progress = no_progress) -> PerfResult:
     with contextlib.ExitStack() as clients:
         servers = {address: clients.enter_context(ServerStatistics(address)) for address in options.addresses}
         names = [server.check(options.model) for server in servers.values()]
-        knobs = _turns(next(iter(servers.values())).knobs(options.model), options.knobs)
+        known = [server.knobs(options.model) for server in servers.values()]
+        if known[0] != known[-1]:
+            raise InputError(f"model {options.model} has other knobs at each --url: give the addresses of one server")
+        knobs = _turns(known[0], options.knobs)
         with folder_written_whole(options.out) as folder:
             levels = tuple(_levels(options, first_seed, knobs, program, servers, folder, progress))
             if not any(level.client for level in levels):
@@ -154,15 +158,27 @@ def _level(program: tuple[str, ...], load: Load, seconds: float, server: ServerS
 
 
 def _turns(known: Sequence[Knob], given: Knobs) -> dict[str, Array]:
-    """Values [n, ...] of all knobs, at which requests take turns; of the one with fewer they begin again.
+    """Values [n, ...] of each knob, at which requests take turns.
 
     Raises:
-        InputError: a knob is unknown, must be given and is not, or is out of its range.
+        InputError: a knob is unknown, must be given and is not, has no value, or one out of its range.
     """
-    arrays = {name: np.asarray(value) for name, value in given.items()}
-    count = max((len(value) for value in arrays.values() if value.ndim), default=1)
-    turns = {name: value[np.arange(count) % len(value)] if value.ndim else value for name, value in arrays.items()}
-    return served_knobs(known, count, turns)
+    for name in given.keys() - {knob.name for knob in known}:
+        served_knobs(known, 1, {name: given[name]})
+    turns: dict[str, Array] = {}
+    for knob in known:
+        said = {knob.name: given[knob.name]} if knob.name in given else {}
+        turns |= served_knobs([knob], _count(knob, *said.values()), said)
+    return turns
+
+
+def _count(knob: Knob, value: npt.ArrayLike = 0) -> int:
+    """How many values there are of a knob."""
+    if not isinstance(value, Sized) or np.shape(value) == knob.shape:
+        return 1
+    if not len(value):
+        raise InputError(f"{knob.name} holds no value: give one, or leave it out")
+    return len(value)
 
 
 def _told(values: Array) -> object:

@@ -113,6 +113,15 @@ class TestAPlainRequest:
             self._ask(served, MODEL, "image", seed=[3], gain=[float("nan")])
 
 
+def test_a_request_without_a_seed_is_told_so(served):
+    tensor = grpc.InferInput("label", [1, 1], "INT64").set_data_from_numpy(np.array([[3]]))
+    with (
+        grpc.InferenceServerClient(served.grpc) as client,
+        pytest.raises(grpc.InferenceServerException, match="input seed must be given"),
+    ):
+        client.infer(MODEL, [tensor])
+
+
 def test_requests_with_different_knobs_share_a_run(served, engine):
     def runs():
         return total(served, "ddgan_runs_total"), total(served, "ddgan_images_total")

@@ -167,4 +167,4 @@ def _result(*levels: perf_result.Level) -> perf_result.PerfResult:
     measured = perf_result.Level(
         "grpc", 1, Client(5, 10.0, 1.0, 2.0, 3.0, 4.0), perf_result.Server(5, 0, 1.0, 0.1, 0.8)
     )
-    return perf_result.PerfResult("triton 2.51.0", {"grpc": ":1"}, MODEL, MODEL, 1.0, 5, 0, (measured, *levels))
+    return perf_result.PerfResult("triton 2.51.0", {"grpc": ":1"}, MODEL, MODEL, 1.0, 5, 0, {}, (measured, *levels))

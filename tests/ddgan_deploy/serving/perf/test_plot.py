@@ -21,6 +21,7 @@ def test_it_names_the_model_the_server_and_its_addresses(tmp_path: Path) -> None
         seconds=5.0,
         seeds=10,
         first_seed=0,
+        knobs={},
         levels=(Level("grpc", 1, client, None), Level("http", 1, client, None)),
     )
     named = r"faces $\x$ on triton 2.51.0 at gRPC 127.0.0.1:8001, HTTP [::1]:8000"
