@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ddgan_deploy.artifact.copying import copy_others
-from ddgan_deploy.artifact.manifest import SAMPLER, Artifact
+from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER, Artifact
 from ddgan_deploy.artifact.reading import read_artifact, read_sampler
 from ddgan_deploy.artifact.serving import Serving, check_serving
 from ddgan_deploy.artifact.staging import staged
@@ -27,7 +27,7 @@ from ddgan_deploy.gpu import has_gpu
 from ddgan_deploy.parity.verify import default_seeds, trial
 from ddgan_deploy.progress import Clock, Progress, no_progress
 
-_REPOSITORY_ALONE = Choice(None, "the model repository alone was made anew, all else is as it was")
+_REPOSITORY_ALONE = Choice(None, f"the model repository and {MANIFEST} alone were made anew, all else is as it was")
 
 
 def rebuild(

@@ -44,7 +44,8 @@ def print_export(artifact: Artifact, proven: Sequence[ParityResult], engines: Se
     for name, text in _engine_facts(manifest, engines, choice):
         table.add_row(name, text)
     table.add_row("artifact", str(path))
-    table.add_row("report", str(path / "report.html"))
+    if (report := path / "report.html").is_file():
+        table.add_row("report", str(report))
     print_table(table)
     if all(parity is None or parity.passed for parity in parities):
         say(f"next: ddgan-sample {quoted(path)} --seeds 0-15{asked_for(manifest.sampler.knobs)} --out grid.png")

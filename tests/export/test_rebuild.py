@@ -288,7 +288,8 @@ def test_the_model_repository_alone_is_said_to_be_made(folder, machine, capsys):
     before = hashes(folder)
     assert cli.main(["--rebuild", str(folder), "--engine", "none", "--max-batch", "2"]) == 0
     printed = capsys.readouterr().out
-    assert "the model repository alone was made anew" in printed
+    assert "the model repository and manifest.json alone were made anew" in printed
+    assert f"report {folder / 'report.html'}" in " ".join(printed.split())
     # No table of gates, since none was run.
     assert "gates passed" in printed and "measured" not in printed
     assert hashes(folder).items() - before.items() == {(MANIFEST, hashes(folder)[MANIFEST])}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 
 from ddgan_deploy import open_artifact
+from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER, SERVED, WEIGHTS
 from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.cli import verify as verify_command
 from ddgan_deploy.export import cli as export_command
@@ -38,8 +40,14 @@ def test_its_gates_run_and_have_the_names_of_before(artifact, capsys):
     assert all(f" {gate.name} " in said for gate in parity.gates)
 
 
-def test_its_repository_is_made_anew(artifact):
+def test_its_repository_is_made_anew_and_nothing_else_but_the_manifest(artifact, capsys):
+    graphs = {name: (artifact / name).read_bytes() for name in (SAMPLER, SERVED, WEIGHTS)}
     assert export_command.main(["--rebuild", str(artifact), "--engine", "none"]) == 0
     copy = artifact / "model_repository" / "ddgan" / "1" / "artifact"
     with open_artifact(copy, "onnxruntime-portable") as opened:
         assert np.abs(opened.generate(SEEDS).astype(int) - np.load(FOLDER / "images.npy")).max() <= 1
+    assert graphs == {name: (artifact / name).read_bytes() for name in graphs}
+    assert json.loads((artifact / MANIFEST).read_text())["format_version"] == 2
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the model repository and manifest.json alone were made anew, all else is as it was" in said
+    assert "report" not in said  # it has none
