@@ -10,6 +10,7 @@ from pathlib import Path
 from ddgan_deploy.artifact.engine_files import BatchProfile
 from ddgan_deploy.artifact.manifest import MANIFEST, SERVED, WEIGHTS, Artifact
 from ddgan_deploy.artifact.serving import DEFAULT_MAX_BATCH, Serving
+from ddgan_deploy.engines.onnxruntime.session import modernized
 from ddgan_deploy.engines.tensorrt.plan import PLANS, SERVED_PLAN, has_plans, read_plan_info
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.kernels.native_library import ort_library
@@ -28,7 +29,7 @@ class EngineModel:
         kind: of the instances.
         max_batch: most images a run.
         preferred: batch sizes that need not wait for more requests.
-        files: in the version folder, by their names there.
+        files: in the version folder, by their names there: what is copied, or their content.
         beside: in the model's folder, by their names there.
         file: that the backend opens.
         library: of custom ops.
@@ -42,7 +43,7 @@ class EngineModel:
     kind: str
     max_batch: int
     preferred: tuple[int, ...]
-    files: Mapping[str, Path]
+    files: Mapping[str, Path | bytes]
     beside: Mapping[str, Path] = field(default_factory=dict)
     file: str = ""
     library: str = ""
@@ -129,7 +130,8 @@ def _onnxruntime(artifact: Artifact, serving: Serving) -> EngineModel:
         kind=kind,
         max_batch=batch,
         preferred=(batch,),
-        files={name: artifact.path / name for name in (SERVED, WEIGHTS)},
+        # The backend reads the file itself, and its ONNX Runtime may be one that an older graph misleads.
+        files={SERVED: modernized(artifact.path / SERVED), WEIGHTS: artifact.path / WEIGHTS},
         beside=beside,
         file=SERVED,
         library="".join(beside),

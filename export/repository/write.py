@@ -91,9 +91,12 @@ def _write_config(folder: Path, name: str, values: Mapping[str, object]) -> None
     (folder / name / _CONFIG).write_text(text, encoding="utf-8")
 
 
-def _copy_all(files: Mapping[str, Path], folder: Path) -> None:
+def _copy_all(files: Mapping[str, Path | bytes], folder: Path) -> None:
     """Copies, not hard links: ONNX refuses weights that have several names."""
     for name, source in files.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        if isinstance(source, bytes):
+            target.write_bytes(source)
+        else:
+            shutil.copyfile(source, target)
