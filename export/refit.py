@@ -33,6 +33,7 @@ from ddgan_deploy.export.tensorrt.parser_graph import parser_model
 from ddgan_deploy.export.tensorrt.refit import refit_engine
 from ddgan_deploy.families.registry import model_and_sampling
 from ddgan_deploy.gpu import has_gpu
+from ddgan_deploy.kernels.older import is_older
 from ddgan_deploy.progress import Clock, Progress, no_progress
 from ddgan_deploy.same_network import load_same
 from ddgan_deploy.weight_files.kinds import Weights
@@ -76,7 +77,8 @@ def refit(options: RefitOptions, progress: Progress = no_progress) -> ExportResu
     the refitter; TensorRT-RTX's, which have none without a GPU, are built again.
 
     Raises:
-        InputError: anything but the weights differs, or an engine cannot be refitted here; nothing is changed.
+        InputError: anything but the weights differs, the graphs are older ones, or an engine cannot be refitted here;
+            nothing is changed.
         GateError: an engine does not take the weights; nothing is changed.
         FailedGate: the new artifact does not compute what the checkpoint does; it is kept under another name.
     """
@@ -112,6 +114,12 @@ def _check_stated(manifest: Manifest, options: RefitOptions) -> None:
 
 
 def _check_refittable(artifact: Artifact, infos: Sequence[PlanInfo]) -> None:
+    # A rebuild leaves them in an artifact whose manifest is of today.
+    if is_older(onnx.load(artifact.path / SAMPLER, load_external_data=False)):
+        raise InputError(
+            f"{artifact.path} has graphs of format 1, whose ops are made no more, so they take no new weights: "
+            "export it anew"
+        )
     for info in infos:
         if info.runtime == "tensorrt":
             plan = artifact.path / plan_name(info)

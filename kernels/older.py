@@ -27,6 +27,12 @@ def may_be_older(content: bytes) -> bool:
     return _MARK.encode() in content
 
 
+def is_older(model: onnx.ModelProto) -> bool:
+    """Whether `modernize` rewrites a model."""
+    nodes = model.graph.node
+    return any(node.domain == DOMAIN and any(told.name == _MARK for told in node.attribute) for node in nodes)
+
+
 def modernize(model: onnx.ModelProto) -> bool:
     """Rewrites a graph in place, with or without its external weights; returns whether it was an older one.
 
@@ -39,9 +45,9 @@ def modernize(model: onnx.ModelProto) -> bool:
 
     from .ops import specs
 
-    graph = model.graph
-    if not any(node.domain == DOMAIN and any(told.name == _MARK for told in node.attribute) for node in graph.node):
+    if not is_older(model):
         return False
+    graph = model.graph
     renewed = onnx.GraphProto(node=[new for node in graph.node for new in _renewed(node, graph)])
     del graph.node[:], model.functions[:]
     graph.node.extend(renewed.node)

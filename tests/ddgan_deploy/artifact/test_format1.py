@@ -15,6 +15,7 @@ from ddgan_deploy.artifact.manifest import MANIFEST, SAMPLER, SERVED, WEIGHTS
 from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.cli import verify as verify_command
 from ddgan_deploy.export import cli as export_command
+from ddgan_deploy.export import refit as refit_module
 from tests.conftest import DATA
 
 FOLDER = DATA / "format1"
@@ -67,3 +68,16 @@ def test_a_server_without_our_engine_gets_the_ops_of_today(artifact):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (drawn,) = session.run(None, {"seed": seeds})
     assert np.abs(drawn.astype(int) - np.load(FOLDER / "images.npy")).max() <= 1
+
+
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_a_refit_refuses_it_at_once(artifact, rebuilt, monkeypatch, capsys):
+    if rebuilt:  # the manifest is of today then, the graphs are not
+        assert export_command.main(["--rebuild", str(artifact), "--engine", "none"]) == 0
+    monkeypatch.setattr(refit_module, "build_graphs", lambda *_: pytest.fail("it traces"))
+    before = {path: path.read_bytes() for path in artifact.rglob("*") if path.is_file()}
+    arguments = ["--ckpt", str(FOLDER / "netG.pth"), "--config", str(FOLDER / "args.json")]
+    assert export_command.main(["--refit", str(artifact), *arguments]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert f"{artifact} has graphs of format 1" in line and line.endswith(": export it anew")
+    assert before == {path: path.read_bytes() for path in artifact.rglob("*") if path.is_file()}
