@@ -179,7 +179,7 @@ class TestEngine:
         requests = [Request(_seeds(7)), Request(None), Request(_seeds(8), cancelled=True), Request(_seeds(9))]
         first, unreadable, cancelled, last = engine.execute(requests)
         np.testing.assert_array_equal(np.concatenate(_images([first, last])), open_artifact(digits).generate([7, 9]))
-        assert unreadable.error.code == "invalid" and "input seed cannot be read" in str(unreadable.error)
+        assert unreadable.error.code == "invalid" and str(unreadable.error) == "input seed must be given"
         assert cancelled.error.code == "cancelled"
 
     def test_nothing_but_bad_requests(self, engine):

@@ -85,7 +85,7 @@ def test_load(server, protocol, tmp_path):
         program = find_perf_analyzer()
     except InputError as error:
         pytest.skip(str(error))
-    perf_analyzer.write_seeds(tmp_path / "seeds", 0, 2)
+    perf_analyzer.write_requests(tmp_path / "seeds", [0, 1], {})
     load = perf_analyzer.Load(parse_url(f"{protocol}://{address(server, protocol)}"), MODEL, 1, tmp_path / "seeds")
     perf_analyzer.warm_up(program, load, 2)
 
