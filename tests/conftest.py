@@ -13,6 +13,7 @@ import pytest
 
 from ddgan_deploy import screen
 from ddgan_deploy.checkpoint import load_checkpoint
+from ddgan_deploy.export.report import engines, formats, write
 from ddgan_deploy.families.ddgan import checkpoint
 from ddgan_deploy.families.ddgan.checkpoint import DdganCheckpoint
 from ddgan_deploy.kernels.native_library import ort_library
@@ -53,9 +54,14 @@ def _patience() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _fast() -> Iterator[None]:
-    """The shapes of a generator's weights follow from its architecture: they are worked out once for each."""
+    """What is the same every time is worked out once, and a report's pictures need not be the smallest files."""
     with pytest.MonkeyPatch.context() as patch:
+        # The shapes of a generator's weights follow from its architecture.
         patch.setattr(checkpoint, "_expected_shapes", functools.cache(checkpoint._expected_shapes))
+        templates = functools.cache(formats.environment)
+        for part in (write, engines):
+            patch.setattr(part, "environment", templates)
+        patch.setattr(write, "png", functools.partial(write.png, optimize=False))
         yield
 
 
