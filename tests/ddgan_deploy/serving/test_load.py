@@ -69,6 +69,8 @@ def test_half_a_minute_of_sixteen_clients(serve, digits):
         warm = [(resident_bytes(pid), descriptors(pid)) for pid in stubs]
         drawn_warm = total(server, "ddgan_images_total")
         requests = [run.result() for run in runs]
+        # The server counts a request after it has answered it.
+        wait_for(lambda: counts(server)["requests"] - before["requests"] >= sum(requests))
         done = {name: value - before[name] for name, value in counts(server).items()}
 
         assert all(requests)
