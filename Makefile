@@ -70,7 +70,7 @@ test-native: setup
 	$(BIN)/cmake --build $(SANITIZED)
 	@if [ -f $(SANITIZED)/libddgan_onnxruntime.so ]; then \
 	    LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so.6)" \
-	    ASAN_OPTIONS=detect_leaks=0 DDGAN_ORT_LIBRARY=$(SANITIZED)/libddgan_onnxruntime.so \
+	    ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 DDGAN_ORT_LIBRARY=$(SANITIZED)/libddgan_onnxruntime.so \
 	    $(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels -k native; \
 	else echo "test-native: nothing to test, the native library cannot be built here (see make setup)"; fi
 
