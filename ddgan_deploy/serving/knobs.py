@@ -11,6 +11,7 @@ from typing import Any
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.sampler import Knob
+from ddgan_deploy.serving.echo import SEED
 
 TYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64", "uint8": "TYPE_UINT8"}
 """A dtype in ``config.pbtxt``."""
@@ -52,3 +53,17 @@ def knobs_of(config: Mapping[str, Any]) -> tuple[Knob, ...]:
             dims = tuple(int(dim) for dim in tensor["dims"])
             knobs.append(Knob(name, dtype, dims, least, most, number("default", name)))
     return tuple(knobs)
+
+
+def asked_with(config: Mapping[str, Any]) -> tuple[Knob, ...] | None:
+    """The knobs of a model that takes a seed; None where it takes none, or needs something else beside.
+
+    Args:
+        config: as of `knobs_of`.
+
+    Raises:
+        InputError: a limit is no number.
+    """
+    knobs = knobs_of(config)
+    needed = {tensor["name"] for tensor in config.get("input", []) if not tensor.get("optional")}
+    return knobs if SEED in needed and needed <= {SEED, *(knob.name for knob in knobs)} else None

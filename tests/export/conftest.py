@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from ddgan_deploy.export import ExportOptions, ExportResult, export
+from ddgan_deploy.families.ddgan.network import Generator
 from tests.conftest import Golden
 
 
@@ -37,3 +39,17 @@ def biggan_fp32(biggan: Golden, tmp_path_factory: pytest.TempPathFactory) -> Exp
 @pytest.fixture(scope="session")
 def biggan_fp16(biggan: Golden, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     return export_golden(biggan, tmp_path_factory.mktemp("export"), fp16=True)
+
+
+def make_one_step_wrong(generator: Generator) -> None:
+    """Its time biases at t = 1, the third of four steps, and at no other."""
+    honest = generator.time_biases
+
+    def wrong(t: torch.Tensor) -> list[torch.Tensor]:
+        biases = honest(t)
+        if t[0] == 1:
+            # Not the same for all channels, since the normalization takes away a constant.
+            biases[4] = biases[4] + torch.linspace(-1, 1, biases[4].shape[1])[None, :, None, None]
+        return biases
+
+    generator.time_biases = wrong

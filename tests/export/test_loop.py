@@ -28,7 +28,7 @@ from ddgan_deploy.export.refit import RefitOptions, refit, structural_difference
 from ddgan_deploy.inputs import draw
 from ddgan_deploy.parity.verify import verify
 from tests.conftest import DATA
-from tests.export.conftest import export_golden
+from tests.export.conftest import export_golden, make_one_step_wrong
 from tests.export.structure import structure
 from tests.trajectories import traced
 
@@ -150,15 +150,7 @@ def test_a_wrong_weight_is_named_by_step_and_layer(looped, biggan):
 
 def test_a_step_that_is_wrong_alone_is_named(looped, biggan):
     generator = biggan.load().generator()
-    honest = generator.time_biases
-
-    def wrong(t):
-        biases = honest(t)
-        if t[0] == 1:
-            biases[4] = biases[4] + torch.linspace(-1, 1, biases[4].shape[1])[None, :, None, None]
-        return biases
-
-    generator.time_biases = wrong
+    make_one_step_wrong(generator)
     from ddgan_deploy.families.ddgan.reference import reference
 
     class Checkpoint:

@@ -21,7 +21,7 @@ from ddgan_deploy.images import to_pixels
 from ddgan_deploy.inputs import draw
 from ddgan_deploy.parity.verify import verify
 from tests.conftest import Golden, golden_case
-from tests.export.conftest import export_golden
+from tests.export.conftest import export_golden, make_one_step_wrong
 
 
 def _changed(checkpoint, key, factor):
@@ -68,16 +68,7 @@ def test_a_change_in_a_later_step_alone_names_that_step(biggan, biggan_fp32):
     """Time biases differ step by step: one that is wrong at t = 1 shows at step 2 and not before."""
     checkpoint = biggan.load()
     generator = checkpoint.generator()
-    honest = generator.time_biases
-
-    def wrong(t):
-        biases = honest(t)
-        if t[0] == 1:
-            # Not the same for all channels, since the normalization takes away a constant.
-            biases[4] = biases[4] + torch.linspace(-1, 1, biases[4].shape[1])[None, :, None, None]
-        return biases
-
-    generator.time_biases = wrong
+    make_one_step_wrong(generator)
     checkpoint = dataclasses.replace(checkpoint)
     object.__setattr__(checkpoint, "generator", lambda: generator)
     result = verify(checkpoint, open_artifact(biggan_fp32.artifact.path), seeds=[0]).result

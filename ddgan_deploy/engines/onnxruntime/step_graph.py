@@ -1,9 +1,9 @@
 """A sampler whose steps are one Loop, as the graph of any one step: that tells inner values, and starts from any state.
 
-    x_0 = Loop(x_T, body)    ->    body's nodes, with inputs `NUMBER` and `STATE`, the state that the step gets
+    out = Loop(state, body)    ->    body's nodes, with inputs `NUMBER` and `STATE`, the state that the step gets
 
-What the body makes is no value of the graph around it. Its node ``step/x0`` is known by the names that it would have in
-copies of the step: ``step0/x0``, ``step1/x0`` and so on.
+What the body makes is no value of the graph around it. Its node ``step/Add`` is known by the names that it would have
+in copies of the step: ``step0/Add``, ``step1/Add`` and so on.
 """
 
 from __future__ import annotations

@@ -76,10 +76,11 @@ class EngineModel(Model):
             ValueError: one is wrong, or out of its range.
         """
         inputs = super()._read(request)
-        # Copies, so that what is told as drawn is what was drawn, whatever becomes of the request's own memory.
-        seeds, knobs = inputs.pop(SEED).copy(), {name: value.copy() for name, value in inputs.items()}
+        # A copy, as `served_knobs` makes of the others, so that what is told as drawn is what was drawn, whatever
+        # becomes of the request's own memory.
+        seeds = inputs.pop(SEED).copy()
         try:
-            return {SEED: seeds, **served_knobs(self._knobs, len(seeds), knobs)}
+            return {SEED: seeds, **served_knobs(self._knobs, len(seeds), inputs)}
         except InputError as error:
             raise ValueError(str(error)) from None
 

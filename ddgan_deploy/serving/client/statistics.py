@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.sampler import Knob
 from ddgan_deploy.serving.address import Address
-from ddgan_deploy.serving.echo import SEED
 from ddgan_deploy.serving.installed import needs_tritonclient
-from ddgan_deploy.serving.knobs import knobs_of
+from ddgan_deploy.serving.knobs import asked_with
 
 T = TypeVar("T")
 _TIMEOUT = 10.0
@@ -107,9 +106,8 @@ class ServerStatistics:
                 f"the server at {self.address} does not serve the model {model} ({_reason(error)}): "
                 "give another --model, or serve a repository that has it"
             ) from None
-        knobs = knobs_of(config)
-        needed = {tensor["name"] for tensor in config.get("input", []) if not tensor.get("optional")}
-        if SEED not in needed or needed - {SEED, *(knob.name for knob in knobs)}:
+        knobs = asked_with(config)
+        if knobs is None:
             raise InputError(f"the model {model} takes something else than a seed: give another --model")
         return knobs
 

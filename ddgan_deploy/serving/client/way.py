@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ddgan_deploy.sampler import Knob
 from ddgan_deploy.serving.echo import DRAWN, SEED, Values, WrongAnswerError, check, comment_of_png, comments, drawn
-from ddgan_deploy.serving.knobs import knobs_of
+from ddgan_deploy.serving.knobs import asked_with
 
 PNG = "png"
 
@@ -38,13 +38,12 @@ class Way:
         Raises:
             InputError: the configuration cannot be read.
         """
-        knobs = knobs_of(config)
-        ours = {SEED, *(knob.name for knob in knobs)}
-        needed = {tensor["name"] for tensor in config.get("input", []) if not tensor.get("optional")}
+        knobs = asked_with(config)
         outputs = [tensor["name"] for tensor in config.get("output", [])]
         batch = int(config.get("max_batch_size", 0))
-        if SEED not in needed or needed - ours or output not in outputs or batch < 1:
+        if knobs is None or output not in outputs or batch < 1:
             return None
+        ours = {SEED, *(knob.name for knob in knobs)}
         echoes = tuple(name for name in outputs if name.startswith(DRAWN) and name.removeprefix(DRAWN) in ours)
         return cls(model, output, batch, knobs, echoes)
 

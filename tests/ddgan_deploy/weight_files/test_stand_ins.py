@@ -17,7 +17,8 @@ from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.weight_files import torch_file
 from ddgan_deploy.weight_files.reading import read
 from ddgan_deploy.weight_files.stand_ins import MAX_ITEMS
-from tests.ddgan_deploy.families.ddgan.tiny import EMA, holds, refusal, saved, training_state
+from tests.ddgan_deploy.families.ddgan.tiny import EMA, holds, refusal, training_state
+from tests.ddgan_deploy.weight_files.golden_files import saved
 
 
 def read_back(folder: pathlib.Path, value: object, **kwargs: Any) -> Any:

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from ddgan_deploy.checkpoint import load_checkpoint
-from tests.ddgan_deploy.families.ddgan.tiny import EMA, RAW, holds, refusal, saved, training_state
+from tests.ddgan_deploy.families.ddgan.tiny import EMA, RAW, holds, refusal, training_state
+from tests.ddgan_deploy.weight_files.golden_files import saved
 
 
 def rewritten(path: Path, change: Callable[[str, bytes], bytes], **how: int) -> None:

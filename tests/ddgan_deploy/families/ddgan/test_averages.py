@@ -12,7 +12,8 @@ import torch
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.ddgan.averages import averages
-from tests.ddgan_deploy.families.ddgan.tiny import EMA, RAW, Content, holds, refusal, saved, training_state
+from tests.ddgan_deploy.families.ddgan.tiny import EMA, RAW, Content, holds, refusal, training_state
+from tests.ddgan_deploy.weight_files.golden_files import saved
 
 
 def grouped(*groups: list[str], names: bool = False) -> Content:

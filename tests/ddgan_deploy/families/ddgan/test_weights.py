@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.families.ddgan.weights import Found, generator
 from ddgan_deploy.weight_files.reading import read
-from tests.ddgan_deploy.families.ddgan.tiny import EMA, RAW, Content, holds, prefixed, refusal, saved, training_state
+from tests.ddgan_deploy.families.ddgan.tiny import EMA, RAW, Content, holds, prefixed, refusal, training_state
+from tests.ddgan_deploy.weight_files.golden_files import saved
 
 OTHER = {"conv.weight": torch.zeros(4, 3, 3, 3), "conv.bias": torch.zeros(4)}
 PREFIXES = [

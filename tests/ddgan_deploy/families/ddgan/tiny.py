@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +47,6 @@ def training_state(**args: object) -> Content:
         "netG_dict": prefixed(RAW, "module."),
         "optimizerG": optimizer,
     }
-
-
-def saved(folder: Path, content: object, name: str = "netG.pth", **kwargs: Any) -> Path:
-    path = folder / name
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.save(content, path, **kwargs)
-    return path
 
 
 def holds(checkpoint: Checkpoint, weights: dict[str, torch.Tensor]) -> bool:
