@@ -22,6 +22,8 @@ FETCH  := $(addprefix ddgan_deploy/serving/,fetch/__main__.py fetch/debian.py in
 # An editable install knows packages by their places.
 ROOMS  := $(shell find ddgan_deploy export kernels -name __init__.py)
 SANITIZED := build/sanitize
+# The tests start hundreds of Pythons: each would compile our sources anew where the environment forbids to keep that.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: setup demo test test-quick lint types unit quick test-native test-gpu gpu clean
 

@@ -28,7 +28,7 @@ def packages(*requirements: str) -> Path:
     _FOLDERS.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=_FOLDERS))
     try:
-        options = ["--disable-pip-version-check", "--quiet", "--no-deps", "--no-compile", "--only-binary=:all:"]
+        options = ["--disable-pip-version-check", "--quiet", "--no-deps", "--only-binary=:all:"]
         command = [sys.executable, "-m", "pip", "install", *options, "--target", str(made), *requirements]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

@@ -28,14 +28,14 @@ def _interpreter() -> Iterator[None]:
         return
     from triton.runtime import interpreter
 
-    language = (interpreter.tl, interpreter.tl.core)
     prepare, launch, prepared = interpreter._patch_lang, interpreter.GridExecutor.__call__, set[int]()
 
     def prepare_once(function: Callable[..., object]) -> object:
-        used = {id(value) for value in function.__globals__.values() if any(value is module for module in language)}
-        if used <= prepared:
+        # By the module whose function it is, for its globals name the language.
+        place = id(function.__globals__)
+        if place in prepared:
             return interpreter._LangPatchScope()
-        prepared.update(used)
+        prepared.add(place)
         return prepare(function)
 
     def launching(*args: object, **options: object) -> object:

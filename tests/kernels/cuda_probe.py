@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "kernels/native"
 PROBES = ROOT / "tests/native"
 SOURCES = [NATIVE / f"{name}.cc" for name in ("launches", "cuda_launcher", "cuda_driver")]
-FLAGS = ["-std=c++20", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+FLAGS = ["-std=c++20", "-g1", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 DTYPES = ("float32", "float16", "bfloat16")
 GRID = (2**31 - 1, 65535, 65535)

@@ -67,7 +67,9 @@ def test_adagn(shape, dtype, layout, activation, device):
 def _plan_shape(plan: Plan) -> cases.AdaGNShape:
     """A shape at a plan's limits, with more groups than a program takes."""
     least, most = plan.fits.get("group_channels", (1, 12))
-    group_channels = min(most, max(least, 40))
+    # Where a tile goes over a group's channels in turns, one and a part of one.
+    tile = plan.launches[0].constexprs["CHANNELS"]
+    group_channels = min(most, max(least, tile + tile // 4))
     groups = 2 * plan.launches[0].constexprs.get("GROUPS", 1)
     while plan.aligned and plan.layout == NHWC and groups * group_channels % 16:
         groups += 1

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,9 +64,10 @@ class Watched:
         }
         return {**kept, **{name: str(place) for name, place in places.items()}}
 
-    def run(self, module: str, *arguments: object) -> None:
-        """Runs a command to its end."""
-        command = [sys.executable, "-m", module, *map(str, arguments)]
+    def run(self, module: str, *lines: Sequence[object]) -> None:
+        """Runs a command to its end, once for each line of arguments, in one process."""
+        code = f"import sys; from {module} import main; sys.exit(max(main(line.split(chr(10))) for line in sys.argv[1:]))"
+        command = [sys.executable, "-c", code, *("\n".join(map(str, line)) for line in lines)]
         done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
@@ -128,14 +129,14 @@ with socket.create_server(("127.0.0.1", 0)) as server:
 def test_nothing_leaves(watched):
     golden = golden_case("no_fir_t2")
     source = ("--ckpt", golden.path, "--config", golden.config, "--steps", golden.steps)
-    watched.run("ddgan_deploy.export.cli", *source, "--out", "made", "--engine", "none", "--no-verify")
+    watched.run("ddgan_deploy.export.cli", [*source, "--out", "made", "--engine", "none", "--no-verify"])
     sources = {"onnxruntime": ("made", "--engine", "onnxruntime")}
     if openvino.installed():
         sources["openvino"] = ("made", "--engine", "openvino-f32")
     with watched.serving("made") as addresses:
         sources |= {protocol: ("--url", address) for protocol, address in addresses.items()}
-        for name, arguments in sources.items():
-            watched.run("ddgan_deploy.cli.sample", *arguments, "--seeds", "0-3", "--npz", f"{name}.npz")
+        lines = [(*arguments, "--seeds", "0-3", "--npz", f"{name}.npz") for name, arguments in sources.items()]
+        watched.run("ddgan_deploy.cli.sample", *lines)
     assert not watched.log.exists(), watched.log.read_text()
     assert watched.home.is_file() or not list(watched.home.iterdir())
     # PyTorch makes a folder for its compiler, and leaves it empty.
