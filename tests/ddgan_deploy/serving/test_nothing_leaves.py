@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -66,8 +67,8 @@ class Watched:
 
     def run(self, module: str, *lines: Sequence[object]) -> None:
         """Runs a command to its end, once for each line of arguments, in one process."""
-        code = f"import sys; from {module} import main; sys.exit(max(main(line.split(chr(10))) for line in sys.argv[1:]))"
-        command = [sys.executable, "-c", code, *("\n".join(map(str, line)) for line in lines)]
+        code = f"import json, sys; from {module} import main; sys.exit(max(map(main, json.loads(sys.argv[1]))))"
+        command = [sys.executable, "-c", code, json.dumps([[str(argument) for argument in line] for line in lines])]
         done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
