@@ -56,9 +56,10 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-# Two workers, each with one of PyTorch's threads: with more they wait for each other.
+# Each worker with one of PyTorch's threads: with more they wait for each other. One worker more than the two cores of the
+# smallest machine, for a fifth of the time a test waits for a server.
 unit: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --durations=40
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadscope --durations=40
 
 # What is left out tests/quick.py says.
 quick: setup
@@ -73,7 +74,7 @@ test-native: setup
 	@if [ -f $(SANITIZED)/libddgan_onnxruntime.so ]; then \
 	    LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so.6)" \
 	    ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 DDGAN_ORT_LIBRARY=$(SANITIZED)/libddgan_onnxruntime.so \
-	    $(BIN)/python -m pytest -q -p no:cacheprovider tests/kernels -k native; \
+	    $(BIN)/python -m pytest -q -p no:cacheprovider -n 2 tests/kernels -k native; \
 	else echo "test-native: nothing to test, the native library cannot be built here (see make setup)"; fi
 
 # Another environment: ONNX Runtime's builds for CPU and GPU are one Python package.

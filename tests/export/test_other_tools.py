@@ -95,10 +95,26 @@ def slim(source: Path, target: Path) -> None:
     onnx.save(onnxslim.slim(str(source)), target)
 
 
-def simplify(source: Path, target: Path) -> None:
-    code = "import onnx, onnxsim, sys; m, ok = onnxsim.simplify(sys.argv[1]); assert ok; onnx.save(m, sys.argv[2])"
-    done = python_with(packages(ONNXSIM), "-c", code, source, target)
+_SIMPLIFY = """
+import onnx, onnxsim, sys
+
+for name in sys.argv[2:]:
+    model, same = onnxsim.simplify(f"{sys.argv[1]}/{name}")
+    assert same
+    onnx.save(model, f"{sys.argv[1]}/onnxsim-{name}")
+"""
+
+
+@functools.cache
+def simplified(artifact: Path) -> None:
+    """Both files in one process, which takes seconds to start."""
+    done = python_with(packages(ONNXSIM), "-c", _SIMPLIFY, artifact, SAMPLER, SERVED)
     assert done.returncode == 0, done.stderr
+
+
+def simplify(source: Path, target: Path) -> None:
+    simplified(source.parent)
+    source.with_name(f"onnxsim-{source.name}").rename(target)
 
 
 def optimize(source: Path, target: Path) -> None:

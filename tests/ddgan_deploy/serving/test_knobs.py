@@ -208,7 +208,7 @@ def test_a_picture_that_must_be_given(serve, tmp_path_factory, tmp_path):
         probe = subprocess.run([sys.executable, ALIVE, f"http://{running.http}"], timeout=60)
         assert probe.returncode == 0 and total(running, "ddgan_images_total") > drawn
         np.savez(tmp_path / "base.npz", images=pictures)
-        options = ["--concurrency", "1", "--duration", "3", "--seeds", "50", "--out", str(tmp_path / "out")]
+        options = ["--concurrency", "1", "--duration", "1.5", "--seeds", "50", "--out", str(tmp_path / "out")]
         assert perf.main(["--url", running.grpc, "--low-res", str(tmp_path / "base.npz"), *options]) == 0
 
 
@@ -225,7 +225,7 @@ def test_the_commands_take_knobs(served, engine, tmp_path, capsys):
 
 def test_perf_analyzer_asks_with_knobs(served, tmp_path, capsys):
     out = tmp_path / "out"
-    options = ["--concurrency", "2", "--duration", "3", "--seeds", "500", "--warmup", "2", "--out", str(out)]
+    options = ["--concurrency", "2", "--duration", "1.5", "--seeds", "500", "--warmup", "2", "--out", str(out)]
     for model in (MODEL, PNG_MODEL):
         urls = ["--url", served.grpc, "--url", served.http]
         asked = ["--model", model, "--label", "1,2,3", *options, "--overwrite"]

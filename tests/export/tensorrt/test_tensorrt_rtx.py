@@ -71,27 +71,16 @@ def build(artifact: Artifact, *targets: str, **options: object) -> PlanInfo:
 # What it builds
 
 
-# In classes, so that two processes share the builds.
-
-
-class TestFp32:
-    def test_golden_cases(self, graphs, tmp_path):
-        builds(graphs, tmp_path, "no_fir_t2", "fp32", "8.9")
-
-    def test_all_targets(self, graphs, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "precision", "targets"),
+    [
+        ("biggan", "fp32", ("8.9",)),
         # Turing has no products in fp32.
-        builds(graphs, tmp_path, "biggan", "fp32", "8.0", "8.6", "8.9", "12.0")
-
-
-class TestFp16:
-    def test_golden_cases(self, graphs, tmp_path):
-        builds(graphs, tmp_path, "training_state", "fp16", "8.9")
-
-    def test_all_targets(self, graphs, tmp_path):
-        builds(graphs, tmp_path, "biggan_oneadagn", "fp16", "7.5", "8.0", "8.6", "8.9", "12.0")
-
-
-def builds(graphs, tmp_path, name, precision, *targets):
+        (SMALLEST, "fp32", ("8.0", "8.6", "8.9", "12.0")),
+        ("biggan_oneadagn", "fp16", ("7.5", "8.0", "8.6", "8.9", "12.0")),
+    ],
+)
+def test_golden_cases(graphs, tmp_path, name, precision, targets):
     artifact = copied(graphs(name, precision), tmp_path)
     info = build(artifact, *targets)
     plan, files = artifact.path / RTX_PLAN, artifact.manifest.files

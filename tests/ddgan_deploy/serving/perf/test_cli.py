@@ -40,7 +40,7 @@ def test_both_protocols_give_a_sane_result(perf_analyzer, server, tmp_path, caps
             "--concurrency",
             "1,4",
             "--duration",
-            "3",
+            "1.5",
             "--seeds",
             "10000",
             "--warmup",
@@ -88,7 +88,7 @@ def test_both_protocols_give_a_sane_result(perf_analyzer, server, tmp_path, caps
 
 
 def test_seeds_that_come_again_are_told_of(perf_analyzer, server, tmp_path, capsys):
-    arguments = ["--url", server.http, "--seeds", "4", "--concurrency", "2", "--duration", "3", "--warmup", "0"]
+    arguments = ["--url", server.http, "--seeds", "4", "--concurrency", "2", "--duration", "1.5", "--warmup", "0"]
     assert command.main([*arguments, "--out", str(tmp_path / "out")]) == 0
     level = json.loads((tmp_path / "out" / perf.RESULT).read_text())["levels"][0]
     again = level["client"]["requests"] - 4
@@ -96,7 +96,7 @@ def test_seeds_that_come_again_are_told_of(perf_analyzer, server, tmp_path, caps
 
 
 def test_png_files_are_counted_by_what_draws_and_no_proxy_is_asked(perf_analyzer, server, tmp_path, monkeypatch):
-    arguments = ["--url", f"http://{server.http}", "--model", PNG_MODEL, "--concurrency", "1", "--duration", "3"]
+    arguments = ["--url", f"http://{server.http}", "--model", PNG_MODEL, "--concurrency", "1", "--duration", "1.5"]
     # What would not reach the server: neither we nor perf_analyzer ask a proxy.
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "grpc_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")

@@ -312,6 +312,11 @@ def test_processes_of_others_are_none_of_ours(process):
 def test_a_program_that_is_only_tried_is_no_process_of_the_server(tmp_path, arguments):
     program = tmp_path / "triton_python_backend_stub"
     program.symlink_to(shutil.which("cat"))
-    with subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, start_new_session=True) as tried:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([program, *arguments], start_new_session=True, **pipes) as tried:
+        # What comes back says that it runs: before, it has no arguments yet.
+        tried.stdin.write(b"\n")
+        tried.stdin.flush()
+        tried.stdout.readline()
         assert python_processes(tried.pid) == [tried.pid] * len(arguments)
         tried.kill()
