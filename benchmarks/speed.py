@@ -4,21 +4,24 @@
                                [--runs N] [--json FILE]
 
 Exports CIFAR-10 size with T = 4, or CelebA-HQ 256 size with T = 2, into a temporary folder and measures it with
-ddgan-bench's own API; prints one Markdown table a size.
+ddgan-bench's own API; prints one Markdown table a size. FILE is written anew after each batch size.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ddgan_deploy.bench import BenchOptions, BenchResult, run
 from ddgan_deploy.cli.bench_tables import skipped_lines
 from ddgan_deploy.export import ExportOptions, export
+from ddgan_deploy.files import written_whole
 from ddgan_deploy.screen import StepList
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -27,8 +30,10 @@ from export import SIZES, random_checkpoint
 TITLES = {"cifar10": "CIFAR-10 size, T = 4", "celebahq256": "CelebA-HQ 256 size, T = 2"}
 
 
-def measure(size: str, folder: Path, args: argparse.Namespace) -> BenchResult:
-    """Exports one size in each precision, and measures all engines on them."""
+def measure(
+    size: str, folder: Path, args: argparse.Namespace, so_far: Callable[[BenchResult], None] | None = None
+) -> BenchResult:
+    """Exports one size in each precision, and measures all engines on them; tells after each batch what there is."""
     checkpoint = folder / f"{size}.pth"
     random_checkpoint(size, checkpoint)
     artifacts = []
@@ -54,6 +59,7 @@ def measure(size: str, folder: Path, args: argparse.Namespace) -> BenchResult:
             checkpoint=checkpoint,
         ),
         StepList(),
+        so_far,
     )
 
 
@@ -88,13 +94,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     results: dict[str, Any] = {}
+
+    def keep(size: str, result: BenchResult) -> None:
+        results[size] = result.as_dict()
+        if args.json:
+            with written_whole(args.json) as partial:
+                partial.write_text(json.dumps(results, indent=2) + "\n")
+
     for size in args.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            result = measure(size, Path(folder), args)
+            result = measure(size, Path(folder), args, functools.partial(keep, size))
         print_table(size, result)
-        results[size] = result.as_dict()
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=2) + "\n")
+        keep(size, result)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Triton-language kernels are compiled or interpreted for a whole process, as its environment says at import.
     if config.option.markexpr != "gpu":
         os.environ["TRITON_INTERPRET"] = "1"
+    # Else libraries multiply float32 in TensorFloat-32, which has ten bits; they read this when they are loaded.
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -50,8 +50,13 @@ def no_progress(name: str) -> contextlib.AbstractContextManager[Report]:
     return contextlib.nullcontext(lambda share, what: None)
 
 
-def run(options: BenchOptions, progress: Progress = no_progress) -> BenchResult:
+def run(
+    options: BenchOptions, progress: Progress = no_progress, so_far: Callable[[BenchResult], None] | None = None
+) -> BenchResult:
     """Measures every engine at every batch size, and writes the JSON and the plot that are asked for.
+
+    Args:
+        so_far: is given, after each batch size, what there is until then.
 
     An engine that is not installed, cannot run here or dies costs its own rows alone, and is among the result's
     ``skipped``. No process outlives the call.
@@ -71,14 +76,14 @@ def run(options: BenchOptions, progress: Progress = no_progress) -> BenchResult:
         bench.open(all_series(options, artifacts))
         for batch in sorted(options.batches):
             bench.measure(batch)
+            if so_far is not None:
+                so_far(bench.result(artifacts[0], graphs))
         bench.close()
-        rates = with_data_sheet(medians(bench.rates), gpu_name())
-        here = Machine(options, folder, rates, graphs)
+        here = Machine(options, folder, bench.machine_rates(), graphs)
         per_op = _per_op(here, artifacts, bench.skipped, progress) if options.per_op else ()
     if not bench.timed:
         raise GateError(f"nothing could be measured: {bench.skipped[0].engine}: {bench.skipped[0].reason}")
-    rows = with_doubts(rows_of(bench.timed, graphs, rates))
-    result = BenchResult(rows, tuple(bench.skipped), _environment(options, artifacts[0], rates, graphs), per_op)
+    result = bench.result(artifacts[0], graphs, per_op)
     _write(result, options)
     return result
 
@@ -149,6 +154,18 @@ class _Bench:
             running.worker.close()
         if self.rate_worker:
             self.rate_worker.close()
+
+    def machine_rates(self) -> dict[Device, Rates]:
+        """What the machine did at best so far; of a GPU that was not measured, its data sheet's."""
+        return with_data_sheet(medians(self.rates), gpu_name())
+
+    def result(
+        self, artifact: Artifact, graphs: dict[Path, onnx.ModelProto], per_op: tuple[PerOp, ...] = ()
+    ) -> BenchResult:
+        """What there is so far."""
+        rates = self.machine_rates()
+        rows = with_doubts(rows_of(self.timed, graphs, rates))
+        return BenchResult(rows, tuple(self.skipped), _environment(self.options, artifact, rates, graphs), per_op)
 
     def _ask(self, running: _Running, batch: int, method: str, *arguments: object) -> tuple[Any] | None:
         """The answer in a tuple; None where there is none, and the reason is noted."""

@@ -13,13 +13,15 @@ Dtype = Literal["float32", "bfloat16", "float16", "int8"]
 
 EAGER, COMPILE, PLAIN = "pytorch-eager", "pytorch-compile", "onnxruntime-plain"
 EAGER_CUDA, COMPILE_CUDA, CUDA_GRAPH = "pytorch-eager-cuda", "pytorch-compile-cuda", "pytorch-cudagraph"
-ONNXRUNTIME_CUDA = "onnxruntime-cuda"
+ONNXRUNTIME_CUDA, ONNXRUNTIME_CUDA_PORTABLE = "onnxruntime-cuda", "onnxruntime-cuda-portable"
 
 FROM_WEIGHTS = (EAGER, COMPILE, PLAIN, EAGER_CUDA, COMPILE_CUDA, CUDA_GRAPH)
 """Run the generator itself and not an artifact: the published way, and what is to be had without us."""
 REFERENCE = {"cpu": EAGER, "cuda": EAGER_CUDA}
 """Device -> the engine that others are compared with."""
-_ON_GPU = frozenset((EAGER_CUDA, COMPILE_CUDA, CUDA_GRAPH, ONNXRUNTIME_CUDA, "tensorrt", "tensorrt-rtx"))
+_ON_GPU = frozenset(
+    (EAGER_CUDA, COMPILE_CUDA, CUDA_GRAPH, ONNXRUNTIME_CUDA, ONNXRUNTIME_CUDA_PORTABLE, "tensorrt", "tensorrt-rtx")
+)
 
 
 def all_engines() -> tuple[str, ...]:
@@ -27,7 +29,7 @@ def all_engines() -> tuple[str, ...]:
     # `open_artifact`'s own list is the one place that an engine is added to; it begins with the fastest.
     from ddgan_deploy.engines import ENGINES
 
-    ours = [*FROM_WEIGHTS, *reversed(ENGINES), ONNXRUNTIME_CUDA]
+    ours = [*FROM_WEIGHTS, *reversed(ENGINES), ONNXRUNTIME_CUDA_PORTABLE, ONNXRUNTIME_CUDA]
     return tuple(sorted(dict.fromkeys(ours), key=lambda name: device_of(name) == "cuda"))
 
 

@@ -1,4 +1,4 @@
-"""Our graph under ONNX Runtime's CUDA provider, the fused ops by the native library's CUDA kernels where it can."""
+"""Our graph under ONNX Runtime's CUDA provider: the fused ops by our CUDA kernels, or by their function bodies."""
 
 from __future__ import annotations
 
@@ -28,28 +28,59 @@ _ERRORS_ONLY = 3
 
 
 def open_cuda(job: SampleJob) -> Sample:
-    """Opens the sampler graph.
+    """Opens the sampler graph with the native library's CUDA kernels.
+
+    Raises:
+        InputError: this ONNX Runtime has no CUDA provider, the GPU cannot be used, or the library or its kernels are
+            not there.
+    """
+    _check(job)
+    library = ort_library()
+    if library is None:
+        raise InputError(
+            f"engine {job.engine} needs the native library, which is not built here (see docs/installation.md): "
+            f"measure {job.engine}-portable"
+        )
+    options: Any = onnxruntime.SessionOptions()
+    # Read when the library is registered.
+    options.add_session_config_entry("ddgan.cuda_kernels", _kernels(job))
+    options.register_custom_ops_library(str(library))
+    return _opened(job, options)
+
+
+def open_portable(job: SampleJob) -> Sample:
+    """Opens the sampler graph without anything of ours.
 
     Raises:
         InputError: this ONNX Runtime has no CUDA provider, or the GPU cannot be used.
     """
+    _check(job)
+    return _opened(job, onnxruntime.SessionOptions())
+
+
+def _check(job: SampleJob) -> None:
     if PROVIDER not in onnxruntime.get_available_providers():
         raise InputError(
             f"engine {job.engine} needs ONNX Runtime's build for CUDA: pip install 'ddgan-deploy[gpu]' where "
             "onnxruntime itself is not installed"
         )
-    options: Any = onnxruntime.SessionOptions()
+    # Imports PyTorch, whose packages of CUDA's libraries the provider needs, too.
+    open_device(job.engine)
+    onnxruntime.preload_dlls()
+
+
+def _opened(job: SampleJob, options: Any) -> Sample:
     options.log_severity_level = _ERRORS_ONLY
-    library = ort_library()
-    # Without compiled kernels the ops run by their function bodies: on the CPU they would copy every value there.
-    kernels = _kernels(job) if library else None
-    if kernels:
-        options.add_session_config_entry("ddgan.cuda_kernels", kernels)
-        options.register_custom_ops_library(str(library))
     path = read_artifact(job.artifact).path / SAMPLER
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     model = modernized(path.read_bytes())
     session = onnxruntime.InferenceSession(model, options, providers=[PROVIDER, "CPUExecutionProvider"])
+    # Where the provider cannot be loaded ONNX Runtime goes on without it.
+    if PROVIDER not in session.get_providers():
+        raise InputError(
+            f"engine {job.engine}: ONNX Runtime {onnxruntime.__version__} did not load its CUDA provider: install CUDA "
+            "and cuDNN of the major versions that it was built for"
+        )
 
     def run(inputs: Inputs) -> npt.NDArray[np.float32]:
         (x_0,) = session.run(None, dict(inputs))
@@ -58,12 +89,15 @@ def open_cuda(job: SampleJob) -> Sample:
     return run
 
 
-def _kernels(job: SampleJob) -> str | None:
+def _kernels(job: SampleJob) -> str:
     """The folder of kernels for this GPU: the user's, or compiled now where Triton is installed."""
     if folder := os.environ.get(KERNELS_VARIABLE):
         return folder
     if not importlib.util.find_spec("triton"):
-        return None
+        raise InputError(
+            f"engine {job.engine} needs compiled kernels: install Triton ('ddgan-deploy[kernels]'), or name a folder "
+            f"that python -m ddgan_deploy.kernels.aot wrote in {KERNELS_VARIABLE}"
+        )
     from ddgan_deploy.kernels.aot import compile_all
 
     major, minor = (int(part) for part in open_device(job.engine).compute_capability.split("."))

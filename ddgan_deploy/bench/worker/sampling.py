@@ -13,7 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.bench.jobs import SampleJob
-from ddgan_deploy.bench.names import COMPILE, COMPILE_CUDA, CUDA_GRAPH, EAGER, EAGER_CUDA, ONNXRUNTIME_CUDA, PLAIN
+from ddgan_deploy.bench.names import (
+    COMPILE,
+    COMPILE_CUDA,
+    CUDA_GRAPH,
+    EAGER,
+    EAGER_CUDA,
+    ONNXRUNTIME_CUDA,
+    ONNXRUNTIME_CUDA_PORTABLE,
+    PLAIN,
+)
 from ddgan_deploy.bench.results import Opened
 from ddgan_deploy.inputs import Inputs, draw, examples
 
@@ -28,6 +37,7 @@ _MODULES = {
     COMPILE_CUDA: "torch_cuda:open_compiled",
     CUDA_GRAPH: "torch_cuda:open_graphed",
     ONNXRUNTIME_CUDA: "onnxruntime_cuda:open_cuda",
+    ONNXRUNTIME_CUDA_PORTABLE: "onnxruntime_cuda:open_portable",
 }
 """Engine -> module in this package, and its function; every other engine is `open_artifact`'s."""
 

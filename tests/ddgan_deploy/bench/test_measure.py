@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ddgan_deploy.bench import BenchOptions, run
-from ddgan_deploy.bench.results import Skipped
+from ddgan_deploy.bench.results import BenchResult, Skipped
 from ddgan_deploy.errors import GateError, InputError
 
 
@@ -42,6 +42,16 @@ def test_every_engine_at_every_batch(artifact, stand_in):
     rates = result.environment.rates["cpu"]
     assert (rates.flops, rates.bytes) == ({"float32": 1e11}, 1e10)
     assert result.environment.pytorch_weights == "random"
+
+
+def test_what_there_is_so_far_is_told_after_every_batch(artifact, stand_in):
+    stand_in({"pytorch-eager": 0.02, "onnxruntime": "refuses batch 2"})
+    told: list[BenchResult] = []
+    options = BenchOptions((artifact,), batches=(4, 1, 2), runs=3, engines=("pytorch-eager", "onnxruntime"))
+    result = run(options, so_far=told.append)
+    assert [{row.batch for row in each.rows} for each in told] == [{1}, {1, 2}, {1, 2, 4}]
+    assert [len(each.skipped) for each in told] == [0, 1, 1]
+    assert told[-1].rows == result.rows and told[0].environment.rates
 
 
 def test_an_engine_that_fails_costs_only_its_rows(artifact, stand_in):

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from ddgan_deploy.artifact.reading import read_artifact
+from ddgan_deploy.bench.engines import onnxruntime_cuda
 from ddgan_deploy.bench.engines.plain import export_plain
 from ddgan_deploy.bench.engines.reference import open_reference, x_0_of
 from ddgan_deploy.bench.jobs import SampleJob
-from ddgan_deploy.bench.names import COMPILE, EAGER, ONNXRUNTIME_CUDA
+from ddgan_deploy.bench.names import COMPILE, EAGER, ONNXRUNTIME_CUDA, ONNXRUNTIME_CUDA_PORTABLE
 from ddgan_deploy.bench.worker.sampling import SampleRunner, _imported, peak_mb
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
@@ -119,3 +120,31 @@ def test_what_is_missing_is_said(job, monkeypatch):
         _imported(ONNXRUNTIME_CUDA)(dataclasses.replace(job, engine=ONNXRUNTIME_CUDA))
     with pytest.raises(InputError, match="does not exist"):
         _imported("onnxruntime-portable")(dataclasses.replace(job, engine="onnxruntime", artifact=Path("nowhere")))
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """ONNX Runtime's build for CUDA on a GPU, as far as it can be told from outside."""
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [onnxruntime_cuda.PROVIDER])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(onnxruntime_cuda, "open_device", lambda engine: None)
+    monkeypatch.delenv(onnxruntime_cuda.KERNELS_VARIABLE, raising=False)
+    return monkeypatch
+
+
+def test_a_cuda_provider_that_does_not_load_is_no_engine(job, cuda):
+    """ONNX Runtime itself goes on with the CPU, which would be measured for it."""
+    engine = ONNXRUNTIME_CUDA_PORTABLE
+    with pytest.raises(InputError, match=f"engine {engine}: ONNX Runtime .* did not load its CUDA provider"):
+        _imported(engine)(dataclasses.replace(job, engine=engine))
+
+
+def test_our_kernels_are_never_silently_left_out(job, cuda):
+    job = dataclasses.replace(job, engine=ONNXRUNTIME_CUDA)
+    cuda.setattr(onnxruntime_cuda, "ort_library", lambda: Path("library.so"))
+    cuda.setattr(onnxruntime_cuda.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="needs compiled kernels: install Triton"):
+        _imported(ONNXRUNTIME_CUDA)(job)
+    cuda.setattr(onnxruntime_cuda, "ort_library", lambda: None)
+    with pytest.raises(InputError, match="needs the native library.*: measure onnxruntime-cuda-portable"):
+        _imported(ONNXRUNTIME_CUDA)(job)
