@@ -27,7 +27,11 @@ from ddgan_deploy.screen import StepList
 sys.path.insert(0, str(Path(__file__).parent))
 from export import SIZES, random_checkpoint
 
-TITLES = {"cifar10": "CIFAR-10 size, T = 4", "celebahq256": "CelebA-HQ 256 size, T = 2"}
+TITLES = {
+    "cifar10": "CIFAR-10 size, T = 4",
+    "celebahq256": "CelebA-HQ 256 size, T = 2",
+    "digits": "Digits, T = 4",
+}
 
 
 def measure(

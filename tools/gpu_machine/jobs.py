@@ -14,7 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = sys.executable
 BATCHES = {"cifar10": "1,8,64,256", "celebahq256": "1,8,64"}
-"""Published size -> images a run."""
+"""Published size -> images a run on a GPU."""
+CPU_BATCHES = {"digits": "1"}
 GPU_ENGINES = (
     *("pytorch-eager-cuda", "pytorch-compile-cuda", "pytorch-cudagraph"),
     *("onnxruntime-cuda-portable", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx"),
@@ -62,12 +63,12 @@ def measure_jobs(results: Path, gpu: bool) -> list[Job]:
 
     Args:
         results: the folder they write to.
-        gpu: whether there is one; else the CPU's rows are measured, which shows that the commands run.
+        gpu: whether there is one; else the CPU's rows of a small network are measured: that the commands run is seen.
     """
     jobs = [Job("kernels", _benchmark("gpu_kernels.py", "--json", results / "kernels.json"), minutes=6)]
-    for size, batches in BATCHES.items():
-        engines, sizes = (GPU_ENGINES, batches) if gpu else (CPU_ENGINES, "1")
-        options = ("--sizes", size, "--fp16", "--batch", sizes, "--engines", ",".join(engines))
+    for size, batches in (BATCHES if gpu else CPU_BATCHES).items():
+        engines = ",".join(GPU_ENGINES if gpu else CPU_ENGINES)
+        options = ("--sizes", size, "--fp16", "--batch", batches, "--engines", engines)
         json = results / f"sampler-{size}.json"
         jobs.append(Job(f"sampler-{size}", _benchmark("speed.py", *options, "--json", json), minutes=10))
     # PyTorch's own cache of memory would hide what is read or written past an end.
