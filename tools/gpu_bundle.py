@@ -14,12 +14,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "gpu_machine"))
 from archives import make_archive
 from gpu_wheels import LARGE, SMALL, download, extra_wheels, pins, unmet
+from packaging.requirements import Requirement
 from pieces import BundleError, Contents, Source, write_pieces
 
 from ddgan_deploy import __version__
@@ -119,14 +121,14 @@ def make_bundle(
     added = extra_wheels(extra)
     if unknown := sorted({*without} - {*SMALL, *LARGE}):
         raise InputError(f"{unknown[0]} is not in a bundle anyway: --without takes {', '.join([*SMALL, *LARGE])}")
-    names = [name for name in dict.fromkeys([*SMALL, *LARGE, *added]) if name not in without]
-    versions = pins(root / "constraints.txt") | added
+    names = list(dict.fromkeys([*(name for name in (*SMALL, *LARGE) if name not in without), *added]))
+    versions = pins(root / "constraints.txt")
     tools = sum((ROOT / "tools" / name).stat().st_size for name in TOOLS) + _SUMS
     with folder_written_whole(out) as folder, tempfile.TemporaryDirectory(prefix="gpu-bundle-") as scratch:
         sources = _own_archives(root, out.absolute(), Path(scratch))
         fetched = Path(scratch, "wheels")
-        wheels = download(names, versions, python, fetched, flags) if names else []
-        if not without and (missing := unmet([], wheels, python)):
+        wheels = download(names, python, fetched, pinned=versions, exact=added, flags=flags) if names else []
+        if not without and (missing := unmet(_own_requirements(root), wheels, python)):
             raise InputError(f"{missing[0]}, which is neither in the bundle nor on such a machine: add it by --extra")
         large = next((name for name in names if name in LARGE), "")
         sources += [Source(wheel.name, wheel.version, "site", wheel.path, wheel.name == large) for wheel in wheels]
@@ -141,6 +143,11 @@ def make_bundle(
         sums = "".join(f"{sha256(path)}  {path.relative_to(folder)}\n" for path in files)
         (folder / MARKER).write_text(sums, encoding="utf-8")
     return contents
+
+
+def _own_requirements(root: Path) -> list[tuple[str, Requirement]]:
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [(project["name"], Requirement(line)) for line in project["dependencies"]]
 
 
 def _own_archives(root: Path, out: Path, scratch: Path) -> list[Source]:

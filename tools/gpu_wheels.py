@@ -69,29 +69,38 @@ def pins(constraints: Path) -> dict[str, str]:
 
 
 def download(
-    names: Sequence[str], versions: Mapping[str, str], python: str, folder: Path, flags: Sequence[str] = ()
+    names: Sequence[str],
+    python: str,
+    folder: Path,
+    *,
+    pinned: Mapping[str, str],
+    exact: Mapping[str, str],
+    flags: Sequence[str] = (),
 ) -> list[Wheel]:
     """Fetches the wheels of packages, and not of what they ask for.
 
     Args:
         names: of packages.
-        versions: package -> the version that is taken, where there is a wheel of it; else the newest is.
         python: the version of Python that they are for, such as "3.12".
         folder: where the files go; it is empty.
+        pinned: package -> the version that is taken, where there is a wheel of it; else the newest is.
+        exact: package -> the version that must be taken.
         flags: more arguments for pip.
 
     Raises:
         InputError: a package has no wheel for that Python, or none can be reached.
     """
+    versions = {**pinned, **exact}
     wanted = [f"{name}=={versions[name]}" if name in versions else name for name in names]
     if _pip(wanted, python, folder, flags):
         # One after the other, to know which.
         for name, requirement in zip(names, wanted, strict=True):
             said = _pip([requirement], python, folder, flags)
-            if said and (requirement == name or _pip([name], python, folder, flags)):
+            other = name in pinned and name not in exact
+            if said and not (other and not _pip([name], python, folder, flags)):
                 raise InputError(
                     f"{requirement} cannot be had as a wheel for Python {python} ({said}): "
-                    f"see that pip reaches an index that has it, or leave it out with --without {name}"
+                    "see that pip reaches an index that has it, or leave it out"
                 )
     wheels = {wheel.name: wheel for wheel in map(read_wheel, sorted(folder.glob("*.whl")))}
     return [wheels[canonicalize_name(name)] for name in names]

@@ -92,11 +92,11 @@ def _checked(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
                 continue
             path = PurePosixPath(*path.parts[2:])
         members[str(path)] = info
-    links = {PurePosixPath(name) for name, info in members.items() if _is_link(info)}
-    for name in members:
-        if links.intersection(PurePosixPath(name).parents):
-            raise BundleError(f"has the path {name!r}, which goes through a link")
-    for link in links:
+    paths = {PurePosixPath(name): info for name, info in members.items()}
+    for path in paths:
+        if not paths.keys().isdisjoint(path.parents):
+            raise BundleError(f"has the path {str(path)!r}, which goes through a file or a link")
+    for link in (path for path, info in paths.items() if _is_link(info)):
         info = members[str(link)]
         target = os.fsdecode(archive.read(info)) if info.file_size <= _PATH else "/"
         end = os.path.normpath(link.parent / target)

@@ -143,8 +143,11 @@ class Home:
             for part in parts:
                 part.unlink(missing_ok=True)
             raise BundleError(f"{item.name} does not fit together: bring its pieces again")
+        folder = self.folder / item.into
         try:
-            files = unpack_archive(archive, self.folder / item.into, self.folder / "scratch")
+            if folder.resolve() != self.folder.resolve() / item.into:
+                raise BundleError(f"is to go to {item.into}, which is a link")
+            files = unpack_archive(archive, folder, self.folder / "scratch")
         except BundleError as error:
             message = str(error)
             raise BundleError(

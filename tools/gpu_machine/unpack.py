@@ -117,16 +117,8 @@ def show(home: Home, native: str) -> None:
     """Prints what the machine and the home have, and what is still to come."""
     inventory = Path(__file__).with_name("inventory.py")
     script = '. "$0" && exec "$@"'
-    command = [
-        "sh",
-        "-c",
-        script,
-        str(home.folder / "env.sh"),
-        sys.executable,
-        str(inventory),
-        str(home.folder),
-        native,
-    ]
+    looked_at = [str(inventory), str(home.folder), native]
+    command = ["sh", "-c", script, str(home.folder / "env.sh"), sys.executable, *looked_at]
     sys.stdout.flush()
     # In a process of its own: it looks with the home's paths, and a package may crash when it is loaded.
     code = subprocess.run(command, stderr=subprocess.DEVNULL).returncode
@@ -155,15 +147,15 @@ def unpack(argv: Sequence[str] | None = None) -> int:
     home = Home(args.home)
     with home.alone():
         errors += take_all(home, pieces, args.replace)
-        code, native = DONE, ""
+        code = WRONG_INPUT if errors else DONE
         try:
             native = build(home.folder)
         except NotBuilt as error:
             errors.append(str(error))
-            code, native = FAILED, "not built, see the error"
+            code, native = code or FAILED, "not built, see the error"
         write_environment(home.folder)
         show(home, native)
-    return _say(errors, WRONG_INPUT if len(errors) > code else code)
+    return _say(errors, code)
 
 
 def _say(errors: Sequence[str], code: int) -> int:
