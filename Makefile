@@ -3,6 +3,7 @@
 # make test    sets up, then runs every check
 # make test-quick    sets up, then lint, types and the tests that neither export, compile nor start a server
 # make test-gpu      the tests and figures that need an NVIDIA GPU, in an environment of their own
+# make gpu-bundle    what a GPU machine without a network lacks, in pieces (docs/gpu-machine.md)
 # make test-native   the native library's tests alone, with address and undefined-behaviour sanitizers
 
 PYTHON ?= python3
@@ -22,10 +23,15 @@ FETCH  := $(addprefix ddgan_deploy/serving/,fetch/__main__.py fetch/debian.py in
 # An editable install knows packages by their places.
 ROOMS  := $(shell find ddgan_deploy export kernels -name __init__.py)
 SANITIZED := build/sanitize
+# Of gpu-bundle; more packages as EXTRA_WHEELS="name==version ...".
+PYTHON_VERSION := 3.12
+PIECES_MB      := 48
+OUT            := dist/gpu-bundle
+EXTRA_WHEELS   :=
 # The tests start hundreds of Pythons: each would compile our sources anew where the environment forbids to keep that.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo test test-quick lint types unit quick test-native test-gpu gpu clean
+.PHONY: setup demo test test-quick lint types unit quick test-native test-gpu gpu gpu-bundle clean
 
 setup: $(STAMP)
 
@@ -84,6 +90,10 @@ test-gpu:
 gpu: setup
 	$(BIN)/python -m pytest -m gpu
 	$(BIN)/python benchmarks/gpu_kernels.py
+
+gpu-bundle: setup
+	$(BIN)/python tools/gpu_bundle.py --python-version "$(PYTHON_VERSION)" --pieces-mb "$(PIECES_MB)" --out "$(OUT)" \
+	    --pip-flags="$(PIP_FLAGS)" --extra $(EXTRA_WHEELS)
 
 clean:
 	rm -rf $(VENV) .venv-gpu build dist demo
