@@ -188,6 +188,17 @@ def test_a_damaged_piece_is_named_and_the_rest_is_kept(whole, tmp_path, capsys, 
     assert_is_there(tmp_path / "home", sources)
 
 
+def test_parts_that_a_power_cut_left_wrong_are_brought_again(whole, tmp_path, capsys):
+    sources, folders = whole
+    assert run(*folders[:-1], "--home", tmp_path / "home") == 0
+    part = next((tmp_path / "home" / "parts").iterdir())
+    part.write_bytes(bytes(part.stat().st_size))
+    assert run(folders[-1], "--home", tmp_path / "home") == 2
+    assert capsys.readouterr().err == "error: package does not fit together: bring its pieces again\n"
+    assert run(*folders, "--home", tmp_path / "home") == 0
+    assert_is_there(tmp_path / "home", sources)
+
+
 class Killed(BaseException):
     pass
 
@@ -270,7 +281,7 @@ def test_replacing_goes_on_after_it_was_killed_anywhere(whole, tmp_path):
 
 
 HOSTILE = {
-    "up": [("good", FILE, b""), ("../evil", FILE, b"")],
+    "up": [("+good", FILE, b""), ("../evil", FILE, b"")],
     "up within": [("a/../../evil", FILE, b"")],
     "absolute": [("/tmp/ddgan-evil", FILE, b"")],
     "backslash": [("..\\evil", FILE, b"")],
@@ -441,6 +452,21 @@ def test_the_homes_own_run_gets_its_paths(small_home, tmp_path, place):
     assert environment["PYTHONPATH"] == f"{small_home}/src:{small_home}/site:/before"
     assert environment["DDGAN_ORT_LIBRARY"] == f"{small_home}/lib/libddgan_onnxruntime.so"
     assert "PYTHONDONTWRITEBYTECODE" not in environment
+
+
+def test_nvidias_libraries_are_found_where_python_has_them(tmp_path, monkeypatch):
+    library = tmp_path / "site-packages" / "nvidia" / "cu13" / "lib" / "libcudart.so.13"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+    (tmp_path / "home" / "scratch").mkdir(parents=True)
+    unpack.write_environment(tmp_path / "home")
+    script = '. "$0" && printf %s "$LD_LIBRARY_PATH"'
+    command = ["sh", "-euc", script, str(tmp_path / "home" / "env.sh")]
+    for before in ("", "/before"):
+        environment = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": before}
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        assert str(library.parent) in said.split(":") and said.split(":")[0] == (before or said.split(":")[0])
 
 
 def test_every_dependency_of_ours_has_an_oldest_version_that_is_read():
