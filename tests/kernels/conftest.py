@@ -6,6 +6,7 @@ import importlib.util
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,6 +30,7 @@ def _interpreter() -> Iterator[None]:
     from triton.runtime import interpreter
 
     prepare, launch, prepared = interpreter._patch_lang, interpreter.GridExecutor.__call__, set[int]()
+    prepare_tensor = interpreter._patch_lang_tensor
 
     def prepare_once(function: Callable[..., object]) -> object:
         # By the module whose function it is, for its globals name the language.
@@ -37,6 +39,11 @@ def _interpreter() -> Iterator[None]:
             return interpreter._LangPatchScope()
         prepared.add(place)
         return prepare(function)
+
+    def with_index(tensor: Any, scope: Any) -> None:
+        prepare_tensor(tensor, scope)
+        # Triton 3.6 has NumPy make a number of an array of one element, which it refuses from 2.5 on.
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
 
     def launching(*args: object, **options: object) -> object:
         prepared.clear()
@@ -47,6 +54,7 @@ def _interpreter() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interpreter, "_patch_lang", prepare_once)
+        patch.setattr(interpreter, "_patch_lang_tensor", with_index)
         patch.setattr(interpreter.GridExecutor, "__call__", launching)
         yield
 
