@@ -23,7 +23,6 @@ SMALL = {
     "typing-inspection": "pydantic's",
     "typing-extensions": "pydantic asks for a newer one than PyTorch does",
     "rich": "tables, steps",
-    "onnx-ir": "the machine's is older than pyproject.toml takes",
     "flatbuffers": "onnxruntime-gpu's",
 }
 """Package -> why it is in the bundle; in the first piece."""

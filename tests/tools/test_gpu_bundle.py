@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -26,6 +27,7 @@ from pieces import open_piece  # noqa: E402
 
 from ddgan_deploy.command import run  # noqa: E402
 from ddgan_deploy.errors import InputError  # noqa: E402
+from tests.packages import packages  # noqa: E402
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 PIECES_MB = 4.0
@@ -148,17 +150,17 @@ def test_the_homes_sources_are_the_working_trees(unpacked):
 def test_the_home_runs_with_its_own_packages_and_library(unpacked, machine):
     home, _ = unpacked
     code = (
-        "import json, sys, pydantic, onnx_ir, ddgan_deploy.kernels.ops, ddgan_deploy.export\n"
+        "import json, sys, pydantic, rich, ddgan_deploy.kernels.ops, ddgan_deploy.export\n"
         "from ddgan_deploy.kernels.native_library import ort_library\n"
         "import onnxruntime; onnxruntime.SessionOptions().register_custom_ops_library(str(ort_library()))\n"
-        "places = [module.__file__ for module in (pydantic, onnx_ir, ddgan_deploy, ddgan_deploy.kernels.ops)]\n"
+        "places = [module.__file__ for module in (pydantic, rich, ddgan_deploy, ddgan_deploy.kernels.ops)]\n"
         "print(json.dumps([*places, str(ort_library())]))"
     )
     done = shell(machine, '. "$0" && exec python3 -c "$1"', home / "env.sh", code)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [
         str(home / "site/pydantic/__init__.py"),
-        str(home / "site/onnx_ir/__init__.py"),
+        str(home / "site/rich/__init__.py"),
         str(home / "src/ddgan_deploy/__init__.py"),
         str(home / "src/ddgan_deploy/kernels/ops.py"),
         str(home / "lib/libddgan_onnxruntime.so"),
@@ -203,6 +205,68 @@ def test_a_library_that_cannot_be_built_is_one_line(unpacked, machine, bundle):
         assert "DDGAN_ORT_LIBRARY=" not in (home / "env.sh").read_text()
     finally:
         source.write_text(text)
+        assert unpack(machine, bundle, bundle, "--home", home).returncode == 0
+
+
+# The versions that such a machine has
+
+
+EXACT = [
+    f"{name}=={version}"
+    for name, version in MACHINE.items()
+    # NumPy 2.5 has no wheel for Python 3.11; PyTorch and Triton bring gigabytes.
+    if version and name not in ("torch", "triton", *(["numpy"] if sys.version_info < (3, 12) else []))
+]
+
+
+@pytest.fixture(scope="module")
+def rehearsed(machine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The machine's variables with exactly those packages, an empty HOME, and a network that leads nowhere."""
+    proxies = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    home = {"HOME": str(tmp_path_factory.mktemp("user"))}
+    return machine | proxies | home | {"PYTHONPATH": f"{packages(*EXACT)}:{machine['PYTHONPATH']}"}
+
+
+def gpu_machine(
+    machine: dict[str, str], bundle: Path, home: Path, *arguments: object
+) -> subprocess.CompletedProcess[str]:
+    """The bundle's own program."""
+    return shell(machine | {"DDGAN_GPU_HOME": str(home)}, 'exec "$0" "$@"', bundle / "gpu_machine.sh", *arguments)
+
+
+def test_rehearsal_of_the_tests(unpacked, bundle, rehearsed, tmp_path):
+    home, _ = unpacked
+    done = gpu_machine(rehearsed, bundle, home, "test", "--results", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("there is no NVIDIA GPU\n")
+    jobs = json.loads((tmp_path / "run.json").read_text())["jobs"]
+    assert len(jobs) >= 5
+    for job in jobs:
+        assert job["outcome"] == "done" and re.fullmatch(r"(\d+ deselected, )?\d+ skipped.*", job["said"]), job
+        log = (tmp_path / job["log"]).read_text()
+        assert "there is no NVIDIA GPU" in log and "is not installed" not in log
+
+
+def test_rehearsal_of_the_measurements(unpacked, bundle, rehearsed, tmp_path):
+    """What a machine without a GPU has is measured; none of its figures comes into a table."""
+    home, _ = unpacked
+    done = gpu_machine(rehearsed, bundle, home, "measure", "--results", tmp_path)
+    assert done.returncode == 1
+    jobs = {job["name"]: job for job in json.loads((tmp_path / "run.json").read_text())["jobs"]}
+    assert jobs["kernels"]["said"] == "error: there is no NVIDIA GPU that PyTorch can use"
+    assert jobs["sampler-digits"]["outcome"] == "done"
+    result = json.loads((tmp_path / "sampler-digits.json").read_text())["digits"]
+    assert {row["engine"] for row in result["rows"]} == {"pytorch-eager", "onnxruntime"}
+    versions = result["environment"]["versions"]
+    assert EXACT and set(EXACT) <= {
+        *(f"{name}=={version}" for name, version in versions.items()),
+        f"onnx-ir=={MACHINE['onnx-ir']}",
+        f"onnxscript=={MACHINE['onnxscript']}",
+    }
+    tables = shell(
+        rehearsed, '. "$0" && exec python3 "$1" --json "$2"', home / "env.sh", home / "src/benchmarks/gpu.py", tmp_path
+    )
+    assert tables.returncode == 2 and tables.stdout == "" and "without a GPU" in tables.stderr
 
 
 @pytest.fixture

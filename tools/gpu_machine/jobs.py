@@ -20,7 +20,7 @@ GPU_ENGINES = (
     *("pytorch-eager-cuda", "pytorch-compile-cuda", "pytorch-cudagraph"),
     *("onnxruntime-cuda-portable", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx"),
 )
-CPU_ENGINES = ("pytorch-eager", "onnxruntime-portable", "onnxruntime")
+CPU_ENGINES = ("pytorch-eager", "onnxruntime")
 KERNELS = "regex:adagn|reverse|philox"
 """What ncu calls our kernels."""
 PROFILED = 3
@@ -68,7 +68,8 @@ def measure_jobs(results: Path, gpu: bool) -> list[Job]:
     jobs = [Job("kernels", _benchmark("gpu_kernels.py", "--json", results / "kernels.json"), minutes=6)]
     for size, batches in (BATCHES if gpu else CPU_BATCHES).items():
         engines = ",".join(GPU_ENGINES if gpu else CPU_ENGINES)
-        options = ("--sizes", size, "--fp16", "--batch", batches, "--engines", engines)
+        more = ("--fp16",) if gpu else ("--runs", "3")
+        options = ("--sizes", size, *more, "--batch", batches, "--engines", engines)
         json = results / f"sampler-{size}.json"
         jobs.append(Job(f"sampler-{size}", _benchmark("speed.py", *options, "--json", json), minutes=10))
     # PyTorch's own cache of memory would hide what is read or written past an end.
