@@ -13,22 +13,19 @@ import sysconfig
 import tomllib
 from pathlib import Path
 
+import gpu_bundle
+import gpu_wheels
 import pytest
+from gpu_wheels import LARGE, MACHINE, SMALL, Wheel, extra_wheels, unmet
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from pieces import open_piece
+
+from ddgan_deploy.command import run
+from ddgan_deploy.errors import InputError
+from tests.packages import packages
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tools" / "gpu_machine")]
-
-import gpu_bundle  # noqa: E402
-import gpu_wheels  # noqa: E402
-from gpu_wheels import LARGE, MACHINE, SMALL, Wheel, extra_wheels, unmet  # noqa: E402
-from pieces import open_piece  # noqa: E402
-
-from ddgan_deploy.command import run  # noqa: E402
-from ddgan_deploy.errors import InputError  # noqa: E402
-from tests.packages import packages  # noqa: E402
-
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 PIECES_MB = 4.0
 

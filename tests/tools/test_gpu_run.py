@@ -20,8 +20,7 @@ GPU = {
 @pytest.fixture(scope="module", autouse=True)
 def _scripts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for folder in ("tools/gpu_machine", "benchmarks"):
-            patch.syspath_prepend(str(ROOT / folder))
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
         yield
 
 
