@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from ddgan_deploy.errors import NotInstalled
+
 
 @functools.cache
 def sources_only() -> bool:
@@ -26,15 +28,17 @@ def sources_only() -> bool:
 
 
 def lacking(error: BaseException | None) -> str | None:
-    """The package for whose absence alone there is the error.
+    """What it says of the package for whose absence alone there is the error.
 
     A part that a package has not in its version here is none: that is a failure everywhere.
     """
     while error is not None:
+        if isinstance(error, NotInstalled):
+            return str(error)
         if isinstance(error, ModuleNotFoundError) and error.name:
             package = error.name.partition(".")[0]
             if importlib.util.find_spec(package) is None:
-                return package
+                return f"{package} is not installed"
         error = error.__cause__
     return None
 
@@ -65,7 +69,7 @@ def _skip(
 ) -> None:
     """Makes a failure for a package that is not there a skip that names it."""
     if report.failed and call.excinfo is not None and sources_only():
-        package = lacking(call.excinfo.value)
-        if package is not None:
+        reason = lacking(call.excinfo.value)
+        if reason is not None:
             report.outcome = "skipped"
-            report.longrepr = (str(node.path), 0, f"Skipped: {package} is not installed")
+            report.longrepr = (str(node.path), 0, f"Skipped: {reason}")

@@ -19,6 +19,8 @@ from ddgan_deploy.engines.openvino import OpenVino
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.kernels.ops import openvino_converters
 
+pytest.importorskip("openvino")
+
 
 @pytest.fixture
 def artifact(exported):
