@@ -18,7 +18,7 @@ GPU = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _scripts() -> Iterator[None]:
+def _benchmarks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "benchmarks"))
         yield
