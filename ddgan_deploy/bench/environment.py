@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 from pathlib import Path
 
-_PACKAGES = (
-    "ddgan-deploy",
-    "torch",
-    "onnx",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "openvino",
-    "tensorrt",
-    "triton",
-    "numpy",
-)
+from ddgan_deploy import __version__
+
+_PACKAGES = ("torch", "onnx", "openvino", "tensorrt", "triton", "numpy")
+_ONNXRUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+"""Both are the module onnxruntime; of two the one that is first on Python's path hides the other."""
 _INSTRUCTIONS = (
     *("sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni"),
     *("amx_tile", "amx_int8", "amx_bf16", "asimd", "asimdhp", "asimddp", "sve", "i8mm", "bf16"),
@@ -44,13 +39,22 @@ def memory_gb() -> float:
 
 def versions() -> dict[str, str]:
     """Of the packages that are installed; none is imported."""
-    found = {}
-    for package in _PACKAGES:
+    found = {"ddgan-deploy": __version__}
+    for package in (*_PACKAGES, *_ONNXRUNTIMES):
         try:
-            found[package] = importlib.metadata.version(package)
+            distribution = importlib.metadata.distribution(package)
         except importlib.metadata.PackageNotFoundError:
             continue
+        if package not in _ONNXRUNTIMES or _is_imported(distribution):
+            found[package] = distribution.version
     return found
+
+
+def _is_imported(distribution: importlib.metadata.Distribution) -> bool:
+    """Whether the module onnxruntime is this one's."""
+    spec = importlib.util.find_spec("onnxruntime")
+    ours = Path(str(distribution.locate_file("onnxruntime"))) / "__init__.py"
+    return spec is not None and spec.origin is not None and Path(spec.origin).resolve() == ours.resolve()
 
 
 def _cpuinfo() -> dict[str, str]:

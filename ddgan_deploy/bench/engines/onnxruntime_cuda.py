@@ -64,9 +64,8 @@ def _check(job: SampleJob) -> None:
             f"engine {job.engine} needs ONNX Runtime's build for CUDA: pip install 'ddgan-deploy[gpu]' where "
             "onnxruntime itself is not installed"
         )
-    # Imports PyTorch, whose packages of CUDA's libraries the provider needs, too.
+    # Imports PyTorch, which loads the libraries of CUDA and cuDNN that the provider needs and would not find.
     open_device(job.engine)
-    onnxruntime.preload_dlls()
 
 
 def _opened(job: SampleJob, options: Any) -> Sample:
@@ -74,8 +73,14 @@ def _opened(job: SampleJob, options: Any) -> Sample:
     path = read_artifact(job.artifact).path / SAMPLER
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     model = modernized(path.read_bytes())
-    session = onnxruntime.InferenceSession(model, options, providers=[PROVIDER, "CPUExecutionProvider"])
-    # Where the provider cannot be loaded ONNX Runtime goes on without it.
+    providers = [PROVIDER, "CPUExecutionProvider"]
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    except Exception as error:  # ONNX Runtime's own errors share no base class
+        raise InputError(
+            f"engine {job.engine}: ONNX Runtime cannot load {path}: {str(error).splitlines()[0]}"
+        ) from None
+    # Where the provider's libraries cannot be loaded ONNX Runtime goes on without it.
     if PROVIDER not in session.get_providers():
         raise InputError(
             f"engine {job.engine}: ONNX Runtime {onnxruntime.__version__} did not load its CUDA provider: install CUDA "

@@ -126,7 +126,6 @@ def test_what_is_missing_is_said(job, monkeypatch):
 def cuda(monkeypatch):
     """ONNX Runtime's build for CUDA on a GPU, as far as it can be told from outside."""
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [onnxruntime_cuda.PROVIDER])
-    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
     monkeypatch.setattr(onnxruntime_cuda, "open_device", lambda engine: None)
     monkeypatch.delenv(onnxruntime_cuda.KERNELS_VARIABLE, raising=False)
     return monkeypatch
