@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -190,8 +191,10 @@ def test_the_library_is_built_once(unpacked, machine, bundle):
     assert (home / "lib" / "libddgan_onnxruntime.so").stat().st_mtime_ns == before.st_mtime_ns
 
 
-def test_a_library_that_cannot_be_built_is_one_line(unpacked, machine, bundle):
+def test_a_library_that_cannot_be_built_is_one_line(unpacked, machine, bundle, tmp_path):
     home, _ = unpacked
+    environment = shutil.copy2(home / "env.sh", tmp_path)
+    built = shutil.copytree(home / "lib", tmp_path / "lib")
     source = home / "src" / "CMakeLists.txt"
     text = source.read_text()
     try:
@@ -202,7 +205,8 @@ def test_a_library_that_cannot_be_built_is_one_line(unpacked, machine, bundle):
         assert "DDGAN_ORT_LIBRARY=" not in (home / "env.sh").read_text()
     finally:
         source.write_text(text)
-        assert unpack(machine, bundle, bundle, "--home", home).returncode == 0
+        shutil.copy2(environment, home)
+        shutil.copytree(built, home / "lib", dirs_exist_ok=True)
 
 
 # The versions that such a machine has
