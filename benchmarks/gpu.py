@@ -39,10 +39,10 @@ def lines(results: Path) -> Iterator[str]:
     kernels = _read(results / "kernels.json")
     if kernels and kernels["rows"]:
         yield from _kernels(kernels)
-    for size, title in TITLES.items():
-        result = (_read(results / f"sampler-{size}.json") or {}).get(size)
-        if result and any(row["device"] == "cuda" for row in result["rows"]):
-            yield from _sampler(title, result)
+    for path in sorted(results.glob("sampler-*.json")):
+        for size, result in _read(path).items():
+            if size in TITLES and any(row["device"] == "cuda" for row in result["rows"]):
+                yield from _sampler(TITLES[size], result)
     yield from _jobs(run["jobs"])
 
 

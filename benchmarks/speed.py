@@ -1,7 +1,7 @@
 """Every engine on the published sizes, from random weights: the README's table of speed.
 
-    python benchmarks/speed.py [--sizes NAME ...] [--fp16] [--int8] [--batch 1,8] [--engines a,b] [--threads N]
-                               [--runs N] [--json FILE]
+    python benchmarks/speed.py [--sizes NAME ...] [--fp16] [--int8] [--batch 1,8] [--engines a,b] [--build tensorrt]
+                               [--threads N] [--runs N] [--json FILE]
 
 Exports CIFAR-10 size with T = 4, or CelebA-HQ 256 size with T = 2, into a temporary folder and measures it with
 ddgan-bench's own API; prints one Markdown table a size. FILE is written anew after each batch size.
@@ -18,9 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ddgan_deploy.artifact.engine_files import BatchProfile
 from ddgan_deploy.bench import BenchOptions, BenchResult, run
 from ddgan_deploy.cli.bench_tables import skipped_lines
 from ddgan_deploy.export import ExportOptions, export
+from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.files import written_whole
 from ddgan_deploy.screen import StepList
 
@@ -40,7 +42,8 @@ def measure(
     """Exports one size in each precision, and measures all engines on them; tells after each batch what there is."""
     checkpoint = folder / f"{size}.pth"
     random_checkpoint(size, checkpoint)
-    artifacts = []
+    artifacts, batches = [], sorted(args.batch)
+    profile = BatchProfile(1, batches[len(batches) // 2], batches[-1])
     for precision in ("fp32", *(["fp16"] if args.fp16 else []), *(["int8"] if args.int8 else [])):
         options = ExportOptions(
             checkpoint,
@@ -48,7 +51,8 @@ def measure(
             fp16=precision == "fp16",
             int8=precision == "int8",
             out=folder / f"{size}-{precision}",
-            engine="none",
+            engine=args.build,
+            engine_options=EngineOptions(profile=profile),
             # The tests hold parity; here it would only take time.
             verify=False,
         )
@@ -93,6 +97,7 @@ def main() -> None:
     parser.add_argument("--int8", action="store_true", help="int8 artifacts, too")
     parser.add_argument("--batch", type=lambda text: tuple(map(int, text.split(","))), default=(1, 8))
     parser.add_argument("--engines", type=lambda text: tuple(text.split(",")), help="(default: all)")
+    parser.add_argument("--build", choices=("none", "tensorrt", "tensorrt-rtx"), default="none", help="an engine, too")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--json", type=Path)

@@ -119,7 +119,8 @@ def test_what_is_worth_most_comes_first(tmp_path):
 
     names = [each.name for each in measure_jobs(tmp_path, gpu=True)]
     assert names == [
-        *("kernels", "sampler-cifar10", "sampler-celebahq256", "memcheck", "racecheck"),
+        *("kernels", "sampler-cifar10", "sampler-celebahq256", "sampler-tensorrt", "sampler-tensorrt-rtx"),
+        *("memcheck", "racecheck"),
         *("profile-1", "profile-2", "profile-3"),
     ]
 

@@ -18,8 +18,10 @@ BATCHES = {"cifar10": "1,8,64,256", "celebahq256": "1,8,64"}
 CPU_BATCHES = {"digits": "1"}
 GPU_ENGINES = (
     *("pytorch-eager-cuda", "pytorch-compile-cuda", "pytorch-cudagraph"),
-    *("onnxruntime-cuda-portable", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx"),
+    *("onnxruntime-cuda-portable", "onnxruntime-cuda"),
 )
+BUILT = ("tensorrt", "tensorrt-rtx")
+"""Engines of files of their own; where one is not installed or does not take this GPU, its job says so."""
 CPU_ENGINES = ("pytorch-eager", "onnxruntime")
 KERNELS = "regex:adagn|reverse|philox"
 """What ncu calls our kernels."""
@@ -72,6 +74,12 @@ def measure_jobs(results: Path, gpu: bool) -> list[Job]:
         options = ("--sizes", size, *more, "--batch", batches, "--engines", engines)
         json = results / f"sampler-{size}.json"
         jobs.append(Job(f"sampler-{size}", _benchmark("speed.py", *options, "--json", json), minutes=10))
+    if gpu:
+        for engine in BUILT:
+            options = ("--sizes", "cifar10", "--fp16", "--batch", BATCHES["cifar10"], "--build", engine)
+            engines, json = f"pytorch-eager-cuda,{engine}", results / f"sampler-{engine}.json"
+            command = _benchmark("speed.py", *options, "--engines", engines, "--json", json)
+            jobs.append(Job(f"sampler-{engine}", command, minutes=8))
     # PyTorch's own cache of memory would hide what is read or written past an end.
     checked = (("PYTORCH_NO_CUDA_MEMORY_CACHING", "1"),)
     for tool, tests in (("memcheck", ""), ("racecheck", "every_plan or partial")):
