@@ -28,38 +28,41 @@ def lines(results: Path) -> Iterator[str]:
     """All tables, line by line.
 
     Raises:
-        NoFigures: the folder has no results, or no GPU gave them.
+        NoFigures: the folder has no results, no GPU gave them, or a file of them cannot be read.
     """
     run = _read(results / "run.json")
     if run is None:
         raise NoFigures(f"{results} has no run.json: run tools/gpu_machine.sh test and measure first")
-    if not run["machine"]["gpu"]:
+    jobs = {job["name"]: job for job in run["jobs"] if job.get("gpu")}
+    if not jobs:
         raise NoFigures(f"{results} is of a machine without a GPU: its figures are not printed")
-    yield from _machine(run)
-    kernels = _read(results / "kernels.json")
-    if kernels and kernels["rows"]:
-        yield from _kernels(kernels)
-    for path in sorted(results.glob("sampler-*.json")):
-        for size, result in _read(path).items():
-            if size in TITLES and any(row["device"] == "cuda" for row in result["rows"]):
-                yield from _sampler(TITLES[size], result)
-    yield from _jobs(run["jobs"])
+    for name, job in jobs.items():
+        result = _read(results / f"{name}.json") or {}
+        yield from _machine(job)
+        if name == "kernels" and result.get("rows"):
+            yield from _kernels(result)
+        for size in TITLES.keys() & result.keys():
+            if any(row["device"] == "cuda" for row in result[size]["rows"]):
+                yield from _sampler(TITLES[size], result[size])
+    yield from _jobs(list(jobs.values()))
 
 
 def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    except (OSError, ValueError):
+        raise NoFigures(f"{path} cannot be read: measure again") from None
 
 
-def _machine(run: dict[str, Any]) -> Iterator[str]:
-    gpu = run["machine"]["gpu"]
-    at_end = next((job["gpu_after"] for job in reversed(run["jobs"]) if job.get("gpu_after")), gpu)
+def _machine(job: dict[str, Any]) -> Iterator[str]:
+    gpu, at_end = job["gpu"], job.get("gpu_after") or job["gpu"]
     told = [
         f"{name} {at_end[f'clocks.{key}']} of {gpu[f'clocks.max.{key}']}"
         for name, key in (("SM", "sm"), ("memory", "mem"))
         if f"clocks.{key}" in at_end and f"clocks.max.{key}" in gpu
     ]
     clocks = f", clocks at the end: {', '.join(told)}" if told else ""
-    yield f"{gpu['name']}, driver {gpu['driver_version']}{clocks}; {run['machine']['date']}"
+    yield f"{job['name']}: {gpu['name']}, driver {gpu['driver_version']}{clocks}; {job['date']}"
     yield ""
 
 
@@ -129,6 +132,9 @@ def main() -> int:
         print("\n".join(lines(args.json)))
     except NoFigures as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (KeyError, TypeError, AttributeError):
+        print(f"error: {args.json} has files of another form: measure again with this version", file=sys.stderr)
         return 2
     return 0
 

@@ -28,5 +28,6 @@ test | measure)
     . "$home/env.sh"
     exec python3 "$run" "$@"
     ;;
+-h | --help | help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" ;;
 *) fail "give a command: gpu_machine.sh unpack DIR, gpu_machine.sh test or gpu_machine.sh measure" ;;
 esac

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -106,12 +108,69 @@ def test_every_file_with_the_mark_is_among_the_tests(request):
     assert jobs[0].command[3] == "tests/kernels/test_tl_kernels.py"
 
 
-def test_what_is_unknown_is_refused(capsys):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["measure", "--only", "nothing"], "choose from kernels, sampler-"),
+        (["measure", "--minutes", "0"], "out of range"),
+        (["measure", "--minutes", "nan"], "out of range"),
+        (["neither"], "invalid choice"),
+        (["test", "--results", "/proc/none/here"], "cannot be written"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments, message, capsys):
     import run
 
-    with pytest.raises(SystemExit) as ended:
-        run.main(["measure", "--only", "nothing"])
-    assert ended.value.code == 2 and "choose from kernels, sampler-" in capsys.readouterr().err
+    assert run.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and message in said and said.count("\n") == 1
+
+
+def test_results_that_cannot_be_read_are_refused_before_anything_runs(tmp_path, capsys):
+    import run
+
+    (tmp_path / "run.json").write_text("{")
+    assert run.main(["measure", "--results", str(tmp_path), "--only", "kernels"]) == 2
+    assert "run.json cannot be read" in capsys.readouterr().err and not (tmp_path / "kernels.log").exists()
+
+
+def test_what_did_not_run_takes_nothing_away(tmp_path):
+    run_all(tmp_path, job("print(1)", "one"))
+    run_all(tmp_path, job("print(2)", "one"), job("", "two"), minutes=0.0)
+    assert {each["name"]: each["outcome"] for each in kept(tmp_path)["jobs"]} == {"one": "done", "two": "not run"}
+
+
+def test_tests_that_are_all_skipped_are_not_done(tmp_path):
+    for said, outcome in (
+        ("3 skipped", "skipped"),
+        ("1 passed, 3 skipped", "done"),
+        ("3 skipped, 9 deselected", "skipped"),
+    ):
+        (done,) = run_all(tmp_path, job(f"print('=== {said} in 0.1s ===')"))
+        assert done["outcome"] == outcome
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_job_and_is_noted(tmp_path, number):
+    code = f"""
+import sys
+sys.path[:0] = [{str(ROOT / "tools/gpu_machine")!r}]
+import run
+from jobs import Job
+sleeping = (sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)")
+run.test_jobs = lambda: [Job("sleeps", sleeping, 1.0)]
+sys.exit(run.main(["test", "--results", {str(tmp_path)!r}]))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
+        log, deadline = tmp_path / "sleeps.log", time.monotonic() + 60
+        while not (log.exists() and log.read_text().endswith("\n")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and said == "error: interrupted: what ran before is kept\n"
+    assert kept(tmp_path)["jobs"][0]["outcome"] == "interrupted"
+    assert not (Path("/proc") / log.read_text().strip()).exists()
 
 
 def test_what_is_worth_most_comes_first(tmp_path):
@@ -129,8 +188,16 @@ def test_what_is_worth_most_comes_first(tmp_path):
 
 
 def a_run(folder: Path, gpu: dict[str, str]) -> Path:
-    jobs = [{"name": "kernels", "outcome": "cut off", "seconds": 360.0, "said": "a | b", "gpu_after": gpu}]
-    (folder / "run.json").write_text(json.dumps({"machine": {"gpu": gpu, "date": "2026-01-02"}, "jobs": jobs}))
+    ended = {
+        "outcome": "cut off",
+        "seconds": 360.0,
+        "said": "a | b",
+        "gpu": gpu,
+        "gpu_after": gpu,
+        "date": "2026-01-02",
+    }
+    jobs = [{"name": name, **ended} for name in ("kernels", "sampler-cifar10")]
+    (folder / "run.json").write_text(json.dumps({"jobs": jobs}))
     return folder
 
 
@@ -143,7 +210,9 @@ def test_tables_of_what_a_gpu_gave(tmp_path):
     none = dict.fromkeys(times, None) | {"failed": "OutOfMemoryError: none left"}
     (tmp_path / "kernels.json").write_text(json.dumps({"environment": environment, "rows": [row | times, row | none]}))
     told = "\n".join(gpu.lines(a_run(tmp_path, GPU)))
-    assert told.startswith("NVIDIA Test, driver 580.1, clocks at the end: SM 345 MHz of 1980 MHz, memory 3201 MHz of")
+    assert told.startswith(
+        "kernels: NVIDIA Test, driver 580.1, clocks at the end: SM 345 MHz of 1980 MHz, memory 3201 MHz of"
+    )
     assert "copies 4000 GB/s" in told
     assert "| AdaGN | 1x2x3x4 | float16 | nhwc | 10.0 | 20.0 | 30.0 | - | 5.0 | 50% |" in told
     assert "| - | - | - | - | - | OutOfMemoryError: none left |" in told
@@ -177,3 +246,13 @@ def test_figures_that_no_gpu_gave_are_not_printed(tmp_path, here, monkeypatch, c
     assert gpu.main() == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith("error: ") and said.err.count("\n") == 1
+
+
+def test_a_file_that_is_damaged_is_one_line(tmp_path, monkeypatch, capsys):
+    import gpu
+
+    (a_run(tmp_path, GPU) / "kernels.json").write_text("{")
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--json", str(tmp_path)])
+    assert gpu.main() == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "kernels.json cannot be read" in said.err

@@ -3,7 +3,7 @@
     python3 tools/gpu_machine/run.py test|measure [--results DIR] [--minutes N] [--only NAME ...]
 
 Needs no installation: `tools/gpu_machine.sh` sets the places of packages. In the folder of results every command has
-NAME.log, benchmarks NAME.json too; run.json tells, after each command, what ran, how it ended and on what machine.
+NAME.log, benchmarks NAME.json too; run.json tells, after each command, what ran, how it ended and on what GPU.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import datetime
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).parent))
 from jobs import ROOT, Job, all_names, measure_jobs, missing, test_jobs
@@ -31,6 +33,7 @@ _QUERY = (
     *("clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem"),
 )
 _SUMMARY = re.compile(r"=+ (.*\b(?:passed|failed|skipped|error|errors|deselected)\b.*) =+")
+_ALL_SKIPPED = re.compile(r"\d+ skipped(, \d+ deselected)?( in .*)?")
 _GRACE = 10.0
 """Seconds that a command has to end when it is told to."""
 
@@ -58,7 +61,8 @@ def run(job: Job, results: Path, minutes: float) -> dict[str, Any]:
         minutes: that are left, at most what the job has.
 
     Returns:
-        What run.json keeps of it; ``outcome`` is "done", "failed", "cut off" or "not run".
+        What run.json keeps of it; ``outcome`` is "done", "failed", "skipped" (all its tests), "cut off",
+        "interrupted" or "not run".
     """
     log = results / f"{job.name}.log"
     kept: dict[str, Any] = {"name": job.name, "command": list(job.command), "log": log.name}
@@ -80,8 +84,12 @@ def run(job: Job, results: Path, minutes: float) -> dict[str, Any]:
                 outcome = "failed" if process.wait(60 * minutes) else "done"
             except subprocess.TimeoutExpired:
                 outcome = "cut off"
-    seconds = round(time.monotonic() - start, 1)
-    return kept | {"outcome": outcome, "said": _last_word(log), "exit_code": process.returncode, "seconds": seconds}
+            except KeyboardInterrupt:
+                outcome = "interrupted"
+    seconds, said = round(time.monotonic() - start, 1), _last_word(log)
+    if outcome == "done" and _ALL_SKIPPED.fullmatch(said):
+        outcome = "skipped"
+    return kept | {"outcome": outcome, "said": said, "exit_code": process.returncode, "seconds": seconds}
 
 
 @contextmanager
@@ -109,53 +117,120 @@ def _last_word(log: Path) -> str:
 
 
 def run_all(jobs: Sequence[Job], results: Path, minutes: float) -> list[dict[str, Any]]:
-    """Runs every job that there is time for, the first first; run.json is written anew after each."""
-    results.mkdir(parents=True, exist_ok=True)
-    end, done = time.monotonic() + 60 * minutes, []
-    machine = {"gpu": gpu(), "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+    """Runs every job that there is time for, the first first; run.json is written anew after each.
+
+    Raises:
+        WrongInput: the folder cannot be written, or its run.json cannot be read.
+    """
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results):
+            pass
+    except OSError as error:
+        raise WrongInput(f"{results} cannot be written ({error.strerror}): give another folder to --results") from None
+    end, done, before = time.monotonic() + 60 * minutes, [], earlier(results)
     for job in jobs:
         left = min(job.minutes, (end - time.monotonic()) / 60)
-        print(f"{job.name}: {' '.join(job.command)}", flush=True)
+        print(f"{job.name}: {shlex.join(job.command)}", flush=True)
+        here = {"gpu": gpu(), "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
         if left <= 0:
-            done.append({"name": job.name, "outcome": "not run", "said": "no time was left", "seconds": 0.0})
+            last = {"name": job.name, "outcome": "not run", "said": "no time was left", "seconds": 0.0}
         else:
-            done.append(run(job, results, left) | {"gpu_after": gpu()})
-        last = done[-1]
+            last = run(job, results, left) | here | {"gpu_after": gpu()}
+        done.append(last)
         print(f"  {last['outcome']} in {last['seconds']:.0f} s: {last['said']}", flush=True)
-        _write(results, machine, done)
+        _write(results, before, done)
+        if last["outcome"] == "interrupted":
+            raise KeyboardInterrupt
     return done
 
 
-def _write(results: Path, machine: dict[str, Any], done: list[dict[str, Any]]) -> None:
-    """With what an earlier call left of other commands."""
+def earlier(results: Path) -> list[dict[str, Any]]:
+    """What earlier calls left.
+
+    Raises:
+        WrongInput: it cannot be read.
+    """
     path = results / RUN
-    before = json.loads(path.read_text())["jobs"] if path.exists() else []
-    names = {job["name"] for job in done}
-    kept = [job for job in before if job["name"] not in names]
+    try:
+        return [dict(job) for job in json.loads(path.read_text(encoding="utf-8"))["jobs"]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError):
+        raise WrongInput(f"{path} cannot be read: move it away, or give another folder to --results") from None
+
+
+def _write(results: Path, before: Sequence[dict[str, Any]], done: Sequence[dict[str, Any]]) -> None:
+    """What did not run takes nothing away that did."""
+    path, ran = results / RUN, {job["name"] for job in before}
+    new = [job for job in done if job["outcome"] != "not run" or job["name"] not in ran]
+    names = {job["name"] for job in new}
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"machine": machine, "jobs": [*kept, *done]}, indent=1) + "\n")
+    kept = [*(job for job in before if job["name"] not in names), *new]
+    partial.write_text(json.dumps({"jobs": kept}, indent=1) + "\n")
     partial.replace(path)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="gpu_machine.sh", description="Runs what needs an NVIDIA GPU.")
+class WrongInput(ValueError):
+    """What was asked for cannot be; the message is one line."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise WrongInput(f"{message}; see gpu_machine.sh test --help")
+
+
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if not 0 < minutes < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is out of range: give more than 0")
+    return minutes
+
+
+def start(argv: Sequence[str] | None = None) -> int:
+    """0 where all was done, 1 where something failed, was cut off, did not run or had all its tests skipped.
+
+    Raises:
+        WrongInput: an argument is wrong, or the folder of results cannot be used.
+    """
+    parser = _Parser(prog="gpu_machine.sh", description="Runs what needs an NVIDIA GPU.")
     parser.add_argument("what", choices=("test", "measure"))
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="(default: results)")
-    parser.add_argument("--minutes", type=float, default=60.0, metavar="N", help="for all together (default: 60)")
+    parser.add_argument("--minutes", type=_minutes, default=60.0, metavar="N", help="for all together (default: 60)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these alone")
     parser.add_argument("--list", action="store_true", help="name them, and run nothing")
     args = parser.parse_args(argv)
     here, results = gpu(), args.results.absolute()
     jobs = test_jobs() if args.what == "test" else measure_jobs(results, gpu=bool(here))
     if unknown := set(args.only or ()) - {job.name for job in jobs}:
-        parser.error(f"--only {' '.join(sorted(unknown))} is unknown: choose from {all_names(jobs)}")
+        raise WrongInput(f"--only {' '.join(sorted(unknown))} is unknown: choose from {all_names(jobs)}")
     if args.list:
         for job in jobs:
-            print(f"{job.name}  {job.minutes:g} min  {' '.join(job.command)}")
+            print(f"{job.name}  {job.minutes:g} min  {shlex.join(job.command)}")
         return 0
     print(f"{here['name']}, driver {here['driver_version']}" if here else "there is no NVIDIA GPU", flush=True)
     done = run_all([job for job in jobs if not args.only or job.name in args.only], results, args.minutes)
     return 0 if all(job["outcome"] == "done" for job in done) else 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`start`, with its errors as one line each; a signal that asks to end ends the job that runs, too."""
+
+    def interrupted(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
+    try:
+        return start(argv)
+    except WrongInput as error:
+        said, code = str(error), 2
+    except OSError as error:
+        said, code = f"{error.filename or 'the results'} cannot be written ({error.strerror}): give --results", 2
+    except KeyboardInterrupt:
+        said, code = "interrupted: what ran before is kept", 130
+    print(f"error: {said}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":
