@@ -12,6 +12,7 @@ The bytes are the parts that CONTENTS gives to this NUMBER, in the order in whic
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -76,9 +77,9 @@ class Contents:
         """How many there are; they count from 1."""
         return max(part.piece for item in self.items for part in item.parts)
 
-    def parts_of(self, piece: int) -> tuple[Part, ...]:
-        """In the order in which they stand in the piece."""
-        return tuple(part for item in self.items for part in item.parts if part.piece == piece)
+    def parts_of(self, piece: int) -> tuple[tuple[Item, Part], ...]:
+        """Whose they are and which, in the order in which they stand in the piece."""
+        return tuple((item, part) for item in self.items for part in item.parts if part.piece == piece)
 
 
 @dataclass(frozen=True)
@@ -113,20 +114,14 @@ def write_pieces(sources: Sequence[Source], folder: Path, limit: int) -> Content
             raise BundleError(f"pieces of {limit} bytes have no room for a bundle's contents: make them larger")
         layout = _layout(sources, limit, head)
     contents = read_contents(_with_hashes(layout, sources))
-    streams = {source.name: source.path.open("rb") for source in sources}
-    try:
+    with contextlib.ExitStack() as opened:
+        streams = {source.name: opened.enter_context(source.path.open("rb")) for source in sources}
         for piece in range(1, contents.pieces + 1):
             name = f"ddgan-gpu-{piece:02}-of-{contents.pieces:02}{SUFFIX}"
             with (folder / name).open("wb") as file:
                 file.write((_first_line(contents.identifier, piece) + contents.line + "\n").encode())
-                for item in contents.items:
-                    for part in item.parts:
-                        if part.piece == piece:
-                            for block in _blocks(streams[item.name], part.size):
-                                file.write(block)
-    finally:
-        for stream in streams.values():
-            stream.close()
+                for item, part in contents.parts_of(piece):
+                    file.writelines(_blocks(streams[item.name], part.size))
     return contents
 
 
@@ -191,7 +186,7 @@ class Piece:
         """Each part and its bytes; nothing has been checked but their number."""
         position = self.start
         with self.path.open("rb") as file:
-            for part in self.contents.parts_of(self.number):
+            for _, part in self.contents.parts_of(self.number):
                 # Whoever left a part half read gets the next one from its beginning all the same.
                 file.seek(position)
                 yield part, _blocks(file, part.size)
@@ -220,8 +215,9 @@ def open_piece(path: Path) -> Piece:
     except BundleError as error:
         raise BundleError(f"{path} {error}: make the bundle anew") from None
     number = int(head[2])
-    expected = sum(part.size for part in contents.parts_of(number))
-    if not contents.parts_of(number) or size - start > expected:
+    parts = contents.parts_of(number)
+    expected = sum(part.size for _, part in parts)
+    if not parts or size - start > expected:
         raise BundleError(f"{path} is damaged: bring it again")
     if size - start < expected:
         raise BundleError(f"{path} is cut, {expected - size + start} bytes are missing: bring it again")
