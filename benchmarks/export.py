@@ -19,6 +19,7 @@ from pathlib import Path
 
 SIZES = {
     "cifar10": {
+        "title": "CIFAR-10 size, T = 4",
         "steps": 4,
         "config": {
             "image_size": 32, "num_channels": 3, "num_channels_dae": 128, "ch_mult": (1, 2, 2, 2),
@@ -26,6 +27,7 @@ SIZES = {
         },
     },
     "celebahq256": {
+        "title": "CelebA-HQ 256 size, T = 2",
         "steps": 2,
         "config": {
             "image_size": 256, "num_channels": 3, "num_channels_dae": 64, "ch_mult": (1, 1, 2, 2, 4, 4),
@@ -34,6 +36,7 @@ SIZES = {
     },
     # Of no published network: the bundled checkpoint's, small enough to try a script with.
     "digits": {
+        "title": "Digits, T = 4",
         "steps": 4,
         "config": {
             "image_size": 16, "num_channels": 1, "num_channels_dae": 16, "ch_mult": (1, 2), "num_res_blocks": 1,

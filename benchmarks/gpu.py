@@ -8,50 +8,56 @@ under the machine's name, its driver and its clocks; what did not run, or not to
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-TITLES = {"cifar10": "CIFAR-10 size, T = 4", "celebahq256": "CelebA-HQ 256 size, T = 2"}
+from ddgan_deploy.bench.results import Skipped
+from ddgan_deploy.cli.bench_tables import number, percent, skipped_lines
+from ddgan_deploy.command import Parser, run
+from ddgan_deploy.errors import InputError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from export import PUBLISHED, SIZES
+
 KERNELS = ("op", "shape", "dtype", "layout")
 TIMES = ("ours", "called", "eager", "compile", "limit")
-
-
-class NoFigures(ValueError):
-    """There is nothing that a GPU gave."""
 
 
 def lines(results: Path) -> Iterator[str]:
     """All tables, line by line.
 
     Raises:
-        NoFigures: the folder has no results, no GPU gave them, or a file of them cannot be read.
+        InputError: the folder has no results, no GPU gave them, or a file of them cannot be read.
     """
-    run = _read(results / "run.json")
-    if run is None:
-        raise NoFigures(f"{results} has no run.json: run tools/gpu_machine.sh test and measure first")
-    jobs = {job["name"]: job for job in run["jobs"] if job.get("gpu")}
+    told = _read(results / "run.json")
+    if told is None:
+        raise InputError(f"{results} has no run.json: run tools/gpu_machine.sh test and measure first")
+    jobs = [job for job in told["jobs"] if job["gpu"]]
     if not jobs:
-        raise NoFigures(f"{results} is of a machine without a GPU: its figures are not printed")
-    for name, job in jobs.items():
-        result = _read(results / f"{name}.json") or {}
-        yield from _machine(job)
-        if name == "kernels" and result.get("rows"):
-            yield from _kernels(result)
-        for size in TITLES.keys() & result.keys():
-            if any(row["device"] == "cuda" for row in result[size]["rows"]):
-                yield from _sampler(TITLES[size], result[size])
-    yield from _jobs(list(jobs.values()))
+        raise InputError(f"{results} is of a machine without a GPU: its figures are not printed")
+    for job in jobs:
+        if tables := list(_tables(job["name"], _read(results / f"{job['name']}.json") or {})):
+            yield from (*_machine(job), *tables)
+    yield from _jobs(jobs)
+
+
+def _tables(name: str, result: dict[str, Any]) -> Iterator[str]:
+    """What a benchmark measured on a GPU."""
+    if name == "kernels" and result.get("rows"):
+        yield from _kernels(result)
+    for size in PUBLISHED:
+        if size in result and any(row["device"] == "cuda" for row in result[size]["rows"]):
+            yield from _sampler(SIZES[size]["title"], result[size])
 
 
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     except (OSError, ValueError):
-        raise NoFigures(f"{path} cannot be read: measure again") from None
+        raise InputError(f"{path} cannot be read: measure again") from None
 
 
 def _machine(job: dict[str, Any]) -> Iterator[str]:
@@ -80,7 +86,7 @@ def kernel_line(row: dict[str, Any]) -> str:
     """One row of a kernel, or why there is none."""
     times = [row[f"{name}_us"] for name in TIMES]
     shown = ["-" if time is None else f"{time:.1f}" for time in times]
-    share = row["failed"] or ("-" if row["share"] is None else f"{row['share']:.0%}")
+    share = row["failed"] or percent(row["share"])
     return f"| {' | '.join([*(row[name] for name in KERNELS), *shown, share])} |"
 
 
@@ -101,18 +107,15 @@ def _sampler(title: str, result: dict[str, Any]) -> Iterator[str]:
     for row in result["rows"]:
         if row["device"] != "cuda":
             continue
-        faster = "-" if row["speedup_vs_eager"] is None else f"{row['speedup_vs_eager']:.2f}"
-        share = "-" if row["roofline_share"] is None else f"{row['roofline_share']:.0%}"
+        faster, share = number(row["speedup_vs_eager"]), percent(row["roofline_share"])
         memory = "-" if row["gpu_peak_mb"] is None else f"{row['gpu_peak_mb']:.0f}"
         times = f"{row['median_ms']:.2f} | {row['p95_ms']:.2f} | {row['images_per_s']:.0f}"
         yield f"| {row['engine']} | {row['precision']} | {row['batch']} | {times} | {faster} | {share} | {memory} |"
         if row["doubtful"]:
             yield f"| | | | {row['doubtful']} | | | | | |"
     yield ""
-    for skipped in result["skipped"]:
-        batch = "" if skipped["batch"] is None else f" at batch {skipped['batch']}"
-        yield f"- not measured: {skipped['engine']}{batch}: {skipped['reason']}"
     if result["skipped"]:
+        yield from (f"- {line}" for line in skipped_lines([Skipped(**each) for each in result["skipped"]]))
         yield ""
 
 
@@ -124,20 +127,21 @@ def _jobs(jobs: list[dict[str, Any]]) -> Iterator[str]:
         yield f"| {job['name']} | {job['outcome']} | {job['seconds']:.0f} | {said} |"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prints them.
+
+    Raises:
+        InputError: see `lines`; or a file is of another form.
+    """
+    parser = Parser(prog="gpu.py", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", type=Path, default=Path("results"), metavar="RESULTS", help="(default: results)")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     try:
-        print("\n".join(lines(args.json)))
-    except NoFigures as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        told = list(lines(args.json))
     except (KeyError, TypeError, AttributeError):
-        print(f"error: {args.json} has files of another form: measure again with this version", file=sys.stderr)
-        return 2
-    return 0
+        raise InputError(f"{args.json} has files of another form: measure again with this version") from None
+    print("\n".join(told))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -20,7 +20,7 @@ from typing import Any
 
 from ddgan_deploy.artifact.engine_files import BatchProfile
 from ddgan_deploy.bench import BenchOptions, BenchResult, run
-from ddgan_deploy.cli.bench_tables import skipped_lines
+from ddgan_deploy.cli.bench_tables import number, percent, skipped_lines
 from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.files import written_whole
@@ -28,12 +28,6 @@ from ddgan_deploy.screen import StepList
 
 sys.path.insert(0, str(Path(__file__).parent))
 from export import SIZES, random_checkpoint
-
-TITLES = {
-    "cifar10": "CIFAR-10 size, T = 4",
-    "celebahq256": "CelebA-HQ 256 size, T = 2",
-    "digits": "Digits, T = 4",
-}
 
 
 def measure(
@@ -74,16 +68,15 @@ def measure(
 def print_table(size: str, result: BenchResult) -> None:
     """A Markdown table, and the lines that belong to it."""
     here = result.environment
-    print(f"\n{TITLES[size]}, on {here.threads} threads of {here.cpu}\n")
+    print(f"\n{SIZES[size]['title']}, on {here.threads} threads of {here.cpu}\n")
     print("| engine | precision | batch | median ms | p95 ms | images/s | × eager | of limit | peak MB | load s |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for row in result.rows:
-        faster = "-" if row.speedup_vs_eager is None else f"{row.speedup_vs_eager:.2f}"
-        share = "-" if row.roofline_share is None else f"{row.roofline_share:.0%}"
+        faster, share = number(row.speedup_vs_eager), percent(row.roofline_share)
         times = f"{row.median_ms:.0f} | {row.p95_ms:.0f} | {row.images_per_s:.2f}"
         memory = f"{row.peak_mb:.0f} | {row.load_s:.1f}"
         print(f"| {row.engine} | {row.precision} | {row.batch} | {times} | {faster} | {share} | {memory} |")
-    for line in skipped_lines(result):
+    for line in skipped_lines(result.skipped):
         print(f"\n{line}")
     for device, rates in here.rates.items():
         products = ", ".join(f"{dtype} {rate / 1e9:.0f}" for dtype, rate in rates.flops.items())

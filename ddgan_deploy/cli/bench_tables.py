@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ddgan_deploy.screen import print_table, say, table_of
 
 if TYPE_CHECKING:
-    from ddgan_deploy.bench.results import BenchResult, Environment, OpShare, PerOp, Row
+    from ddgan_deploy.bench.results import BenchResult, Environment, OpShare, PerOp, Row, Skipped
 
 _COLUMNS = (
     "engine",
@@ -32,7 +32,7 @@ def print_bench(result: BenchResult) -> None:
     for row in result.rows:
         table.add_row(*_cells(row))
     print_table(table)
-    for line in (*doubtful_lines(result), *skipped_lines(result)):
+    for line in (*doubtful_lines(result), *skipped_lines(result.skipped)):
         say(line)
     for line in _environment_lines(result.environment):
         say(line)
@@ -49,8 +49,8 @@ def _cells(row: Row) -> list[str]:
         f"{row.median_ms:.2f}",
         f"{row.p95_ms:.2f}",
         f"{row.images_per_s:.2f}",
-        _number(row.speedup_vs_eager),
-        _percent(row.roofline_share),
+        number(row.speedup_vs_eager),
+        percent(row.roofline_share),
         memory,
         f"{row.import_s:.1f}",
         f"{row.load_s:.1f}",
@@ -64,12 +64,12 @@ def doubtful_lines(result: BenchResult) -> list[str]:
     return [f"doubtful: {row.engine} {row.precision}, batch {row.batch}: {row.doubtful}" for row in doubtful]
 
 
-def skipped_lines(result: BenchResult) -> list[str]:
+def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
     """One line a reason, with all that it holds for."""
     names: dict[str, list[str]] = {}
-    for skipped in result.skipped:
-        parts = [skipped.engine, skipped.precision or "", f"batch {skipped.batch}" if skipped.batch else ""]
-        names.setdefault(skipped.reason, []).append(" ".join(filter(None, parts)))
+    for each in skipped:
+        parts = [each.engine, each.precision or "", f"batch {each.batch}" if each.batch else ""]
+        names.setdefault(each.reason, []).append(" ".join(filter(None, parts)))
     return [f"not measured: {', '.join(dict.fromkeys(concerned))}: {reason}" for reason, concerned in names.items()]
 
 
@@ -103,14 +103,16 @@ def _print_per_op(per_op: PerOp) -> None:
 def _print_shares(shares: Sequence[OpShare], columns: Sequence[str], names: Callable[[OpShare], list[str]]) -> None:
     table = table_of(*columns, numbers=4)
     for share in shares:
-        figures = [str(share.count), f"{share.ms:.3f}", f"{share.share:.1%}", _percent(share.roofline_share)]
+        figures = [str(share.count), f"{share.ms:.3f}", f"{share.share:.1%}", percent(share.roofline_share)]
         table.add_row(*names(share), *figures)
     print_table(table)
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """A cell; "-" for what was not measured."""
     return "-" if value is None else f"{value:.2f}"
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """As `number`, of a share."""
     return "-" if value is None else f"{value:.0%}"

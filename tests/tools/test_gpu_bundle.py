@@ -58,10 +58,14 @@ def shell(machine: dict[str, str], script: str, *arguments: object) -> subproces
     return subprocess.run(["sh", "-c", script, *arguments], env=machine, cwd="/", capture_output=True, text=True)
 
 
+def gpu_machine(machine: dict[str, str], bundle: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """The bundle's own program."""
+    return shell(machine, 'exec "$0" "$@"', bundle / "gpu_machine.sh", *arguments)
+
+
 def unpack(machine: dict[str, str], bundle: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     # The compiler need not try hard.
-    machine = machine | {"CMAKE_BUILD_TYPE": "Debug"}
-    return shell(machine, 'exec "$0" "$@"', bundle / "gpu_machine.sh", "unpack", *arguments)
+    return gpu_machine(machine | {"CMAKE_BUILD_TYPE": "Debug"}, bundle, "unpack", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -228,16 +232,9 @@ def rehearsed(machine: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
     return machine | proxies | home | {"PYTHONPATH": f"{packages(*EXACT)}:{machine['PYTHONPATH']}"}
 
 
-def gpu_machine(
-    machine: dict[str, str], bundle: Path, home: Path, *arguments: object
-) -> subprocess.CompletedProcess[str]:
-    """The bundle's own program."""
-    return shell(machine | {"DDGAN_GPU_HOME": str(home)}, 'exec "$0" "$@"', bundle / "gpu_machine.sh", *arguments)
-
-
 def test_rehearsal_of_the_tests(unpacked, bundle, rehearsed, tmp_path):
     home, _ = unpacked
-    done = gpu_machine(rehearsed, bundle, home, "test", "--results", tmp_path)
+    done = gpu_machine(rehearsed | {"DDGAN_GPU_HOME": str(home)}, bundle, "test", "--results", tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stdout.startswith("there is no NVIDIA GPU\n")
     jobs = json.loads((tmp_path / "run.json").read_text())["jobs"]
@@ -251,7 +248,7 @@ def test_rehearsal_of_the_tests(unpacked, bundle, rehearsed, tmp_path):
 def test_rehearsal_of_the_measurements(unpacked, bundle, rehearsed, tmp_path):
     """What a machine without a GPU has is measured; none of its figures comes into a table."""
     home, _ = unpacked
-    done = gpu_machine(rehearsed, bundle, home, "measure", "--results", tmp_path)
+    done = gpu_machine(rehearsed | {"DDGAN_GPU_HOME": str(home)}, bundle, "measure", "--results", tmp_path)
     assert done.returncode == 1
     jobs = {job["name"]: job for job in json.loads((tmp_path / "run.json").read_text())["jobs"]}
     assert jobs["kernels"]["said"] == "error: there is no NVIDIA GPU that PyTorch can use"

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ddgan_deploy import command
+
 ROOT = Path(__file__).parents[2]
 GPU = {
     "name": "NVIDIA Test", "driver_version": "580.1", "clocks.sm": "345 MHz", "clocks.max.sm": "1980 MHz",
@@ -121,7 +123,7 @@ def test_every_file_with_the_mark_is_among_the_tests(request):
 def test_what_is_wrong_is_one_line(arguments, message, capsys):
     import run
 
-    assert run.main(arguments) == 2
+    assert command.run(run.main, arguments) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ") and message in said and said.count("\n") == 1
 
@@ -130,7 +132,7 @@ def test_results_that_cannot_be_read_are_refused_before_anything_runs(tmp_path, 
     import run
 
     (tmp_path / "run.json").write_text("{")
-    assert run.main(["measure", "--results", str(tmp_path), "--only", "kernels"]) == 2
+    assert command.run(run.main, ["measure", "--results", str(tmp_path), "--only", "kernels"]) == 2
     assert "run.json cannot be read" in capsys.readouterr().err and not (tmp_path / "kernels.log").exists()
 
 
@@ -156,10 +158,11 @@ def test_a_signal_ends_the_job_and_is_noted(tmp_path, number):
 import sys
 sys.path[:0] = [{str(ROOT / "tools/gpu_machine")!r}]
 import run
+from ddgan_deploy import command
 from jobs import Job
 sleeping = (sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)")
 run.test_jobs = lambda: [Job("sleeps", sleeping, 1.0)]
-sys.exit(run.main(["test", "--results", {str(tmp_path)!r}]))
+sys.exit(command.run(run.main, ["test", "--results", {str(tmp_path)!r}]))
 """
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
         log, deadline = tmp_path / "sleeps.log", time.monotonic() + 60
@@ -219,6 +222,18 @@ def test_tables_of_what_a_gpu_gave(tmp_path):
     assert "| kernels | cut off | 360 | a \\| b |" in told
 
 
+def test_what_did_not_run_on_a_gpu_is_told(tmp_path, monkeypatch):
+    import gpu
+    import run
+
+    monkeypatch.setattr(run, "gpu", lambda: GPU)
+    run_all(tmp_path, job("", "one"), minutes=0.0)
+    run_all(tmp_path, job("", "two", needs="no-such-program"))
+    told = "\n".join(gpu.lines(tmp_path))
+    assert "| one | not run | 0 | no time was left |" in told
+    assert "| two | not run | 0 | no-such-program is not on PATH |" in told
+
+
 def test_rows_of_the_cpu_are_left_out(tmp_path):
     import gpu
 
@@ -237,22 +252,20 @@ def test_rows_of_the_cpu_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("here", [None, {}])
-def test_figures_that_no_gpu_gave_are_not_printed(tmp_path, here, monkeypatch, capsys):
+def test_figures_that_no_gpu_gave_are_not_printed(tmp_path, here, capsys):
     import gpu
 
     if here is not None:
         a_run(tmp_path, here)
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "--json", str(tmp_path)])
-    assert gpu.main() == 2
+    assert command.run(gpu.main, ["--json", str(tmp_path)]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith("error: ") and said.err.count("\n") == 1
 
 
-def test_a_file_that_is_damaged_is_one_line(tmp_path, monkeypatch, capsys):
+def test_a_file_that_is_damaged_is_one_line(tmp_path, capsys):
     import gpu
 
     (a_run(tmp_path, GPU) / "kernels.json").write_text("{")
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "--json", str(tmp_path)])
-    assert gpu.main() == 2
+    assert command.run(gpu.main, ["--json", str(tmp_path)]) == 2
     said = capsys.readouterr()
     assert said.out == "" and "kernels.json cannot be read" in said.err

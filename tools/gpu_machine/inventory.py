@@ -20,6 +20,7 @@ from pathlib import Path
 
 ABSENT = "not there"
 _QUERY = ["--query-gpu=name,compute_cap,memory.total,driver_version", "--format=csv,noheader"]
+_MODULES = ("torch", "onnxruntime", "tensorrt", "tensorrt_rtx_bindings")
 _PROGRAMS = ("nvcc", "ncu", "compute-sanitizer", "g++", "cmake", "ninja")
 
 
@@ -74,9 +75,7 @@ def _tried(look: Callable[[], str]) -> str:
         return look()
     except Exception as error:
         # A package that is half there may fail in any way; what it says is the row.
-        if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "onnxruntime", "tensorrt"):
-            return ABSENT
-        if isinstance(error, ModuleNotFoundError) and error.name == "tensorrt_rtx_bindings":
+        if isinstance(error, ModuleNotFoundError) and error.name in _MODULES:
             return ABSENT
         lines = str(error).strip().splitlines()
         return f"cannot be loaded: {lines[0] if lines else type(error).__name__}"
@@ -89,7 +88,7 @@ def _version(name: str) -> str:
         return ABSENT
 
 
-def _said(*command: str) -> str:
+def said_by(*command: str) -> str:
     """What a program prints, "" where it is not there or fails."""
     try:
         told = subprocess.run(command, capture_output=True, text=True, timeout=60, errors="replace")
@@ -99,7 +98,7 @@ def _said(*command: str) -> str:
 
 
 def _gpu() -> str:
-    lines = [line.split(", ") for line in _said("nvidia-smi", *_QUERY).strip().splitlines()]
+    lines = [line.split(", ") for line in said_by("nvidia-smi", *_QUERY).strip().splitlines()]
     shown = [
         f"{name}, compute capability {capability}, {memory}, driver {driver}"
         for name, capability, memory, driver in (line for line in lines if len(line) == 4)
@@ -108,7 +107,7 @@ def _gpu() -> str:
 
 
 def _driver_cuda() -> str:
-    found = re.search(r"CUDA (?:UMD )?Version:\s*([\d.]+)", _said("nvidia-smi"))
+    found = re.search(r"CUDA (?:UMD )?Version:\s*([\d.]+)", said_by("nvidia-smi"))
     return found[1] if found else ABSENT
 
 
@@ -165,7 +164,7 @@ def _ours(home: Path) -> str:
 def _program(name: str) -> str:
     if not shutil.which(name):
         return ABSENT
-    text = _said(name, "--version")
+    text = said_by(name, "--version")
     found = re.search(r"release ([\d.]+\d)", text) or re.search(r"\d+(?:\.\d+)+", text)
     return (found[1] if found.re.groups else found[0]) if found else "says no version"
 

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON = sys.executable
 BATCHES = {"cifar10": "1,8,64,256", "celebahq256": "1,8,64"}
 """Published size -> images a run on a GPU."""
-CPU_BATCHES = {"digits": "1"}
 GPU_ENGINES = (
     *("pytorch-eager-cuda", "pytorch-compile-cuda", "pytorch-cudagraph"),
     *("onnxruntime-cuda-portable", "onnxruntime-cuda"),
@@ -68,39 +66,38 @@ def measure_jobs(results: Path, gpu: bool) -> list[Job]:
         gpu: whether there is one; else the CPU's rows of a small network are measured: that the commands run is seen.
     """
     jobs = [Job("kernels", _benchmark("gpu_kernels.py", "--json", results / "kernels.json"), minutes=6)]
-    for size, batches in (BATCHES if gpu else CPU_BATCHES).items():
-        engines = ",".join(GPU_ENGINES if gpu else CPU_ENGINES)
-        more = ("--fp16",) if gpu else ("--runs", "3")
-        options = ("--sizes", size, *more, "--batch", batches, "--engines", engines)
-        json = results / f"sampler-{size}.json"
-        jobs.append(Job(f"sampler-{size}", _benchmark("speed.py", *options, "--json", json), minutes=10))
     if gpu:
+        jobs += [_sampler(results, size, size, GPU_ENGINES, "--fp16", minutes=10) for size in BATCHES]
         for engine in BUILT:
-            options = ("--sizes", "cifar10", "--fp16", "--batch", BATCHES["cifar10"], "--build", engine)
-            engines, json = f"pytorch-eager-cuda,{engine}", results / f"sampler-{engine}.json"
-            command = _benchmark("speed.py", *options, "--engines", engines, "--json", json)
-            jobs.append(Job(f"sampler-{engine}", command, minutes=8))
+            engines, more = ("pytorch-eager-cuda", engine), ("--fp16", "--build", engine)
+            jobs += [_sampler(results, engine, "cifar10", engines, *more, minutes=8)]
+    else:
+        jobs += [_sampler(results, "digits", "digits", CPU_ENGINES, "--runs", "3", minutes=10)]
+    checked = [_checked("memcheck"), _checked("racecheck", "-k", "every_plan or partial")]
+    return [*jobs, *checked, *(_profiled(results, number) for number in range(PROFILED))]
+
+
+def _sampler(results: Path, name: str, size: str, engines: Sequence[str], *more: str, minutes: float) -> Job:
+    """The sampler at a size of `benchmarks/export.py`, in some engines."""
+    options = ("--sizes", size, "--batch", BATCHES.get(size, "1"), "--engines", ",".join(engines), *more)
+    path = results / f"sampler-{name}.json"
+    return Job(f"sampler-{name}", _benchmark("speed.py", *options, "--json", path), minutes)
+
+
+def _checked(tool: str, *options: str) -> Job:
+    """The kernels' tests under a tool of compute-sanitizer's."""
+    sanitizer = ("compute-sanitizer", "--tool", tool, "--error-exitcode", "1")
+    command = (*sanitizer, *_pytest("tests/kernels/test_tl_kernels.py", *options))
     # PyTorch's own cache of memory would hide what is read or written past an end.
-    checked = (("PYTORCH_NO_CUDA_MEMORY_CACHING", "1"),)
-    for tool, tests in (("memcheck", ""), ("racecheck", "every_plan or partial")):
-        sanitizer = ("compute-sanitizer", "--tool", tool, "--error-exitcode", "1")
-        command = (*sanitizer, *_pytest("tests/kernels/test_tl_kernels.py", *(("-k", tests) if tests else ())))
-        jobs.append(Job(tool, command, minutes=6, needs="compute-sanitizer", environment=checked))
-    for number in range(PROFILED):
-        profiled = _benchmark("gpu_kernels.py", "--profile", results / "kernels.json", number)
-        profiler = (
-            "ncu",
-            "--set",
-            "full",
-            "--target-processes",
-            "application-only",
-            "--clock-control",
-            "none",
-            "-k",
-            KERNELS,
-        )
-        jobs.append(Job(f"profile-{number + 1}", (*profiler, *profiled), minutes=3, needs="ncu"))
-    return jobs
+    environment = (("PYTORCH_NO_CUDA_MEMORY_CACHING", "1"),)
+    return Job(tool, command, minutes=6, needs=sanitizer[0], environment=environment)
+
+
+def _profiled(results: Path, number: int) -> Job:
+    """One of the kernels with the smallest share of their limit."""
+    profiler = ("ncu", "--set", "full", "--target-processes", "application-only", "--clock-control", "none")
+    profiled = _benchmark("gpu_kernels.py", "--profile", results / "kernels.json", number)
+    return Job(f"profile-{number + 1}", (*profiler, "-k", KERNELS, *profiled), minutes=3, needs=profiler[0])
 
 
 def missing(job: Job) -> str:
@@ -114,13 +111,8 @@ def _is_marked(path: Path) -> bool:
 
 def _pytest(path: str, *options: str) -> tuple[str, ...]:
     shown = ("-v", "-rs", "--tb=short", "--color=no", "-p", "no:cacheprovider")
-    return (PYTHON, "-m", "pytest", path, "-m", "gpu", *shown, *options)
+    return (sys.executable, "-m", "pytest", path, "-m", "gpu", *shown, *options)
 
 
 def _benchmark(name: str, *options: object) -> tuple[str, ...]:
-    return (PYTHON, str(ROOT / "benchmarks" / name), *map(str, options))
-
-
-def all_names(jobs: Sequence[Job]) -> str:
-    """For people."""
-    return ", ".join(job.name for job in jobs)
+    return (sys.executable, str(ROOT / "benchmarks" / name), *map(str, options))

@@ -22,10 +22,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jobs import ROOT, Job, all_names, measure_jobs, missing, test_jobs
+from inventory import said_by
+from jobs import ROOT, Job, measure_jobs, missing, test_jobs
+
+from ddgan_deploy import command
+from ddgan_deploy.command import Parser
+from ddgan_deploy.errors import InputError
 
 RUN = "run.json"
 _QUERY = (
@@ -45,13 +50,8 @@ def gpu() -> dict[str, str]:
 
 
 def _asked(query: Sequence[str]) -> dict[str, str]:
-    command = ["nvidia-smi", f"--query-gpu={','.join(query)}", "--format=csv,noheader"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    lines = told.stdout.strip().splitlines()
-    return dict(zip(query, lines[0].split(", "), strict=False)) if told.returncode == 0 and lines else {}
+    lines = said_by("nvidia-smi", f"--query-gpu={','.join(query)}", "--format=csv,noheader").strip().splitlines()
+    return dict(zip(query, lines[0].split(", "), strict=False)) if lines else {}
 
 
 def run(job: Job, results: Path, minutes: float) -> dict[str, Any]:
@@ -120,28 +120,29 @@ def run_all(jobs: Sequence[Job], results: Path, minutes: float) -> list[dict[str
     """Runs every job that there is time for, the first first; run.json is written anew after each.
 
     Raises:
-        WrongInput: the folder cannot be written, or its run.json cannot be read.
+        InputError: the folder cannot be written, or its run.json cannot be read.
+        KeyboardInterrupt: a signal ended a job.
     """
     try:
         results.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=results):
             pass
     except OSError as error:
-        raise WrongInput(f"{results} cannot be written ({error.strerror}): give another folder to --results") from None
+        raise InputError(f"{results} cannot be written ({error.strerror}): give another folder to --results") from None
     end, done, before = time.monotonic() + 60 * minutes, [], earlier(results)
     for job in jobs:
         left = min(job.minutes, (end - time.monotonic()) / 60)
         print(f"{job.name}: {shlex.join(job.command)}", flush=True)
         here = {"gpu": gpu(), "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
         if left <= 0:
-            last = {"name": job.name, "outcome": "not run", "said": "no time was left", "seconds": 0.0}
+            last: dict[str, Any] = {"name": job.name, "outcome": "not run", "said": "no time was left", "seconds": 0.0}
         else:
-            last = run(job, results, left) | here | {"gpu_after": gpu()}
-        done.append(last)
+            last = run(job, results, left) | {"gpu_after": gpu()}
+        done.append(last | here)
         print(f"  {last['outcome']} in {last['seconds']:.0f} s: {last['said']}", flush=True)
         _write(results, before, done)
         if last["outcome"] == "interrupted":
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("interrupted: what ran before is kept")
     return done
 
 
@@ -149,7 +150,7 @@ def earlier(results: Path) -> list[dict[str, Any]]:
     """What earlier calls left.
 
     Raises:
-        WrongInput: it cannot be read.
+        InputError: it cannot be read.
     """
     path = results / RUN
     try:
@@ -157,7 +158,7 @@ def earlier(results: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError):
-        raise WrongInput(f"{path} cannot be read: move it away, or give another folder to --results") from None
+        raise InputError(f"{path} cannot be read: move it away, or give another folder to --results") from None
 
 
 def _write(results: Path, before: Sequence[dict[str, Any]], done: Sequence[dict[str, Any]]) -> None:
@@ -171,15 +172,6 @@ def _write(results: Path, before: Sequence[dict[str, Any]], done: Sequence[dict[
     partial.replace(path)
 
 
-class WrongInput(ValueError):
-    """What was asked for cannot be; the message is one line."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise WrongInput(f"{message}; see gpu_machine.sh test --help")
-
-
 def _minutes(text: str) -> float:
     minutes = float(text)
     if not 0 < minutes < 1e6:
@@ -187,13 +179,14 @@ def _minutes(text: str) -> float:
     return minutes
 
 
-def start(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """0 where all was done, 1 where something failed, was cut off, did not run or had all its tests skipped.
 
     Raises:
-        WrongInput: an argument is wrong, or the folder of results cannot be used.
+        InputError: an argument is wrong, or the folder of results cannot be used.
+        KeyboardInterrupt: a signal ended the job that ran, which has been noted.
     """
-    parser = _Parser(prog="gpu_machine.sh", description="Runs what needs an NVIDIA GPU.")
+    parser = Parser(prog="gpu_machine.sh", description="Runs what needs an NVIDIA GPU.")
     parser.add_argument("what", choices=("test", "measure"))
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="(default: results)")
     parser.add_argument("--minutes", type=_minutes, default=60.0, metavar="N", help="for all together (default: 60)")
@@ -202,8 +195,9 @@ def start(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     here, results = gpu(), args.results.absolute()
     jobs = test_jobs() if args.what == "test" else measure_jobs(results, gpu=bool(here))
-    if unknown := set(args.only or ()) - {job.name for job in jobs}:
-        raise WrongInput(f"--only {' '.join(sorted(unknown))} is unknown: choose from {all_names(jobs)}")
+    names = [job.name for job in jobs]
+    if unknown := set(args.only or ()) - set(names):
+        raise InputError(f"--only {' '.join(sorted(unknown))} is unknown: choose from {', '.join(names)}")
     if args.list:
         for job in jobs:
             print(f"{job.name}  {job.minutes:g} min  {shlex.join(job.command)}")
@@ -213,25 +207,5 @@ def start(argv: Sequence[str] | None = None) -> int:
     return 0 if all(job["outcome"] == "done" for job in done) else 1
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """`start`, with its errors as one line each; a signal that asks to end ends the job that runs, too."""
-
-    def interrupted(number: int, frame: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupted)
-    try:
-        return start(argv)
-    except WrongInput as error:
-        said, code = str(error), 2
-    except OSError as error:
-        said, code = f"{error.filename or 'the results'} cannot be written ({error.strerror}): give --results", 2
-    except KeyboardInterrupt:
-        said, code = "interrupted: what ran before is kept", 130
-    print(f"error: {said}", file=sys.stderr)
-    return code
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))
