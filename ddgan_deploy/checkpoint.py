@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.base import Checkpoint, Given
-from ddgan_deploy.families.registry import families
+from ddgan_deploy.families.base import Checkpoint, Family, Given
+from ddgan_deploy.families.registry import families, flag_names
 from ddgan_deploy.weight_files.kinds import Weights
 from ddgan_deploy.weight_files.reading import read
 
@@ -19,6 +19,7 @@ def load_checkpoint(
     weights: Weights = "ema",
     known: Mapping[str, Any] | None = None,
     guessed: Collection[str] = (),
+    asked: Mapping[str, Any] | None = None,
 ) -> Checkpoint[Any, Any]:
     """Reads a checkpoint file, whose family is told by what it holds.
 
@@ -29,9 +30,11 @@ def load_checkpoint(
         weights: of a training state, the exponential moving average or the raw weights.
         known: arguments that hold where neither the config, the file nor its weights say otherwise.
         guessed: names of ``known`` that had been assumed, so that they still are.
+        asked: what the user asks of its family alone; see `families.registry.FLAGS`.
 
     Raises:
-        InputError: the file cannot be read, is not such a checkpoint, or contradicts the config.
+        InputError: the file cannot be read, is not such a checkpoint, contradicts the config, or its family is not
+            asked such things.
     """
     path = Path(path)
     if weights not in get_args(Weights):
@@ -43,5 +46,12 @@ def load_checkpoint(
     if len(claiming) > 1:
         titles = ", ".join(family.title for family in claiming)
         raise InputError(f"{path} could not be told to be one of {titles}: give a file as it was trained")
-    given = Given(None if config is None else Path(config), weights, known or {}, guessed)
-    return claiming[0].read(contents, path, given)
+    given = Given(None if config is None else Path(config), weights, known or {}, guessed, asked or {})
+    read_by = claiming[0]
+    _refuse_foreign(read_by, path, given.asked)
+    return read_by.read(contents, path, given)
+
+
+def _refuse_foreign(family: Family, path: Path, asked: Collection[str]) -> None:
+    for name in sorted(set(asked) - flag_names(family.name)):
+        raise InputError(f"--{name.replace('_', '-')} does not go with {path}, {family.title}: leave it out")

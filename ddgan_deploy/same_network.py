@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,12 @@ from ddgan_deploy.weight_files.kinds import Weights, asked_again
 
 
 def load_same(
-    artifact: Artifact, path: Path, config: Path | None, weights: Weights | None, otherwise: str
+    artifact: Artifact,
+    path: Path,
+    config: Path | None,
+    weights: Weights | None,
+    otherwise: str,
+    asked: Mapping[str, Any] | None = None,
 ) -> Checkpoint[Any, Any]:
     """Reads a checkpoint of the network that an artifact has.
 
@@ -25,6 +31,7 @@ def load_same(
         config: the training script's arguments, as for an export.
         weights: of a training state; None: as at the export.
         otherwise: what to do where it is another network, for the error.
+        asked: what the user asks of its family alone, as for an export.
 
     Raises:
         InputError: the file cannot be read, or is of another family, architecture, sampling or number of steps.
@@ -33,7 +40,8 @@ def load_same(
     info = manifest.family
     model, sampling = model_and_sampling(info)
     known, guessed = told_by(model, sampling), [assumed.name for assumed in manifest.assumed]
-    checkpoint = load_checkpoint(path, config, weights or asked_again(manifest.checkpoint.weights), known, guessed)
+    kind = weights or asked_again(manifest.checkpoint.weights)
+    checkpoint = load_checkpoint(path, config, kind, known, guessed, asked)
     who, fix = str(path), otherwise
     if config is not None:
         who, fix = f"{path} with {config}", f"correct or leave out --config, or {otherwise}"
@@ -50,5 +58,5 @@ def load_same(
     trained = checkpoint.trained_steps
     if trained is not None and trained != manifest.steps:
         raise InputError(f"{who} was trained for {trained} steps, {artifact.path} has {manifest.steps}: {fix}")
-    refuse_other("schedule", sampling, checkpoint.choose(manifest.steps))
+    refuse_other("sampling", sampling, checkpoint.choose(manifest.steps))
     return checkpoint

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from ddgan_deploy.artifact.serving import DEFAULT_SERVING
 from ddgan_deploy.cli.arguments import steps_argument
+from ddgan_deploy.cli.family_flags import add_family_flags, asked_of_family
 from ddgan_deploy.command import Parser, run
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.loop_choice import LoopChoice
@@ -69,6 +70,7 @@ def _export(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         serving=serving_options(args, DEFAULT_SERVING),
         int8=args.int8,
         loop=args.loop or "auto",
+        asked=asked_of_family(args),
     )
     options.check()
 
@@ -81,7 +83,7 @@ def _export(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
 
 
 def _rebuild(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
-    _refuse(args, "rebuild", (*_NOT_REBUILD, "refit"))
+    _refuse(args, "rebuild", (*_NOT_REBUILD, "refit", *asked_of_family(args)))
     options = engine_options(args)
     options.check()
 
@@ -107,7 +109,15 @@ def _refit(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         from ddgan_deploy.export.refit import RefitOptions, refit
 
         options = RefitOptions(
-            args.refit, checkpoint, config, args.weights, args.steps, args.fp16, not args.no_verify, args.int8
+            args.refit,
+            checkpoint,
+            config,
+            args.weights,
+            args.steps,
+            args.fp16,
+            not args.no_verify,
+            args.int8,
+            asked_of_family(args),
         )
         return refit(options, progress)
 
@@ -189,6 +199,7 @@ def _parser() -> Parser:
     existing.add_argument(
         "--refit", type=Path, metavar="DIR", help="put the weights of --ckpt, of the same architecture, into DIR"
     )
+    add_family_flags(parser)
     add_engine_options(parser)
     add_serving_options(parser)
     return parser

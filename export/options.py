@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from ddgan_deploy.artifact.engine_files import TITLES
 from ddgan_deploy.artifact.serving import DEFAULT_SERVING, Serving, check_serving
@@ -38,6 +39,7 @@ class ExportOptions:
         int8: 8-bit integers in the layers where they hold; not with ``fp16``.
         loop: all steps as one ONNX Loop in place of T copies; "auto": where these would make a graph of thousands of
             nodes, which takes minutes to open. Not with ``int8``, which has copies.
+        asked: of the checkpoint's family alone; see `families.registry.FLAGS`.
     """
 
     checkpoint: Path
@@ -53,6 +55,7 @@ class ExportOptions:
     serving: Serving = DEFAULT_SERVING
     int8: bool = False
     loop: LoopChoice = "auto"
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def target(self) -> Path:

@@ -66,7 +66,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     check_backend(options.serving, options.engine_options.profile if choice.runtime == "tensorrt" else None)
     clock = Clock(progress)
     with clock.stop("Read the checkpoint"):
-        checkpoint = load_checkpoint(options.checkpoint, options.config, options.weights)
+        checkpoint = load_checkpoint(options.checkpoint, options.config, options.weights, asked=options.asked)
         sampling = checkpoint.choose(options.steps)
     options = dataclasses.replace(options, steps=checkpoint.family.sampler(checkpoint.model, sampling).steps)
     recipe = Recipe(checkpoint, sampling, options.precision, options.serving, options.symmetric, loop=options.loop)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -58,6 +59,7 @@ class RefitOptions:
         weights: of a training state, "ema" or "raw"; None: as at the export.
         steps, fp16, int8: as in `ExportOptions`, where the user states them: they must be the artifact's.
         verify: run the parity gates.
+        asked: as in `ExportOptions`.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class RefitOptions:
     fp16: bool = False
     verify: bool = True
     int8: bool = False
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
 
 def refit(options: RefitOptions, progress: Progress = no_progress) -> ExportResult:
@@ -134,7 +137,9 @@ def _check_refittable(artifact: Artifact, infos: Sequence[PlanInfo]) -> None:
 def _recipe(artifact: Artifact, options: RefitOptions) -> Recipe:
     """As the artifact was made, with the new weights."""
     old = artifact.manifest
-    checkpoint = load_same(artifact, options.checkpoint, options.config, options.weights, "export it anew")
+    checkpoint = load_same(
+        artifact, options.checkpoint, options.config, options.weights, "export it anew", options.asked
+    )
     _, sampling = model_and_sampling(old.family)
     symmetric = old.precision == "int8" and is_symmetric(artifact.path / SAMPLER)
     loop: LoopChoice = "always" if old.looped else "never"

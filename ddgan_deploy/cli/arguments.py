@@ -15,19 +15,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
+from collections.abc import Collection
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
-def add_arguments(parser: argparse._ActionsContainer, options: type) -> None:
-    """Adds the arguments of an option dataclass to a parser or a group of one."""
+def add_arguments(parser: argparse._ActionsContainer, options: type, names: Collection[str] | None = None) -> None:
+    """Adds the arguments of an option dataclass, or of its fields of these names, to a parser or a group of one."""
     hints = get_type_hints(options)
     for field in dataclasses.fields(options):
-        if "help" not in field.metadata:
+        if "help" not in field.metadata or (names is not None and field.name not in names):
             continue
         keywords: dict[str, Any] = {**_kind(hints[field.name]), **field.metadata, "default": argparse.SUPPRESS}
         keywords["help"] = keywords["help"].replace("{default}", _shown(field.default))
         keywords.pop("read", None)
         keywords.pop("flag", None)
+        keywords.pop("reading", None)
         flag = option_name(field)
         if not flag.startswith("-"):
             parser.add_argument(field.name, **keywords)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ddgan_deploy.cli.arguments import add_engine_arguments
+from ddgan_deploy.cli.family_flags import add_family_flags, asked_of_family
 from ddgan_deploy.command import Parser, run
 from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.screen import StepList, note, say
@@ -37,7 +38,7 @@ def _main(argv: Sequence[str] | None) -> None:
     with progress("Read the checkpoint"):
         path, config = (digits_checkpoint(), args.config or digits_config()) if args.demo else (args.ckpt, args.config)
         other = "give the checkpoint it was exported from"
-        checkpoint = load_same(artifact, path, config, args.weights, other)
+        checkpoint = load_same(artifact, path, config, args.weights, other, asked_of_family(args))
     with engine, progress(f"Verify {engine.name} against PyTorch"):
         result = verify(checkpoint, engine, seeds).result
     print_parity(result)
@@ -65,6 +66,7 @@ def _parser() -> Parser:
         "--weights", choices=("ema", "raw"), help="which weights of a content.pth (default: as at the export)"
     )
     parser.add_argument("--seeds", help="such as 0-15 (default: 0-3, fewer for large images)")
+    add_family_flags(parser, reading=True)
     add_engine_arguments(parser)
     return parser
 

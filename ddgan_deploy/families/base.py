@@ -34,12 +34,14 @@ class Given:
         weights: of a training state.
         known: fields of the model and of its sampling that hold where neither the config nor the file says otherwise.
         guessed: of those, names that had been assumed, not stated.
+        asked: fields of the family's flags (`registry.FLAGS`) that the user gave, which come before all else.
     """
 
     config: Path | None = None
     weights: Weights = "ema"
     known: Mapping[str, Any] = field(default_factory=dict)
     guessed: Collection[str] = ()
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Reference(Protocol):

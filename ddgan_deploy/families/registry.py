@@ -16,6 +16,24 @@ if TYPE_CHECKING:
 
 FAMILIES = {"ddgan": "ddgan_deploy.families.ddgan.family"}
 """Name -> the module whose ``FAMILY`` it is."""
+FLAGS: dict[str, str] = {}
+"""Name -> the module whose ``FLAGS`` is a dataclass of what only this family's models are asked on a command line, and
+whose ``TITLE`` is theirs; fields are as `cli.arguments` has them, None where nothing was given. With ``reading`` in its
+metadata a field goes with every command that reads a checkpoint. Apart from the family, so that a command's ``--help``
+imports no more."""
+
+
+def flags() -> Iterator[tuple[str, type[Any]]]:
+    """Of every family that has some: a title, and its flags."""
+    for module in map(importlib.import_module, FLAGS.values()):
+        yield module.TITLE, module.FLAGS
+
+
+def flag_names(family: str) -> set[str]:
+    """What the family of that name is asked on a command line."""
+    if family not in FLAGS:
+        return set()
+    return {field.name for field in dataclasses.fields(importlib.import_module(FLAGS[family]).FLAGS)}
 
 
 def families() -> Iterator[Family]:
