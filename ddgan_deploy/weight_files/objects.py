@@ -12,22 +12,45 @@ MAX_DEPTH = 100
 """Of modules within modules."""
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
+class Named:
+    """A class, a function or a module that is named, and no more.
+
+    Attributes:
+        kind: its name with its module's, such as "torch.float32".
+        offset: in the file, in bytes, where it is first named.
+    """
+
+    kind: str
+    offset: int
+
+
+@dataclass(eq=False, slots=True, repr=False)
 class Saved:
-    """An object that was saved.
+    """An object that was saved. It may lie in itself, and so may what it holds.
 
     Attributes:
         kind: its class, such as "pg_modules.blocks.InitLayer"; the last part alone, such as "Generator", where that is
-            all that is told.
+            all that is told; of what a function would have made, the function.
         offset: in the file, in bytes, where it begins.
-        state: its attributes by name, as they were saved: numbers, texts, dicts, lists, tuples, tensors, objects.
+        state: its attributes by name, as they were saved: numbers, texts, dicts, lists, tuples, tensors, objects. Of
+            an object that was saved by something else than a dict, that, under "__setstate__". Several objects may
+            share one.
         source: the text of the Python module that it carries; None where it carries none.
+        arguments: what its class or function would have been given.
+        items: of an object that is a list, what it holds; of one that is a dict, its keys and values in pairs.
     """
 
     kind: str
     offset: int
     state: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
+    arguments: tuple[Any, ...] = ()
+    items: list[Any] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """Of one line, whatever it holds."""
+        return f"Saved({self.kind!r}, {self.offset})"
 
     @property
     def class_name(self) -> str:

@@ -1,4 +1,4 @@
-"""A weight file -> the inert contents that it holds: PyTorch's pickles and safetensors."""
+"""A weight file -> the inert contents that it holds: PyTorch's files, plain pickles and safetensors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.names import short
 from ddgan_deploy.weight_files.archive import is_archive
+from ddgan_deploy.weight_files.snapshot.reading import is_plain_pickle, read_snapshot
 from ddgan_deploy.weight_files.torch_file import read_torch_file
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ def read(path: Path) -> dict[str, Any]:
     """What a file holds; nothing in it is executed.
 
     Returns:
-        Dicts, lists, numbers, texts, namespaces and tensors, as they were saved; tensors are not checked yet.
+        Dicts, lists, numbers, texts, namespaces and tensors, as they were saved, and of a plain pickle objects (see
+        `snapshot.reading`); tensors are not checked yet.
 
     Raises:
         InputError: the file cannot be read, is damaged, or holds something else.
@@ -31,6 +33,8 @@ def read(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             if _is_safetensors(file, path):
                 return dict(_read_safetensors(path))
+            if is_plain_pickle(file):
+                return read_snapshot(file, path)
             return as_state_dict(read_torch_file(file, path), str(path))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: give the path of a trained checkpoint") from None
