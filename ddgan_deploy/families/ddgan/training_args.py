@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import reprlib
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -12,13 +11,10 @@ from typing import Any
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.ddgan.argument_names import refuse_other_networks, refuse_unknown
-from ddgan_deploy.names import short
+from ddgan_deploy.weight_files.json_config import read_json_config
 
-_Pairs = list[tuple[str, Any]]
 _PICKLES = (b"PK", b"\x80")
 """How PyTorch's files begin, the newer ones and the older."""
-_MOST_BYTES = 1 << 20
-"""Of a JSON config."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -31,33 +27,21 @@ def read_config(path: Path) -> dict[str, Any]:
         InputError: the file cannot be read or has no arguments, a name is unknown or of a network that gives no
             pictures, or a value has a wrong type.
     """
-    try:
-        with path.open("rb") as file:
-            is_pickle = file.read(2).startswith(_PICKLES)
-            file.seek(0)
-            content = b"" if is_pickle else file.read(_MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: give --config a JSON file of training arguments") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}): give another --config") from None
-    if len(content) > _MOST_BYTES:
-        raise InputError(
-            f"{path} is larger than {_MOST_BYTES >> 20} MiB: give --config a JSON file of training arguments"
-        )
-    if is_pickle:
+    if _is_pickle(path):
         return _of_training_state(path)
-    try:
-        arguments = json.loads(content.decode("utf-8"), object_pairs_hook=_each_once)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}): give --config a JSON file") from None
-    if not isinstance(arguments, dict):
-        kind = type(arguments).__name__
-        raise InputError(f"{path} holds a {kind}: give --config a JSON object of training arguments")
+    arguments = read_json_config(path)
     refuse_other_networks(arguments, str(path))
     refuse_unknown(arguments, str(path))
     return training_args(arguments, str(path))
+
+
+def _is_pickle(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(2).startswith(_PICKLES)
+    except OSError:
+        # Whoever reads it as JSON says what is wrong.
+        return False
 
 
 def own_arguments(args: object, path: Path, stated: Collection[str] = ()) -> dict[str, Any]:
@@ -94,16 +78,6 @@ def _of_training_state(path: Path) -> dict[str, Any]:
     if not arguments:
         raise InputError(f"{path} holds no training arguments: give --config the run's content.pth, or a JSON file")
     return arguments
-
-
-def _each_once(pairs: _Pairs) -> dict[str, Any]:
-    """A JSON object whose names must differ."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{short(twice)} stands there more than once: keep one")
-    return content
 
 
 def training_args(content: Mapping[str, Any], source: str, stated: Collection[str] = ()) -> dict[str, Any]:
