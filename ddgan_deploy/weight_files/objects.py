@@ -7,9 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.names import short
 
+_WHOLE = "give a whole snapshot"
 MAX_DEPTH = 100
 """Of modules within modules."""
+MAX_MODULES, MAX_TENSORS = 10_000, 100_000
+"""In one network; far more than the largest published ones have. A few modules that hold each other give any number."""
+MAX_PATH = 500
+"""Characters of the path of a module."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -65,7 +71,7 @@ class Saved:
         """
         found = self.state.get(group)
         if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-            raise InputError(f"the {self.kind} at byte {self.offset} is no PyTorch module: give a whole snapshot")
+            raise InputError(f"the {self.kind} at byte {self.offset} is no PyTorch module: {_WHOLE}")
         return {name: member for name, member in found.items() if member is not None}
 
 
@@ -75,28 +81,43 @@ def modules(root: Saved) -> Iterator[tuple[str, Saved]]:
     Raises:
         InputError: one is no module, or lies too deep, such as in itself.
     """
-    waiting = [("", root)]
+    waiting = [("", 0, root)]
+    count = 1
     while waiting:
-        path, module = waiting.pop(0)
-        if path.count(".") > MAX_DEPTH:
-            raise InputError(
-                f"modules lie more than {MAX_DEPTH} deep in each other at {path[:40]}...: give a whole snapshot"
-            )
+        path, depth, module = waiting.pop()
         yield path, module
-        inside = []
-        for name, member in module.members("_modules").items():
-            where = f"{path}.{name}".lstrip(".")
-            if not isinstance(member, Saved):
-                raise InputError(f"{where} is a {type(member).__name__}, not a module: give a whole snapshot")
-            inside.append((where, member))
-        waiting[:0] = inside
+        inside = module.members("_modules")
+        count += len(inside)
+        if depth >= MAX_DEPTH and inside:
+            raise InputError(f"modules lie more than {MAX_DEPTH} deep in each other at {short(path)}: {_WHOLE}")
+        if count > MAX_MODULES:
+            raise InputError(f"the {root.kind} at byte {root.offset} has more than {MAX_MODULES} modules: {_WHOLE}")
+        for name, member in reversed(inside.items()):
+            where = f"{path}.{name}" if path else name
+            if len(where) > MAX_PATH or not isinstance(member, Saved):
+                kind = f"has {len(where)} characters" if len(where) > MAX_PATH else f"is a {type(member).__name__}"
+                raise InputError(f"{short(where)} {kind}, not a module: {_WHOLE}")
+            waiting.append((where, depth + 1, member))
 
 
 def state_dict(root: Saved) -> dict[str, Any]:
-    """Parameters and buffers of a PyTorch module by their paths, in the order of its own ``state_dict``, unchecked."""
-    return {
-        f"{path}.{name}".lstrip("."): value
-        for path, module in modules(root)
-        for group in ("_parameters", "_buffers")
-        for name, value in module.members(group).items()
-    }
+    """Parameters and buffers of a PyTorch module by their paths, in the order of its own ``state_dict``, unchecked.
+
+    Buffers that are not persistent are left out, as there. A tensor that two modules share is there twice.
+
+    Raises:
+        InputError: see `modules`.
+    """
+    found = {}
+    count = 0
+    for path, module in modules(root):
+        left_out = module.state.get("_non_persistent_buffers_set")
+        for group in ("_parameters", "_buffers"):
+            members = module.members(group)
+            count += len(members)
+            if count > MAX_TENSORS:
+                raise InputError(f"the {root.kind} at byte {root.offset} has more than {MAX_TENSORS} tensors: {_WHOLE}")
+            for name, value in members.items():
+                if group == "_parameters" or not isinstance(left_out, list) or name not in left_out:
+                    found[f"{path}.{name}" if path else name] = value
+    return found

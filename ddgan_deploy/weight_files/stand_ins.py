@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 MAX_ITEMS = 4096
 """Of an array; no training argument has more, and a list takes several times the memory of an array."""
+MAX_DIMENSIONS = 32
 _NUMBERS_AND_TEXTS = re.compile(r"b1|[iu][1248]|f[248]|U\d{1,5}|S\d{1,5}")
 _Global = Callable[..., Any] | tuple[Callable[..., Any], str]
 
@@ -47,6 +48,11 @@ class NumpyDtype:
         return items.reshape(shape, order=order).tolist()
 
 
+def is_small(shape: tuple[int, ...]) -> bool:
+    """Whether an array has few items, also where it is empty: as a list, one of shape (1 << 40, 0) is long."""
+    return len(shape) <= MAX_DIMENSIONS and math.prod(max(1, size) for size in shape) <= MAX_ITEMS
+
+
 class NumpyArray(list[Any]):
     """A ``numpy.ndarray``; one of more than `MAX_ITEMS` stays empty, one of no axes waits for `without_boxes`."""
 
@@ -56,7 +62,7 @@ class NumpyArray(list[Any]):
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, is_fortran, content = state
-        if isinstance(dtype, NumpyDtype) and math.prod(shape) <= MAX_ITEMS:
+        if isinstance(dtype, NumpyDtype) and is_small(shape):
             self[:] = dtype.read(content, shape or (1,), "F" if is_fortran else "C")
             self.is_boxed = not shape
 

@@ -10,11 +10,10 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.weight_files.objects import Named, Saved
 from ddgan_deploy.weight_files.snapshot.allowance import Allowance
 from ddgan_deploy.weight_files.snapshot.keys import as_key
-from ddgan_deploy.weight_files.snapshot.names import LISTS, is_dict, is_persistent, spelled
+from ddgan_deploy.weight_files.snapshot.names import LISTS, is_dict, is_persistent, spelled, type_name
 from ddgan_deploy.weight_files.snapshot.tensors import Storage, storage, tensor
-from ddgan_deploy.weight_files.stand_ins import MAX_ITEMS, NumpyArray, NumpyDtype, UnreadError
+from ddgan_deploy.weight_files.stand_ins import NumpyArray, NumpyDtype, UnreadError, is_small
 
-_MAX_DIMENSIONS = 32
 _MAX_NAME = 200
 _LIST_ITEM, _DICT_ITEM = 8, 32
 """Bytes that each takes, about."""
@@ -147,9 +146,11 @@ def _kind(what: object) -> str:
 def _filled(objects: Objects, target: NumpyArray, state: object, offset: int) -> Any:
     """An array with its items; one of no axes is its one item."""
     match state:
-        case (_, tuple(shape), dtype, bool() | int() as is_fortran, content, *_):
+        case (_, tuple(shape), dtype, bool() | int() as is_fortran, content, *_) if all(
+            type(size) is int and size >= 0 for size in shape
+        ):
             try:
-                if isinstance(dtype, NumpyDtype) and _is_small(shape):
+                if isinstance(dtype, NumpyDtype) and is_small(shape):
                     target[:] = objects.items(dtype, content, shape or (1,), "F" if is_fortran else "C")
                     return target if shape else target[0]
                 return target
@@ -158,11 +159,6 @@ def _filled(objects: Objects, target: NumpyArray, state: object, offset: int) ->
             except Exception:
                 pass
     raise InputError(f"is damaged, the array at byte {offset} has not the items that it claims: copy it again")
-
-
-def _is_small(shape: tuple[Any, ...]) -> bool:
-    """Whether an array is small in every direction, also where it is empty for one of them."""
-    return len(shape) <= _MAX_DIMENSIONS and math.prod(max(1, min(size, MAX_ITEMS + 1)) for size in shape) <= MAX_ITEMS
 
 
 def _persistent_object(objects: Objects, arguments: tuple[Any, ...], offset: int) -> Saved:
@@ -206,6 +202,15 @@ def _attribute(objects: Objects, arguments: tuple[Any, ...], offset: int) -> Any
         case (Named(kind=kind), str(name)):
             return objects.held(f"{kind}.{name[:_MAX_NAME]}", offset)
     return Saved("dill._dill._get_attr", offset, arguments=arguments)
+
+
+def _type(objects: Objects, arguments: tuple[Any, ...], offset: int) -> Named:
+    return objects.held(type_name(arguments[0]), offset)
+
+
+def _array_of_dill(objects: Objects, arguments: tuple[Any, ...], offset: int) -> Any:
+    what, inner, state, *_ = arguments
+    return objects.state_set(objects.called(what, inner, offset), state, offset)
 
 
 def _tensor(objects: Objects, arguments: tuple[Any, ...], offset: int) -> Any:
@@ -278,4 +283,6 @@ _MEANINGS: dict[str, _Make] = {
     "numpy.core.numeric._frombuffer": _numpy_array_at_once,
     "dill._dill._import_module": _module,
     "dill._dill._get_attr": _attribute,
+    "dill._dill._load_type": _type,
+    "dill._dill._create_array": _array_of_dill,
 }

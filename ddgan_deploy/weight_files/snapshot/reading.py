@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import pickletools
+import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +20,8 @@ from ddgan_deploy.weight_files.snapshot.tensors import MAGIC
 
 _PROTO = b"\x80"
 _OF_TENSORFLOW = "dnnlib.tflib.network.Network"
-_MAX_OPCODES_BEFORE_MAGIC = 3
+_OPCODES_UP_TO_MAGIC = 3
+"""The protocol's, a frame's from protocol 4 on, and the number."""
 
 
 def is_plain_pickle(file: BinaryIO) -> bool:
@@ -30,14 +34,10 @@ def is_plain_pickle(file: BinaryIO) -> bool:
         return False
     begin = file.read(64)
     file.seek(0)
-    try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(_PROTO + begin)):
+    with contextlib.suppress(Exception):  # what is cut off or damaged ends in an error of almost any type
+        for opcode, argument, _ in itertools.islice(pickletools.genops(_PROTO + begin), _OPCODES_UP_TO_MAGIC):
             if opcode.name.startswith("LONG") and argument == MAGIC:
                 return False
-            if count == _MAX_OPCODES_BEFORE_MAGIC:
-                break
-    except Exception:  # what is cut off or damaged ends in an error of almost any type
-        pass
     return True
 
 
@@ -60,7 +60,10 @@ def read_snapshot(file: BinaryIO, path: Path) -> dict[str, Any]:
     size = os.fstat(file.fileno()).st_size
     allowance = Allowance.of_file(size)
     try:
-        content = Machine(file, size, Objects(allowance), allowance).run()
+        with warnings.catch_warnings():
+            # Of escapes in texts; no warning may add a second line to an error.
+            warnings.simplefilter("ignore")
+            content = Machine(file, size, Objects(allowance), allowance).run()
     except InputError as error:
         raise InputError(f"{path} {error}") from None
     except MemoryError:

@@ -125,6 +125,10 @@ def test_a_training_state_with_them_gives_its_averages_and_arguments(tmp_path):
     assert checkpoint.model.not_use_tanh is True
 
 
+def test_an_empty_array_that_is_long_stays_unread(tmp_path):
+    assert read_back(tmp_path, np.zeros((1 << 40, 0))) == []
+
+
 def test_a_large_array_stays_unread(tmp_path):
     assert read_back(tmp_path, np.zeros(MAX_ITEMS + 1)) == []
 
