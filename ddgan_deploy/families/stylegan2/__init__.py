@@ -1,0 +1,1 @@
+"""StyleGAN2, as its published snapshots have it."""
