@@ -5,6 +5,7 @@
 #include "philox_normal/cpu.h"
 #include "posterior_sample/cpu.h"
 #include "reverse_step/cpu.h"
+#include "style_lrelu/cpu.h"
 
 #define DDGAN_TEXT(name) #name
 #define DDGAN_NAME(name) DDGAN_TEXT(name)
@@ -21,6 +22,8 @@ const CpuKernels kKernels = {
     {{Posterior<float, false>, Posterior<float, true>},
      {Posterior<Half, false>, Posterior<Half, true>}},
     {{Reverse<float, false>, Reverse<float, true>}, {Reverse<Half, false>, Reverse<Half, true>}},
+    {{StyleLrelu<float, false>, StyleLrelu<float, true>},
+     {StyleLrelu<Half, false>, StyleLrelu<Half, true>}},
     PhiloxNormal,
     PhiloxInteger,
     {kLanes, kPanel, ConvData, ConvWeights, ConvMultiply, ConvResult},

@@ -37,6 +37,7 @@ ROOMS: Mapping[str, str] = {
     "PosteriorSample": "posterior_sample",
     "ReverseMean": "reverse_step",
     "ReverseStep": "reverse_step",
+    "StyleLrelu": "style_lrelu",
 }
 
 

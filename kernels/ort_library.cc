@@ -10,6 +10,8 @@
 #include "posterior_sample/ort_op.h"
 #include "reverse_step/ort_cuda_op.h"
 #include "reverse_step/ort_op.h"
+#include "style_lrelu/ort_cuda_op.h"
+#include "style_lrelu/ort_op.h"
 
 namespace ddgan {
 namespace {
@@ -31,6 +33,7 @@ class Domain {
       Add<CpuPosteriorSampleOp>(x);
       Add<CpuReverseStepOp>(x);
       Add<CpuReverseMeanOp>(x);
+      Add<CpuStyleLreluOp>(x);
     }
     Add<CpuPhiloxNormalOp>();
     Add<CpuPhiloxNormalAtOp>();
@@ -43,6 +46,7 @@ class Domain {
       domain_.Add(new CudaAdaGNSiluOp(cuda_, type));
       domain_.Add(new CudaReverseStepOp(cuda_, type));
       domain_.Add(new CudaReverseMeanOp(cuda_, type));
+      domain_.Add(new CudaStyleLreluOp(cuda_, type));
     }
     domain_.Add(new CudaPhiloxNormalOp(cuda_));
     domain_.Add(new CudaPhiloxNormalAtOp(cuda_));

@@ -179,7 +179,7 @@ def _rooms(runtime: str) -> set[str]:
 
 
 def test_runtimes_stay_in_their_rooms():
-    ops = ("adagn", "philox_normal", "reverse_step")
+    ops = ("adagn", "philox_normal", "reverse_step", "style_lrelu")
     assert _rooms("triton") == {"kernels/aot.py", "kernels/compile.py", *(f"kernels/{op}/tl_kernel.py" for op in ops)}
     assert _rooms("tensorrt") <= {
         "export/tensorrt/build.py",
@@ -193,5 +193,5 @@ def test_runtimes_stay_in_their_rooms():
     }
     assert _rooms("openvino") == {
         "ddgan_deploy/engines/openvino.py",
-        *(f"kernels/{op}/ov_op.py" for op in ("adagn", "posterior_sample", "reverse_step")),
+        *(f"kernels/{op}/ov_op.py" for op in ("adagn", "posterior_sample", "reverse_step", "style_lrelu")),
     }

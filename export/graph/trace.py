@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import onnx_ir as ir
@@ -27,17 +28,23 @@ from ddgan_deploy.export.graph.rewrites.shared_constants import share_constants
 from ddgan_deploy.export.graph.rewrites.zero_bias import drop_zero_biases
 from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.adagn.spec import BY_ACTIVATION
+from ddgan_deploy.kernels.style_lrelu.spec import SPEC as STYLE_LRELU
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 LAYER = "ddgan_layer"
 """Key of a node's metadata: the module it belongs to, the same at every step."""
 _NO_LIMIT = 2**31
 _opset = Opset(ops.DOMAIN, ops.VERSION)
+_style_lrelu_op = Op(_opset, STYLE_LRELU.name, STYLE_LRELU.schema())
 _adagn_ops = {activation: Op(_opset, spec.name, spec.schema()) for activation, spec in BY_ACTIVATION.items()}
 
 
 def _adagn(x: Any, scale: Any, shift: Any, groups: int, epsilon: float, activation: str) -> Any:
     return _adagn_ops[activation](x, scale, shift, groups=groups, epsilon=epsilon, plugin_namespace=ops.DOMAIN)
+
+
+def _style_lrelu(x: Any, scale: Any, noise: Any, bias: Any, limit: Any, alpha: float) -> Any:
+    return _style_lrelu_op(x, scale, noise, bias, limit, alpha=alpha, plugin_namespace=ops.DOMAIN)
 
 
 def trace(module: nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...], within: str = "") -> ir.Model:
@@ -56,7 +63,10 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...], 
             dynamo=True,
             opset_version=ops.OPSET,
             dynamic_shapes=dynamic,
-            custom_translation_table={torch.ops.ddgan.adagn.default: _adagn},
+            custom_translation_table={
+                torch.ops.ddgan.adagn.default: _adagn,
+                torch.ops.ddgan.style_lrelu.default: _style_lrelu,
+            },
             optimize=False,
             verbose=False,
         )
@@ -77,7 +87,9 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...], 
 
 def _name(graph: ir.Graph, within: str) -> None:
     """Names nodes after their module, as ``all_modules.3.Conv_0``, and the op where a module has several."""
-    layers = {node: _module_path(node).removeprefix(within) or node.op_type for node in graph}
+    layers: dict[ir.Node, str] = {}
+    for node in graph:
+        layers[node] = _layer_of(node, layers).removeprefix(within) or node.op_type
     sizes = Counter(layers.values())
     taken: Counter[str] = Counter()
     for node, layer in layers.items():
@@ -91,6 +103,12 @@ def _name(graph: ir.Graph, within: str) -> None:
         else:
             consumer, position = next(iter(value.uses()))
             value.name = f"{consumer.name}.{position}"
+
+
+def _layer_of(node: ir.Node, known: Mapping[ir.Node, str]) -> str:
+    """The module that made a node; what folding has made belongs to the one whose value it takes."""
+    maker = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
+    return known.get(maker, "") if maker and _SCOPES not in node.metadata_props else _module_path(node)
 
 
 def _module_path(node: ir.Node) -> str:

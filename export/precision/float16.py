@@ -7,7 +7,7 @@ activations fp16 cannot hold stays fp32 at every step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -17,6 +17,8 @@ from ddgan_deploy.export.graph.builder import ANY_FLOAT, FLOAT32
 from ddgan_deploy.export.graph.loop import around
 from ddgan_deploy.export.graph.trace import LAYER
 from ddgan_deploy.export.precision.ranges import Range
+from ddgan_deploy.kernels import op as ops
+from ddgan_deploy.kernels.ops import specs
 
 FLOAT16_MAX = 65504.0
 HEADROOM = 4.0
@@ -67,7 +69,9 @@ def _kept_layers(graph: ir.Graph, ranges: Mapping[str, Range]) -> dict[str, str]
     for node in graph.all_nodes():
         if _always_fp32(node):
             continue
-        for value in (*node.inputs, *node.outputs):
+        own_type = _own_type(node)
+        followed = [value for position, value in enumerate(node.inputs) if position not in own_type]
+        for value in (*followed, *node.outputs):
             if value is None or value.dtype != ir.DataType.FLOAT:
                 continue
             if value not in reasons:
@@ -77,6 +81,14 @@ def _kept_layers(graph: ir.Graph, ranges: Mapping[str, Range]) -> dict[str, str]
             if reasons[value]:
                 kept.setdefault(layer_of(node), reasons[value])
     return kept
+
+
+def _own_type(node: ir.Node) -> Collection[int]:
+    """The inputs, by position, whose type does not follow the node's."""
+    if node.domain != ops.DOMAIN:
+        return _OWN_TYPE.get(node.op_type, ())
+    spec = specs()[node.op_type]
+    return [position for position, (name, _) in enumerate(spec.inputs) if name in spec.float32]
 
 
 def _weight_problem(value: ir.Value) -> str:
@@ -109,10 +121,11 @@ def _convert_inputs(graph: ir.Graph, half: set[ir.Node]) -> None:
         if node.meta.get(ANY_FLOAT):
             continue
         wanted = ir.DataType.FLOAT16 if node in half else ir.DataType.FLOAT
+        own_type = _own_type(node)
         for position, value in enumerate(node.inputs):
             if value is None or value.dtype in (wanted, None) or not value.dtype.is_floating_point():
                 continue
-            if position in _OWN_TYPE.get(node.op_type, ()):
+            if position in own_type:
                 continue
             if (value, wanted) not in converted:
                 convert = _weight_as if value.const_value is not None else _cast

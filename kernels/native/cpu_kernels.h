@@ -41,6 +41,11 @@ struct PhiloxStream {
   uint32_t stream;
 };
 
+// Of one channel of one sample, see style_lrelu/spec.py.
+struct StyleLreluPlane {
+  float scale, bias, alpha, limit;
+};
+
 // A 3 x 3 convolution is computed on tiles of 4 x 4 results, at 36 points each.
 constexpr size_t kConvTile = 4, kConvPoints = 36;
 // Input channels that are multiplied together: their weights and values stay in the caches.
@@ -87,6 +92,10 @@ struct CpuKernels {
   // [element type of out][noise]: without it `noise` is not read. x_prev may be x or noise.
   void (*reverse[2][2])(const void* out, const float* x, const float* noise, float* x_prev,
                         size_t count, ReverseCoefficients coefficients);
+
+  // [element type of x and y][picture]: without it all pixels have the noise of the first. y may be x.
+  void (*style_lrelu[2][2])(const void* x, const float* noise, void* y, size_t count,
+                            StyleLreluPlane plane);
 
   // Elements 4 * first_block .. 4 * first_block + count - 1 of a stream.
   void (*philox_normal)(PhiloxStream stream, uint32_t first_block, float* to, size_t count);

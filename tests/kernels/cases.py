@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ddgan_deploy.kernels.reverse_step.spec import MEAN, STEP, Coefficients, reference
+from ddgan_deploy.kernels.style_lrelu import spec as style_lrelu
 
 FLOOR = {"float32": 1e-6, "float16": 1e-3, "bfloat16": 8e-3}
 """What is added to twice PyTorch's error, by the type of the output."""
@@ -41,6 +42,12 @@ REVERSE_COEFFICIENTS = {
     "one_limit": Coefficients(c0=-0.5, a=0.7, b=0.3, hi=0.25, ct=1.5, s=2.0),
 }
 REVERSE_OPS = {"step": STEP, "mean": MEAN}
+
+STYLE_SHAPES = [(1, 64, 16, 16), (5, 12, 7, 3), (2, 3, 1, 1), (3, 40, 33, 5)]
+STYLE_NOISES = ("each", "one", "none")
+"""Rows and pixels of StyleLrelu's noise: for each sample, one for all, one number."""
+STYLE_FORMS = {"lrelu": (0.2, 1.5), "relu": (0.0, 3.4028234663852886e38), "linear": (1.0, 2.0)}
+"""Slope and limit of StyleLrelu."""
 
 PHILOX_SEEDS = np.array([0, 1, -1, 2**31, -(2**63), 2**63 - 1, 12345678901234567], np.int64)
 PHILOX_STREAMS = [0, 1, 128]
@@ -111,6 +118,21 @@ def reverse_expected(inputs: Sequence[np.ndarray]) -> np.ndarray:
     """The reference's x_prev; without nan and with any, the forms on a CPU have the same bits."""
     out, x, *noise, coefficients = (torch.from_numpy(value) for value in inputs)
     return reference(out, x, noise[0] if noise else None, coefficients).numpy()
+
+
+def style_inputs(shape: Sequence[int], dtype: str, noise: str = "each", limit: float = 1.5) -> Arrays:
+    """(x, scale, noise, bias, limit); ``dtype``: of x."""
+    n, c, h, w = shape
+    rng = np.random.default_rng(n * c + h)
+    picture = {"each": (n, 1, h, w), "one": (1, 1, h, w), "none": (1, 1, 1, 1)}[noise]
+    scale, bias = (rng.normal(size=size).astype(np.float32) for size in ((n, c), (c,)))
+    noises = rng.normal(size=picture).astype(np.float32)
+    return rng.normal(size=shape).astype(dtype), scale, noises, bias, np.array([limit], np.float32)
+
+
+def style_expected(inputs: Sequence[np.ndarray], alpha: float = 0.2) -> np.ndarray:
+    """The reference's y; the forms on a CPU have the same bits."""
+    return style_lrelu.reference(*map(torch.from_numpy, inputs), alpha).numpy()
 
 
 def tolerance(torch_error: float, dtype: str) -> float:

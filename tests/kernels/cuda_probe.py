@@ -20,6 +20,7 @@ from ddgan_deploy.kernels.launch import ALIGNMENT, LINEAR, NCHW, Launch, OpLaunc
 from ddgan_deploy.kernels.launch_index import launch_index
 from ddgan_deploy.kernels.philox_normal import launches as philox_normal
 from ddgan_deploy.kernels.reverse_step import launches as reverse_step
+from ddgan_deploy.kernels.style_lrelu import launches as style_lrelu
 
 ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "kernels/native"
@@ -195,6 +196,10 @@ def adagn_call(
 
 def reverse_call(op: str, shape: Sequence[int], **rest: Any) -> Call:
     return Call({"step": reverse_step.STEP, "mean": reverse_step.MEAN}[op], LINEAR, reverse_step.sizes(shape), **rest)
+
+
+def style_call(x: Sequence[int], noise: Sequence[int], alpha: float = 0.2, layout: str = NCHW, **rest: Any) -> Call:
+    return Call(style_lrelu.LAUNCHES, layout, style_lrelu.sizes(x, noise, alpha), **rest)
 
 
 def philox_call(n: int, number: int, shape: Sequence[int], **rest: Any) -> Call:

@@ -34,6 +34,7 @@ from tests.kernels.cuda_probe import (
     philox_at_call,
     philox_call,
     reverse_call,
+    style_call,
 )
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
@@ -76,6 +77,7 @@ def test_launches_as_python_does(probe: Probe, folder: Folder, dtype: str, offse
     calls += [adagn_call(*shape, rows=shape[0], activation="none", **rest) for shape in shapes]
     for n, *image in ((1, 3, 32, 32), (5, 1, 7, 3), (2, 12, 1, 1), (65536, 1, 1, 1), (1, 1, 2**16, 2**15)):
         calls += [reverse_call(op, (n, *image), **rest) for op in ("step", "mean")]
+        calls += [style_call((n, *image), (1, 1, 1, 1), layout=layout, **rest) for layout in (NCHW, NHWC)]
         calls += [philox_call(n, number, image, **rest) for number in (0, 128, 2**32 - 1)]
         calls += [philox_at_call(n, image, **rest), integer_call(n, 2**32 - 1, image, 2**31, **rest)]
     check(probe, folder, calls)

@@ -22,6 +22,7 @@ from ddgan_deploy.kernels.adagn.spec import ADAGN_SILU, BY_ACTIVATION
 from ddgan_deploy.kernels.op import OpSpec
 from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
+from ddgan_deploy.kernels.style_lrelu.spec import SPEC as STYLE_LRELU
 from tests.kernels import cases
 from tests.kernels.conftest import op_model
 from tests.kernels.cuda_probe import (
@@ -39,6 +40,7 @@ from tests.kernels.cuda_probe import (
     philox_at_call,
     philox_call,
     reverse_call,
+    style_call,
 )
 from tests.kernels.older_ops import OLDER_ADAGN
 
@@ -204,6 +206,18 @@ def test_reverse_step(runtime: Runtime, folder: Folder, dtype: str, op: str) -> 
         check(record, wanted, node[1])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("noise", cases.STYLE_NOISES)
+def test_style_lrelu(runtime: Runtime, folder: Folder, dtype: str, noise: str) -> None:
+    shapes = cases.STYLE_SHAPES
+    nodes = [(STYLE_LRELU, cases.style_inputs(shape, dtype, noise), {"alpha": 0.2}) for shape in shapes]
+    outcomes, told = runtime(nodes, str(folder.path))
+    assert outcomes == [{"shape": list(shape)} for shape in shapes]
+    calls = [style_call(node[1][0].shape, node[1][2].shape, dtype=dtype, stream=0) for node in nodes]
+    for record, wanted, node in zip(launched(told), launched(list(expected(folder, calls))), nodes, strict=True):
+        check(record, wanted, node[1])
+
+
 def test_philox_normal(runtime: Runtime, folder: Folder) -> None:
     seed = cases.PHILOX_SEEDS[:, None]
     stream = 2**32 - 1
@@ -250,6 +264,7 @@ def test_nothing_is_launched_for_nothing(runtime: Runtime, folder: Folder) -> No
         adagn_case((0, 12, 4, 4, 3)),
         adagn_case((2, 12, 0, 4, 3)),
         (cases.REVERSE_OPS["step"], cases.reverse_inputs("step", (0, 3, 4, 4), "float32"), {}),
+        (STYLE_LRELU, cases.style_inputs((0, 3, 4, 4), "float32", "one"), {"alpha": 0.2}),
         (PHILOX, (np.zeros((0, 1), np.int64),), {"stream": 0, "shape": [3, 4]}),
         (PHILOX, (np.zeros((2, 1), np.int64),), {"stream": 0, "shape": [3, 0]}),
     ]
@@ -257,6 +272,7 @@ def test_nothing_is_launched_for_nothing(runtime: Runtime, folder: Folder) -> No
     assert [outcome["shape"] for outcome in outcomes] == [
         [0, 12, 4, 4],
         [2, 12, 0, 4],
+        [0, 3, 4, 4],
         [0, 3, 4, 4],
         [0, 3, 4],
         [2, 3, 0],

@@ -20,6 +20,7 @@ from ddgan_deploy.kernels.op import OpSpec
 from ddgan_deploy.kernels.philox_normal.philox import integers, normal
 from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
+from ddgan_deploy.kernels.style_lrelu.spec import SPEC as STYLE_LRELU
 from tests.kernels import cases
 from tests.kernels.conftest import op_model
 from tests.kernels.cuda_probe import compute_in
@@ -114,6 +115,17 @@ def test_adagn_in_bfloat16(session: Session) -> None:
     error, torch_error = cases.adagn_errors(shape, inputs, "silu", y)
     # The output's rounding, and what float32 leaves.
     assert error <= 2.0**-8 * float(np.abs(y).max()) + cases.tolerance(torch_error, "float32")
+
+
+@pytest.mark.parametrize("noise", cases.STYLE_NOISES)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("shape", [*cases.STYLE_SHAPES, (2, 64, 256, 256)], ids=str)
+def test_style_lrelu(session: Session, shape: tuple[int, ...], dtype: str, noise: str) -> None:
+    inputs = cases.style_inputs(shape, dtype, noise)
+    inputs[0].flat[0] = np.nan
+    y = run(session, STYLE_LRELU, inputs, alpha=0.2)
+    assert y.dtype == dtype and y.shape == shape
+    np.testing.assert_allclose(y, cases.style_expected(inputs), rtol=2**-10, atol=2e-6)
 
 
 @pytest.mark.parametrize("coefficients", cases.REVERSE_COEFFICIENTS)

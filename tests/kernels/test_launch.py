@@ -26,11 +26,13 @@ from ddgan_deploy.kernels.launch import (
 from ddgan_deploy.kernels.launch_index import extent_text, launch_index
 from ddgan_deploy.kernels.philox_normal import launches as philox_normal
 from ddgan_deploy.kernels.reverse_step import launches as reverse_step
+from ddgan_deploy.kernels.style_lrelu import launches as style_lrelu
 
 SIZES = {
     "AdaGN": adagn.sizes((2, 12, 5, 7), 2, 3, 1e-6, "silu"),
     "ReverseMean": reverse_step.sizes((2, 3, 5, 7)),
     "ReverseStep": reverse_step.sizes((2, 3, 5, 7)),
+    "StyleLrelu": style_lrelu.sizes((2, 3, 5, 7), (1, 1, 5, 7), 0.2),
     "PhiloxNormal": philox_normal.sizes(2, (3, 5, 7), stream=3),
     "PhiloxNormalAt": philox_normal.sizes(2, (3, 5, 7)),
     "PhiloxInteger": philox_normal.sizes(2, (3, 5, 7), stream=3, below=10),

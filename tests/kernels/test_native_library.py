@@ -16,14 +16,15 @@ from ddgan_deploy.kernels.adagn.spec import ADAGN, ADAGN_SILU
 from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
 from ddgan_deploy.kernels.reverse_step.spec import MEAN, STEP
-from tests.kernels.cases import POSTERIOR_COEFFICIENTS, adagn_inputs, posterior_inputs, reverse_inputs
+from ddgan_deploy.kernels.style_lrelu.spec import SPEC as STYLE_LRELU
+from tests.kernels.cases import POSTERIOR_COEFFICIENTS, adagn_inputs, posterior_inputs, reverse_inputs, style_inputs
 from tests.kernels.conftest import op_model
 from tests.kernels.native import Native
 from tests.kernels.older_ops import POSTERIOR
 
 X = (2, 12, 7, 5)
 NAMES = [
-    *("AdaGN", "AdaGNSilu", "PosteriorSample", "ReverseStep", "ReverseMean"),
+    *("AdaGN", "AdaGNSilu", "PosteriorSample", "ReverseStep", "ReverseMean", "StyleLrelu"),
     *("PhiloxNormal", "PhiloxNormalAt", "PhiloxInteger"),
 ]
 
@@ -37,6 +38,7 @@ def _cases(dtype):
         "PosteriorSample": op_model(POSTERIOR, posterior_inputs(X, dtype), **POSTERIOR_COEFFICIENTS, squash="tanh"),
         "ReverseStep": op_model(STEP, reverse_inputs("step", X, dtype)),
         "ReverseMean": op_model(MEAN, reverse_inputs("mean", X, dtype)),
+        "StyleLrelu": op_model(STYLE_LRELU, style_inputs(X, dtype), alpha=0.2),
         "PhiloxNormal": op_model(PHILOX, (seed,), stream=0, shape=X[1:]),
         "PhiloxNormalAt": op_model(NORMAL_AT, (seed, np.array(0)), shape=X[1:]),
         "PhiloxInteger": op_model(INTEGER, (seed,), stream=0, shape=X[1:], below=10),
@@ -81,7 +83,7 @@ def test_shapes_and_types_are_inferred(library_alone, name, dtype, stated, infer
     (output,) = library_alone.session(model).get_outputs()
     assert output.shape == inferred
     kind = "int64" if name == "PhiloxInteger" else "float"
-    assert output.type == f"tensor({'float16' if name.startswith('AdaGN') and dtype == 'float16' else kind})"
+    assert output.type == f"tensor({'float16' if name.startswith(('AdaGN', 'Style')) and dtype == 'float16' else kind})"
 
 
 def test_names_of_extents_are_handed_on(library_alone):

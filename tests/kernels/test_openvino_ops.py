@@ -12,6 +12,7 @@ from openvino.frontend.onnx import ConversionExtension
 from ddgan_deploy.kernels import ops
 from ddgan_deploy.kernels.adagn.spec import ADAGN, ADAGN_SILU, BY_ACTIVATION
 from ddgan_deploy.kernels.op import DOMAIN
+from ddgan_deploy.kernels.style_lrelu.spec import SPEC as STYLE_LRELU
 from tests.kernels.cases import (
     ADAGN_LARGE,
     ADAGN_SHAPES,
@@ -20,12 +21,17 @@ from tests.kernels.cases import (
     REVERSE_COEFFICIENTS,
     REVERSE_OPS,
     REVERSE_SHAPES,
+    STYLE_FORMS,
+    STYLE_NOISES,
+    STYLE_SHAPES,
     adagn_errors,
     adagn_inputs,
     posterior_errors,
     posterior_inputs,
     reverse_expected,
     reverse_inputs,
+    style_expected,
+    style_inputs,
     tolerance,
 )
 from tests.kernels.conftest import op_model
@@ -108,3 +114,16 @@ def test_reverse_step(core, op, shape, dtype, coefficients):
     x_prev = _run(core, REVERSE_OPS[op], inputs)
     assert x_prev.dtype == np.float32
     np.testing.assert_allclose(x_prev, reverse_expected(inputs), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("noise", STYLE_NOISES)
+@pytest.mark.parametrize("form", STYLE_FORMS)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("shape", STYLE_SHAPES, ids=str)
+def test_style_lrelu(core, shape, dtype, form, noise):
+    alpha, limit = STYLE_FORMS[form]
+    inputs = style_inputs(shape, dtype, noise, limit)
+    inputs[0].flat[0] = np.nan
+    y = _run(core, STYLE_LRELU, inputs, alpha=alpha)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y, style_expected(inputs, alpha), rtol=0, atol=2e-6 if dtype == "float32" else 4e-3)

@@ -20,6 +20,8 @@ from ddgan_deploy.kernels.philox_normal.philox import integers, normal
 from ddgan_deploy.kernels.philox_normal.torch_op import philox_integer, philox_normal
 from ddgan_deploy.kernels.reverse_step.spec import reference as reverse_reference
 from ddgan_deploy.kernels.reverse_step.torch_op import reverse_step
+from ddgan_deploy.kernels.style_lrelu.spec import reference as style_reference
+from ddgan_deploy.kernels.style_lrelu.torch_op import style_lrelu
 from tests.kernels import cases
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -232,6 +234,25 @@ def test_reverse_step(op, dtype, layout, coefficients, device):
         torch.testing.assert_close(x_prev, expected, atol=2e-6, rtol=0, equal_nan=True)
 
 
+@pytest.mark.parametrize("noise", cases.STYLE_NOISES)
+@pytest.mark.parametrize("form", cases.STYLE_FORMS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_style_lrelu(dtype, layout, form, noise, device):
+    alpha, limit = cases.STYLE_FORMS[form]
+    for shape in cases.STYLE_SHAPES:
+        inputs = cases.style_inputs(shape, "float32", noise, limit)
+        inputs[0].flat[0] = np.nan
+        x, *others = (torch.from_numpy(value).to(device) for value in inputs)
+        x = x.to(DTYPES[dtype]).contiguous(memory_format=LAYOUTS[layout])
+        y = style_lrelu(x, *others, alpha)
+        assert y.dtype == x.dtype and y.shape == x.shape and y.stride() == x.stride()
+        # The interpreter cuts bfloat16 off where hardware rounds.
+        close = {"float32": 2e-6, "float16": 2**-9, "bfloat16": 2**-6}[dtype]
+        expected = style_reference(x, *others, alpha)
+        torch.testing.assert_close(y, expected, atol=close, rtol=close, equal_nan=True)
+
+
 @pytest.mark.parametrize("stream", [*cases.PHILOX_STREAMS, 2**32 - 1])
 @pytest.mark.parametrize("shape", cases.PHILOX_SHAPES, ids=str)
 def test_philox_normal(shape, stream, device):
@@ -284,6 +305,7 @@ def test_an_empty_batch_gives_an_empty_batch(device):
         (lambda x, s: adagn(x, s[:, 1:], s, 2), r"scale has shape \[2, 7\]"),
         (lambda x, s: reverse_step(x, x, x[:1], s), "one shape"),
         (lambda x, s: reverse_step(x, x, x, s), r"ReverseStep: coefficients has shape \[2, 8\]"),
+        (lambda x, s: style_lrelu(x, s, x, s[0], s[0, :1]), "StyleLrelu: noise has shape"),
         (lambda x, s: adagn(x, s, s, 2, 1e-6, "relu"), "'relu'"),
         (
             lambda x, s: adagn(x.int(), s, s, 2),

@@ -25,6 +25,7 @@ from ddgan_deploy.kernels.philox_normal.philox import integers, normal
 from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
 from ddgan_deploy.kernels.reverse_step.spec import COUNT
+from ddgan_deploy.kernels.style_lrelu.spec import SPEC as STYLE_LRELU
 from tests.kernels import cases
 from tests.kernels.trt_stub import Combination, Kernel, Node, Row, registered
 
@@ -129,6 +130,12 @@ def reverse_node(trt: Any, op: str, shape: Sequence[int], batch: int) -> Node:
     return Node(trt, cases.REVERSE_OPS[op].name, {}, inputs, fixed=(len(images),))
 
 
+def style_node(trt: Any, shape: Sequence[int], batch: int, noise: str) -> Node:
+    arrays = cases.style_inputs((batch, *shape), "float32", noise)
+    fixed = (2, 3, 4) if noise != "each" else (3, 4)
+    return Node(trt, "StyleLrelu", {"alpha": 0.2}, [("float32", array.shape) for array in arrays], fixed)
+
+
 def philox_node(trt: Any, shape: Sequence[int], batch: int, stream: int) -> Node:
     return Node(trt, "PhiloxNormal", {"stream_number": stream, "shape": list(shape)}, [("int64", (batch, 1))])
 
@@ -230,6 +237,20 @@ def test_reverse_step(trt: Any, interpreted: None, shape: tuple[int, ...], batch
         np.testing.assert_allclose(x_prev.numpy(), cases.reverse_expected(inputs), rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("noise", cases.STYLE_NOISES)
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("shape", [(64, 16, 16), (12, 7, 3), (3, 1, 1)], ids=str)
+def test_style_lrelu(trt: Any, interpreted: None, shape: tuple[int, ...], batch: int, noise: str) -> None:
+    node = style_node(trt, shape, batch, noise)
+    assert node.output == ("float", (batch, *shape)) and node.symbolic == [True, False, False, False]
+    images = [LINEAR32, LINEAR16, LAST32, *([LAST16] if shape[0] % 8 == 0 else [])]
+    assert node.combinations() == [(image, *(LINEAR32,) * 4, image) for image in images]
+    for each in node.combinations():
+        inputs = cases.style_inputs((batch, *shape), {"FLOAT": "float32", "HALF": "float16"}[each[0][0]], noise)
+        y = run(node, each, [torch.from_numpy(value) for value in inputs])
+        np.testing.assert_allclose(y.numpy(), cases.style_expected(inputs), rtol=2**-10, atol=2e-6)
+
+
 @pytest.mark.parametrize("stream", [0, 2**32 - 1])
 @pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize("shape", cases.PHILOX_SHAPES, ids=str)
@@ -272,6 +293,7 @@ def test_attributes_are_those_of_the_ops(trt: Any) -> None:
     nodes = [
         *((spec, adagn_node(trt, FUSED[0][0], 1, activation)) for activation, spec in BY_ACTIVATION.items()),
         *((cases.REVERSE_OPS[op], reverse_node(trt, op, (3, 4, 4), 1)) for op in cases.REVERSE_OPS),
+        (STYLE_LRELU, style_node(trt, (3, 4, 4), 1, "one")),
         (PHILOX, philox_node(trt, (3,), 1, 0)),
         (NORMAL_AT, philox_at_node(trt, (3,), 1)),
         (INTEGER, integer_node(trt, (3,), 1, 0, 10)),
@@ -346,6 +368,12 @@ def _rows(trt: Any) -> list[Row]:
         ("AdaGNSiluApply", {**common, **rest}, [image, ["float32", [1, 4, 9, 2]], style, style], 4),
         ("ReverseStep", {}, [*[["float32", [1, 3, 32, 32]]] * 3, ["float32", [COUNT]]], 3),
         ("ReverseMean", {}, [*[["float32", [1, 3, 32, 32]]] * 2, ["float32", [COUNT]]], 3),
+        (
+            "StyleLrelu",
+            {"alpha": 0.2},
+            [*(["float32", size] for size in ([1, 16, 8, 8], [1, 16], [1, 1, 8, 8], [16], [1]))],
+            4,
+        ),
         ("PhiloxNormal", {"stream_number": 2, "shape": [3, 32, 32]}, [["int64", [1, 1]]], 1),
         ("PhiloxNormalAt", {"shape": [3, 32, 32]}, [["int64", [1, 1]], ["int64", []]], 1),
         ("PhiloxInteger", {"stream_number": 2, "shape": [3], "below": 10}, [["int64", [1, 1]]], 1),

@@ -3,6 +3,7 @@
 #include "../../kernels/adagn/ort_cuda_op.h"
 #include "../../kernels/philox_normal/ort_cuda_op.h"
 #include "../../kernels/reverse_step/ort_cuda_op.h"
+#include "../../kernels/style_lrelu/ort_cuda_op.h"
 
 extern "C" __attribute__((visibility("default"))) OrtStatus* ORT_API_CALL
 RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
@@ -21,6 +22,7 @@ RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
       add(new ddgan::CudaAdaGNSiluOp(launcher, type));
       add(new ddgan::CudaReverseStepOp(launcher, type));
       add(new ddgan::CudaReverseMeanOp(launcher, type));
+      add(new ddgan::CudaStyleLreluOp(launcher, type));
     }
     add(new ddgan::CudaPhiloxNormalOp(launcher));
     add(new ddgan::CudaPhiloxNormalAtOp(launcher));
