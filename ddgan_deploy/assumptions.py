@@ -17,16 +17,21 @@ class Assumed:
         name: of the training argument.
         value: what it was taken to be, as JSON has it.
         source: why that.
+        remedy: how to state it; empty: in a config.
     """
 
     name: str
     value: str
     source: str
+    remedy: str = ""
 
     @property
     def fix(self) -> str:
         """How to state it."""
-        return f'--config content.pth of the same training, or --config FILE.json with {{"{self.name}": {self.value}}}'
+        return (
+            self.remedy
+            or f'--config content.pth of the same training, or --config FILE.json with {{"{self.name}": {self.value}}}'
+        )
 
     def __str__(self) -> str:
         return f"{self.name} {self.value} ({self.source})"

@@ -10,6 +10,7 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.base import Checkpoint, Family, Given
 from ddgan_deploy.families.registry import families, flag_names
 from ddgan_deploy.weight_files.kinds import Weights
+from ddgan_deploy.weight_files.objects import Saved
 from ddgan_deploy.weight_files.reading import read
 
 
@@ -41,8 +42,11 @@ def load_checkpoint(
         raise InputError(f"weights {weights!r} is unknown: give {' or '.join(get_args(Weights))}")
     contents = read(path)
     every = list(families())
-    # Where nobody claims the file, one that is alone says what is missing.
-    claiming = [family for family in every if family.claims(contents)] or every
+    claiming = [family for family in every if family.claims(contents)]
+    if not claiming:
+        _refuse_snapshot(contents, path)
+        # Of a file of weights alone the first, whose form that is, says what is missing.
+        claiming = every[:1]
     if len(claiming) > 1:
         titles = ", ".join(family.title for family in claiming)
         raise InputError(f"{path} could not be told to be one of {titles}: give a file as it was trained")
@@ -50,6 +54,22 @@ def load_checkpoint(
     read_by = claiming[0]
     _refuse_foreign(read_by, path, given.asked)
     return read_by.read(contents, path, given)
+
+
+def _refuse_snapshot(contents: Mapping[str, Any], path: Path) -> None:
+    """Says what a training snapshot lacks.
+
+    Raises:
+        InputError: it is one.
+    """
+    saved = {name: value.kind for name, value in contents.items() if isinstance(value, Saved)}
+    if not saved:
+        return
+    titles = " nor ".join(family.title for family in families())
+    if "G_ema" in saved:
+        raise InputError(f"{path}: its G_ema is a {saved['G_ema']}, and neither {titles}: give a generator's snapshot")
+    there = ", ".join(f"{name}, a {kind}" for name, kind in saved.items())
+    raise InputError(f"{path} holds no G_ema, the generator's averaged weights, only {there}: give a whole snapshot")
 
 
 def _refuse_foreign(family: Family, path: Path, asked: Collection[str]) -> None:

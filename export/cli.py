@@ -157,15 +157,20 @@ def _source(args: argparse.Namespace) -> tuple[Path, int | None, Path | None]:
 def _parser() -> Parser:
     parser = Parser(
         prog="ddgan-export",
-        description="Turns a trained Denoising Diffusion GAN into a verified ONNX artifact.",
+        description="Turns a trained generator (Denoising Diffusion GAN, StyleGAN2) into a verified ONNX artifact.",
     )
-    parser.add_argument("--ckpt", type=Path, metavar="FILE", help="netG_<epoch>.pth, content.pth or .safetensors")
+    parser.add_argument(
+        "--ckpt",
+        type=Path,
+        metavar="FILE",
+        help="netG_<epoch>.pth, content.pth, .safetensors, or a StyleGAN2's network-snapshot-<kimg>.pkl",
+    )
     parser.add_argument(
         "--steps",
         type=steps_argument,
         metavar="T",
         help="denoising steps the network was trained for, 1..64; may be left out where a content.pth or --config "
-        "tells it",
+        "tells it, and for a StyleGAN2, which has one",
     )
     parser.add_argument("--demo", action="store_true", help="the bundled checkpoint of handwritten digits")
     parser.add_argument("--fp16", action="store_true", help="half precision where it holds")

@@ -85,7 +85,7 @@ def build_graphs(folder: Path, recipe: Recipe, clock: Clock) -> Manifest:
     checkpoint, sampling, precision = recipe.checkpoint, recipe.sampling, recipe.precision
     family, model = checkpoint.family, checkpoint.model
     sampler, probes = family.sampler(model, sampling), family.probes(model, sampling)
-    with clock.stop(f"Trace the generator, {sampler.steps} steps"):
+    with clock.stop("Trace the generator" + (f", {sampler.steps} steps" if sampler.steps > 1 else "")):
         # int8 has scales for each step, which a Loop has not.
         loop = "never" if precision == "int8" else recipe.loop
         graph = graph_family(family).build(checkpoint.reference(sampling), sampler, recipe.without, loop)

@@ -87,7 +87,8 @@ def assumed_facts(manifest: Manifest) -> list[tuple[str, str]]:
         for source in sources
     }
     rows = [("assumed", f"{what}: {source}") for source, what in values.items()]
-    return [*rows, ("to state them", f"{manifest.assumed[0].fix} and so on")] if rows else []
+    more = " and so on" if len(manifest.assumed) > 1 else ""
+    return [*rows, ("to state them", f"{manifest.assumed[0].fix}{more}")] if rows else []
 
 
 def _engine_facts(manifest: Manifest, engines: Sequence[PlanInfo], choice: str) -> list[tuple[str, str]]:

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from ddgan_deploy.artifact.manifest import FamilyInfo
     from ddgan_deploy.families.base import Family
 
-FAMILIES = {"ddgan": "ddgan_deploy.families.ddgan.family"}
+FAMILIES = {
+    "ddgan": "ddgan_deploy.families.ddgan.family",
+    "stylegan2": "ddgan_deploy.families.stylegan2.family",
+}
 """Name -> the module whose ``FAMILY`` it is."""
-FLAGS: dict[str, str] = {}
+FLAGS = {"stylegan2": "ddgan_deploy.families.stylegan2.flags"}
 """Name -> the module whose ``FLAGS`` is a dataclass of what only this family's models are asked on a command line, and
 whose ``TITLE`` is theirs; fields are as `cli.arguments` has them, None where nothing was given. With ``reading`` in its
 metadata a field goes with every command that reads a checkpoint. Apart from the family, so that a command's ``--help``

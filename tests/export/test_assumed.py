@@ -69,7 +69,7 @@ def test_a_verification_refuses_another_schedule(folder, tmp_path, capsys):
     (tmp_path / "args.json").write_text('{"beta_max": 12.0}')
     command = [str(folder), "--ckpt", str(GOLDEN.path), "--config", str(tmp_path / "args.json")]
     assert verify.main(command) == 2
-    assert "another schedule than" in capsys.readouterr().err
+    assert "another sampling than" in capsys.readouterr().err
 
 
 def test_manifests_from_before_still_open(folder, tmp_path):
@@ -89,7 +89,7 @@ def test_manifests_from_before_still_open(folder, tmp_path):
     [
         ({"num_timesteps": 4}, "was trained for 4 steps"),
         ({"not_use_tanh": True}, "another architecture"),
-        ({"beta_min": 0.2}, "another schedule"),
+        ({"beta_min": 0.2}, "another sampling"),
     ],
 )
 def test_a_verification_blames_the_config(folder, tmp_path, capsys, stated, says):
