@@ -36,13 +36,18 @@ NUMBERS = stream(torch.arange(6.0))
 HEADER = NUMBERS[: -6 * 4]
 # After a name of one byte in the memo.
 BIG_ENDIAN = re.sub(rb"(?s)(little_endian.{1,2})\x88", lambda found: found[1] + b"\x89", NUMBERS)
-LATIN = "x" * 2_000_000
 MODULE_LIKE = named("training.x.Y")
 
 
 def array(content: bytes, shape: tuple[object, ...]) -> bytes:
     dtype = call("numpy.dtype", plain("f8"))
     return call("numpy._core.numeric._frombuffer", content, dtype, plain(shape), plain("C"))
+
+
+def often(once: bytes, each: bytes, count: int) -> bytes:
+    """A file with a value, which has number 1 in the memo, and what is made of it."""
+    # What is in a value has numbers, too: it is numbered last.
+    return snapshot(once + b"q\x010(" + each.replace(b"q\x01", b"q\x02") * count + b"l")
 
 
 POPS_NOTHING = (
@@ -74,16 +79,6 @@ DAMAGED = {
     "a class made of a number": file(MODULE_LIKE + b"K\1\x81"),
     "keywords that are none": file(MODULE_LIKE + b")K\1\x92", 4),
     "filled twice": snapshot(built("training.x.Y", a=b"N") + dict_of(b=b"N") + b"b"),
-    # What is there once may be asked for often.
-    "one text encoded often": file(plain(LATIN) + b"q\1" + (named("_codecs.encode") + b"(h\1X\6\0\0\0latin1tR0") * 100),
-    "one storage often": file(plain(NUMBERS[:-24] + b"") + b"q\1" + b"h\1" * 3 + b"Q"),
-    "a list of a list, often": file(
-        b"](" + b"N" * 100_000 + b"eq\1" + (named("builtins.set") + b"(h\1tR0") * 1000
-    ),
-    "an array of nothing, 2^40 times": snapshot(array(plain(b""), (1 << 40, -1))),
-    "an array that its bytes do not fill": snapshot(array(plain(b"123"), (2, 2))),
-    "an array of a shape of texts": snapshot(array(plain(b"123"), ("a",))),
-    "one array often": file(plain(bytes(4096 * 8)) + b"q\1" + (array(b"h\1", (4096,)) + b"0") * 10_000),
     # Tensors.
     "a storage without bytes": snapshot(call("torch.storage._load_from_bytes", plain("text"))),
     "a storage of nothing": snapshot(stored(b"")),
@@ -120,6 +115,19 @@ DAMAGED = {
     "keys that are no texts": file(b"}K\1K\1s"),
     "TensorFlow": file(tuple_of(*[built("dnnlib.tflib.network.Network", version=plain(4))] * 3), 4),
 }  # fmt: skip
+OFTEN = {
+    "a text that is encoded": often(plain("x" * 200_000), call("_codecs.encode", b"h\1", plain("latin1")), 20),
+    "a list that is a set": often(b"](" + b"N" * 100_000 + b"e", call("builtins.set", b"h\1"), 100),
+    "a list that is a dict": often(plain([["a", 1]] * 50_000), call("collections.OrderedDict", b"h\1"), 100),
+    "an array": often(plain(bytes(4096 * 8)), array(b"h\1", (4096,)), 100),
+    "a storage": often(plain(stream(torch.zeros(100_000))), call("torch.storage._load_from_bytes", b"h\1"), 20),
+    "attributes": often(
+        plain({f"a{place}": 1 for place in range(50_000)}),
+        named("training.x.Y") + b")\x81" + tuple_of(b"h\1", plain({"b": 1})) + b"b",
+        100,
+    ),
+}
+"""What is there once and would be copied each time."""
 LONG = {
     "a million times the same opcode": file(b"}0" * 600_000),
     "a million dicts": file(b"(" + b"}" * 1_100_000 + b"l"),
@@ -142,9 +150,14 @@ def test_what_is_damaged_is_refused_in_one_line(tmp_path, name):
     assert said.get(name, ": ") in message
 
 
+@pytest.mark.parametrize("name", OFTEN)
+def test_what_is_copied_again_and_again(tmp_path, name):
+    assert "its objects claim more bytes than it has" in refusal(tmp_path, OFTEN[name])
+
+
 def test_none_of_these_takes_memory_or_time(tmp_path):
     paths = []
-    for place, content in enumerate((DAMAGED | LONG).values()):
+    for place, content in enumerate((DAMAGED | OFTEN | LONG).values()):
         paths.append(tmp_path / f"{place}.pkl")
         paths[-1].write_bytes(content)
     code = (
