@@ -43,10 +43,8 @@ class Objects:
     def called(self, what: object, arguments: tuple[Any, ...], offset: int) -> Any:
         kind = what.kind if isinstance(what, Named) else ""
         make = _MEANINGS.get(kind) or (_persistent_object if is_persistent(kind) else None)
-        if make is None:
-            return self.created(what, arguments, offset)
         try:
-            return make(self, arguments, offset)
+            return make(self, arguments, offset) if make else self.created(what, arguments, offset)
         except InputError:
             raise
         except Exception:  # arguments that make no sense end in an error of almost any type
@@ -97,7 +95,8 @@ class Objects:
         if isinstance(target, NumpyArray):
             return _filled(self, target, state, offset)
         if isinstance(target, NumpyDtype):
-            target.order = state[1] if type(state) is tuple and len(state) > 1 and state[1] in ("<", ">", "|") else "="
+            order = state[1] if type(state) is tuple and len(state) > 1 else "="
+            target.order = order if isinstance(order, str) and order in ("<", ">", "|") else "="
         elif isinstance(target, Saved):
             self._attributes(target, state, offset)
         # Of others, such as OrderedDict, no attributes of their own are told.

@@ -68,6 +68,8 @@ def read_snapshot(file: BinaryIO, path: Path) -> dict[str, Any]:
         raise InputError(f"{path} {error}") from None
     except MemoryError:
         raise InputError(f"{path} does not fit into memory: read it on a larger machine") from None
+    except Exception:  # what makes no sense ends in an error of almost any type
+        raise InputError(f"{path} is damaged or no snapshot: copy it again") from None
     if _is_of_tensorflow(content):
         raise InputError(
             f"{path} is a StyleGAN of TensorFlow: convert it by legacy.py of stylegan2-ada-pytorch, and give what that "

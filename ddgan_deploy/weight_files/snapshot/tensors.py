@@ -52,7 +52,7 @@ class Storage:
 @dataclass(frozen=True)
 class _Header:
     kind: str
-    key: object
+    key: str
     count: int
 
 
@@ -63,14 +63,11 @@ class _OlderForm:
         return Named(f"{module}.{name}"[:200], offset)
 
     def persistent(self, identity: object, offset: int) -> _Header:
+        # What is no text may take for ever to compare.
         match identity:
-            case ("storage", Named(kind=kind), key, _, int(count), None) | (
-                "storage",
-                Named(kind=kind),
-                key,
-                _,
-                int(count),
-            ):
+            case ("storage", Named(kind=kind), str(key), _, int(count)):
+                return _Header(kind, key, count)
+            case ("storage", Named(kind=kind), str(key), _, int(count), None):
                 return _Header(kind, key, count)
         raise ValueError
 

@@ -33,6 +33,7 @@ from tests.ddgan_deploy.weight_files.pickles import (
 )
 
 NUMBERS = stream(torch.arange(6.0))
+KEY = re.findall(rb"X.\0\0\0\d+", NUMBERS)[0]
 HEADER = NUMBERS[: -6 * 4]
 # After a name of one byte in the memo.
 BIG_ENDIAN = re.sub(rb"(?s)(little_endian.{1,2})\x88", lambda found: found[1] + b"\x89", NUMBERS)
@@ -105,6 +106,9 @@ DAMAGED = {
     "a tensor of sizes beyond 2048 bits": snapshot(tensor(stored(NUMBERS), (1 << 2000,), (0,))),
     "a tensor of other strides than sizes": snapshot(tensor(stored(NUMBERS), (2, 3), (1,))),
     "a tensor of a million axes": snapshot(tensor(stored(NUMBERS), (1,) * 200_000, (1,) * 200_000)),
+    "a storage of keys that take for ever to compare": snapshot(stored(NUMBERS.replace(KEY, b"N" + b"2\x86" * 60))),
+    "pairs that are none": snapshot(call("collections.OrderedDict", plain([1, 2]))),
+    "pairs that are none of a new object": snapshot(named("collections.OrderedDict") + plain(([1],)) + b"\x81"),
     "a persistent object without a state": snapshot(
         call("torch_utils.persistence._reconstruct_persistent_obj", dict_of(type=plain("class")))
     ),
