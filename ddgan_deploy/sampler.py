@@ -15,6 +15,8 @@ Precision = Literal["fp32", "fp16", "int8"]
 DTYPES = ("float32", "int64", "uint8")
 SMALL_IMAGE = 64
 """Pixels along a side."""
+MAX_SWEPT = 16
+"""Values of a knob that a report has room for."""
 LABEL_STREAM = 2**32 - 1
 """Draws a label."""
 EXAMPLE_STREAM = 2**32 - 2
@@ -74,6 +76,7 @@ class Knob:
         default: of every element, where a request leaves the knob out; None where it may not.
         drawn: what stands in place of values below 0.
         tried: values that the gates try beside the default.
+        swept: values that the report shows side by side; a picture has none.
         help: a few words for a command line.
     """
 
@@ -85,6 +88,7 @@ class Knob:
     default: float | None = None
     drawn: Draw | None = None
     tried: tuple[float, ...] = ()
+    swept: tuple[float, ...] = ()
     help: str = ""
 
     @property
@@ -158,8 +162,13 @@ def _check(knob: Knob) -> None:
         raise InputError(f"a knob cannot be named {knob.name!r}: give letters, digits and underscores")
     if knob.dtype not in DTYPES or (knob.is_image and len(knob.shape) != 3) or min(1, *knob.shape) < 1:
         raise InputError(f"{knob.name} is no input: {knob.dtype} {list(knob.shape)}")
-    if not knob.least <= knob.most or any(not knob.least <= value <= knob.most for value in (*values, *knob.tried)):
+    values += [*knob.tried, *knob.swept]
+    if not knob.least <= knob.most or any(not knob.least <= value <= knob.most for value in values):
         raise InputError(f"{knob.name} has values out of its range {knob.least:g}..{knob.most:g}")
+    if knob.swept and knob.is_image:
+        raise InputError(f"{knob.name} is a picture: a report cannot show it value by value")
+    if len(knob.swept) > MAX_SWEPT or (knob.dtype != "float32" and any(value % 1 for value in knob.swept)):
+        raise InputError(f"{knob.name} cannot be swept over {list(knob.swept)}: give {MAX_SWEPT} {knob.dtype} at most")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from ddgan_deploy.artifact.staging import Staging
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo
 from ddgan_deploy.errors import GateError
+from ddgan_deploy.export.report.sweeps import draw_sweeps
 from ddgan_deploy.export.report.write import write_report
 from ddgan_deploy.export.repository.cpu_engine import prove_cpu_engine
 from ddgan_deploy.export.repository.write import write_model_repository
@@ -123,7 +124,7 @@ def prove(
         manifest = with_engine_files(folder, manifest)
     with clock.stop("Draw samples and the report"):
         images = _sample_images(engine, verification)
-        write_report(folder, manifest, verification, images, clock.timings, infos)
+        write_report(folder, manifest, verification, images, clock.timings, infos, draw_sweeps(engine))
     return finish(staging, manifest, clock, choice, infos, [manifest.parity, manifest.cpu_parity])
 
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL.Image import Image
 
 from ddgan_deploy.artifact.manifest import ENGINE_SUFFIXES, SAMPLER, SERVED, WEIGHTS, Manifest
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo
 from ddgan_deploy.export.report.charts import CHART_HEIGHT, CHART_WIDTH, PLOT, charts, compared, is_scaled
 from ddgan_deploy.export.report.engines import render_engines
 from ddgan_deploy.export.report.formats import environment
+from ddgan_deploy.export.report.sweeps import Sweep
 from ddgan_deploy.images import grid, png, to_pixels
 from ddgan_deploy.parity.verify import Verification
 
@@ -47,6 +49,7 @@ def write_report(
     images: npt.NDArray[np.uint8],
     timings: Sequence[tuple[str, float]],
     engines: Sequence[PlanInfo] = (),
+    sweeps: Sequence[Sweep] = (),
 ) -> None:
     """Writes ``report.html`` and ``samples.png``.
 
@@ -57,12 +60,13 @@ def write_report(
         images: uint8 [N, H, W, C], what the served graph gives for the seeds 0..N-1.
         timings: (name, seconds) of each stop of the export, in order.
         engines: of TensorRT; the manifest lists their files.
+        sweeps: what the served graph gives along the values of knobs.
 
     Raises:
         InputError: the images have 2 or more than 4 channels.
         OSError: a file cannot be written.
     """
-    content = render(manifest, verification, images, timings, engines)
+    content = render(manifest, verification, images, timings, engines, sweeps)
     (folder / SAMPLES).write_bytes(png(grid(images)))
     # Not every name is text: bytes that are no UTF-8 become escapes.
     (folder / REPORT).write_bytes(content.encode("utf-8", "backslashreplace"))
@@ -74,6 +78,7 @@ def render(
     images: npt.NDArray[np.uint8],
     timings: Sequence[tuple[str, float]],
     engines: Sequence[PlanInfo] = (),
+    sweeps: Sequence[Sweep] = (),
 ) -> str:
     """The report as HTML; arguments as for `write_report`."""
     result = verification.result if verification else None
@@ -89,6 +94,7 @@ def render(
             # Those of engines change without the report.
             files={name: info for name, info in manifest.files.items() if not name.endswith(ENGINE_SUFFIXES)},
             samples=[_picture(image) for image in images[:MAX_SAMPLES]],
+            sweeps=[(sweep, _sweep_rows(sweep)) for sweep in sweeps],
             charts=charts(result) if result else [],
             compared=compared(result) if result else ([], []),
             scaled=result is not None and is_scaled(result),
@@ -144,6 +150,12 @@ def _strip(verification: Verification, frames: Sequence[int]) -> dict[str, Any]:
     return {"strip": strip, "strip_factor": factor}
 
 
+def _sweep_rows(sweep: Sweep) -> list[tuple[int, list[tuple[str, str]]]]:
+    """Of each seed: itself, and the columns' names with their pictures."""
+    pictures = [[_uri(image) for image in row] for row in sweep.thumbnails()]
+    return [(seed, [*zip(sweep.columns, row, strict=True)]) for seed, row in zip(sweep.seeds, pictures, strict=True)]
+
+
 def _spread(count: int, most: int) -> list[int]:
     """At most so many indices below ``count``, evenly spaced, the first and the last among them."""
     return [int(index) for index in np.unique(np.linspace(0, count - 1, min(count, most)).round())]
@@ -170,4 +182,8 @@ def _pixels(x: Float32) -> npt.NDArray[np.uint8]:
 
 def _picture(image: npt.NDArray[np.uint8]) -> str:
     """An image [H, W, C] as a data: URI."""
-    return "data:image/png;base64," + base64.b64encode(png(grid(image[None]))).decode("ascii")
+    return _uri(grid(image[None]))
+
+
+def _uri(image: Image) -> str:
+    return "data:image/png;base64," + base64.b64encode(png(image)).decode("ascii")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,18 @@ def test_what_is_wrong_with_a_value_is_said(given, says):
 def test_a_network_without_knobs_says_so():
     with pytest.raises(InputError, match="there is no knob label, and no other: leave it out"):
         served_knobs((), 2, {"label": 1})
+
+
+@pytest.mark.parametrize(
+    ("knob", "says"),
+    [
+        (replace(GAIN, swept=(0, 11)), r"gain has values out of its range 0\.\.10"),
+        (replace(GAIN, swept=(float("nan"),)), "gain has values out of its range"),
+        (replace(GAIN, swept=(1.0,) * 17), "gain cannot be swept over .*: give 16 float32 at most"),
+        (replace(LABEL, swept=(0, 0.5)), "label cannot be swept over .*: give 16 int64 at most"),
+        (replace(PICTURE, swept=(0,)), "picture is a picture: a report cannot show it value by value"),
+    ],
+)
+def test_what_a_report_cannot_show_is_refused(knob, says):
+    with pytest.raises(InputError, match=says):
+        Sampler((1, 4, 6), 1, (), (knob,))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+import re
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ddgan_deploy import open_artifact
 from ddgan_deploy.artifact.reading import read_artifact
@@ -14,10 +20,11 @@ from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.cli import verify as verify_command
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import ExportOptions, export
+from ddgan_deploy.export.report.sweeps import draw_sweeps
 from ddgan_deploy.families import registry
 from ddgan_deploy.images import to_pixels
-from ddgan_deploy.inputs import draw
-from tests.families.toy import write_checkpoint
+from ddgan_deploy.inputs import draw, examples
+from tests.families.toy import UPSAMPLER, write_checkpoint
 
 SEEDS = [3, 4, 5]
 
@@ -93,6 +100,47 @@ def test_every_engine_draws_with_the_knob(artifact, library, engine):
 def test_the_report_tells_of_it(artifact):
     page = (artifact.path / "report.html").read_text(encoding="utf-8")
     assert "a toy" in page and "step 1" in page and "Latent" not in page
+
+
+def test_the_report_shows_what_its_knobs_do(artifact):
+    """For four seeds: three gains and eleven labels, each the image that the engine draws."""
+    page = (artifact.path / "report.html").read_text(encoding="utf-8")
+    shown = {alt: file for file, alt in re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]+)">', page)}
+    assert len([alt for alt in shown if ", gain " in alt]) == 4 * 3
+    assert len([alt for alt in shown if ", label " in alt]) == 4 * 11
+    with open_artifact(artifact.path, "onnxruntime-portable") as opened:
+        for alt, seed, knobs in (
+            ("seed 2, gain 2.5", 2, {"gain": 2.5}),
+            ("seed 3, label 9", 3, {"label": 9}),
+            ("seed 1, label -1 (drawn)", 1, {}),
+        ):
+            picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown[alt]))))
+            np.testing.assert_array_equal(picture[::16, ::16], opened.generate([seed], **knobs)[0])
+    assert shown["seed 1, gain 1 (default)"] == shown["served image of seed 1"]
+    assert artifact.manifest.sampler.knobs[0].swept == (0, 1, 2.5)
+    assert len(page) < 500_000
+
+
+def test_a_knob_that_must_be_given_is_the_same_along_a_sweep(tmp_path):
+    """The picture that is to be enlarged belongs to its seed: what differs in a row comes of the swept knob alone."""
+    path = write_checkpoint(tmp_path / "upsampler.safetensors", UPSAMPLER)
+    made = export(ExportOptions(path, out=tmp_path / "made", engine="none", verify=False)).artifact
+    with open_artifact(made.path, "onnxruntime-portable") as engine:
+        gain, label = draw_sweeps(engine)
+        pictures = examples(made.manifest.sampler.knobs, [0, 1, 2, 3])
+        expected = engine.generate([3], gain=2.5, low_res=pictures["low_res"][3:])
+    assert gain.columns == ["0", "1 (default)", "2.5"] and label.columns[:2] == ["-1 (drawn)", "0"]
+    np.testing.assert_array_equal(gain.images[3, 2], expected[0])
+    np.testing.assert_array_equal(gain.images[:, 1], label.images[:, 0])
+
+
+def test_an_artifact_from_before_sweeps_is_read(artifact, tmp_path):
+    copy = tmp_path / "old"
+    shutil.copytree(artifact.path, copy)
+    content = json.loads((copy / "manifest.json").read_text())
+    assert [knob.pop("swept")[:2] for knob in content["sampler"]["knobs"]] == [[0, 1], [-1, 0]]
+    (copy / "manifest.json").write_text(json.dumps(content))
+    assert [knob.swept for knob in read_artifact(copy).manifest.sampler.knobs] == [(), ()]
 
 
 def test_the_command_verifies_it(artifact, checkpoint, capsys):

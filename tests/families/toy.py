@@ -89,8 +89,8 @@ class Toy:
         size, small = model.size, model.size // 2
         drawn = Draw("label", (1,), LABEL_STREAM, below=LABELS)
         knobs = [
-            Knob("gain", "float32", (1,), 0, 10, default=1.0, tried=(0.5, 3.0), help="of every step"),
-            Knob("label", "int64", (1,), -1, LABELS - 1, default=-1, drawn=drawn, tried=(0, 7)),
+            Knob("gain", "float32", (1,), 0, 10, 1.0, tried=(0.5, 3.0), swept=(0, 1, 2.5), help="of every step"),
+            Knob("label", "int64", (1,), -1, LABELS - 1, -1, drawn, tried=(0, 7), swept=tuple(range(-1, LABELS))),
             *([Knob("low_res", "uint8", (small, small, 3), 0, 255)] if model.upsampler else []),
         ]
         return Sampler((3, size, size), sampling.steps, (Draw("x_T", (3, size, size), 0),), tuple(knobs))

@@ -22,11 +22,13 @@ from ddgan_deploy.artifact.manifest import CheckpointInfo, FamilyInfo, FileInfo,
 from ddgan_deploy.artifact.results import Gate, KeptLayer, ParityResult, ProbeParity
 from ddgan_deploy.assumptions import Assumed
 from ddgan_deploy.export.report.formats import date, measured, number, seconds, size
+from ddgan_deploy.export.report.sweeps import Sweep
 from ddgan_deploy.export.report.write import amplification, render, write_report
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.families.ddgan.family import FAMILY
 from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.parity.verify import Verification
+from ddgan_deploy.sampler import Knob
 
 TIMINGS = [("trace the generator", 9.3), ("write the graphs", 0.7)]
 WHERE = "step1/all_modules.17/GroupNorm_1/AdaGN"
@@ -185,6 +187,44 @@ def test_a_failed_gate_stands_at_the_top_and_in_its_row() -> None:
     assert f"drift begins at {WHERE} FAIL 2.5e-3 ≤ 1e-4 max abs" in shown.text
     assert shown.text.count("pass ") == 6 and "Passed." not in shown.text
     assert "3 steps, fp32: FAILED</title>" in render(make_manifest(), verification, make_images(), TIMINGS)
+
+
+def make_sweep(side: int = 8, **changes: Any) -> Sweep:
+    """Of two seeds and three values."""
+    knob = Knob("scale", "float32", (1,), -1, 1, default=1.0, swept=(-0.5, 0, 1), help="of it all")
+    images = np.random.default_rng(2).integers(0, 256, (2, 3, side, side, 3), np.uint8)
+    return Sweep(replace(knob, **changes), (0, 1), images)
+
+
+def test_a_knob_is_shown_value_by_value_for_every_seed() -> None:
+    sweep = make_sweep()
+    shown = Page(render(make_manifest(), None, make_images(), TIMINGS, sweeps=[sweep]))
+    assert "By scale The same seeds with other values of scale (of it all); all else is as by default. " in shown.text
+    assert "-0.5 0 1 (default) seed 0 seed 1 " in shown.text
+    pictures = shown.named("img")[4:]
+    alts = [f"seed {seed}, scale {value}" for seed in (0, 1) for value in ("-0.5", "0", "1 (default)")]
+    assert [picture["alt"] for picture in pictures] == alts
+    assert all(header.get("scope") for header in shown.named("th"))
+    contents = [str(picture["src"]).partition("base64,")[2] for picture in pictures]
+    last = np.asarray(Image.open(io.BytesIO(base64.b64decode(contents[-1]))))
+    np.testing.assert_array_equal(last[::16, ::16], sweep.images[1, 2])
+    assert "The same seeds" not in page(make_manifest(), make_verification()).text
+
+
+@pytest.mark.parametrize(("side", "factor", "shown_as"), [(96, 1, 96), (200, 2, 100), (1024, 8, 128)])
+def test_large_images_of_a_sweep_are_reduced(side: int, factor: int, shown_as: int) -> None:
+    sweep = make_sweep(side)
+    thumbnail = np.asarray(sweep.thumbnails()[1][2])
+    assert thumbnail.shape == (shown_as, shown_as, 3)
+    block = sweep.images[1, 2, -factor:, -factor:].mean(axis=(0, 1))
+    np.testing.assert_allclose(thumbnail[-1, -1], block, atol=0.51)
+    text = Page(render(make_manifest(), None, make_images(), TIMINGS, sweeps=[sweep])).text
+    assert (f"as by default. Reduced by {factor}. " in text) == (factor > 1)
+
+
+def test_the_text_of_a_knob_stays_text() -> None:
+    html = render(make_manifest(), None, make_images(), TIMINGS, sweeps=[make_sweep(help="<script>\n")])
+    assert "<script" not in html and r"<script>\n" in Page(html).text
 
 
 def test_without_verification_nothing_is_claimed() -> None:
