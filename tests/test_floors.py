@@ -13,7 +13,7 @@ FLOORS = (
     "kernels",
     "errors names scratch gpu",
     "files sampler assumptions data",
-    "inputs images progress screen command processes quality",
+    "inputs images interpolation progress screen command processes quality",
     "weight_files",
     "artifact",
     "engines families",

@@ -75,7 +75,7 @@ def test_commands(folder, monkeypatch):
     export, *others = _lines(ROOT / "docs" / "export.md", LINES)
     assert export == "ddgan-export --demo --out digits"
     _run([*others, *_lines(ROOT / "docs" / "parity.md", LINES)])
-    made = {"digits", "digits-fp16", "grid.png", "singles", "images.npz"}
+    made = {"digits", "digits-fp16", "grid.png", "strip.png", "singles", "images.npz"}
     assert made <= {path.name for path in folder.iterdir()} <= {*made, "served.png", "ddgan-perf", "speed.json"}
 
 

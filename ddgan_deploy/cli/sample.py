@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddgan_deploy.cli.arguments import add_engine_arguments
 from ddgan_deploy.cli.knobs import add_knob_arguments, given_knobs
 from ddgan_deploy.cli.sample_outputs import Drawn, Outputs, written
+from ddgan_deploy.cli.sample_walk import WalkOutputs, draw_walk
 from ddgan_deploy.command import Parser, run
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.screen import StepList, say
@@ -18,6 +21,8 @@ from ddgan_deploy.screen import StepList, say
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from ddgan_deploy.engines.base import Engine
 
 
 @dataclass(frozen=True)
@@ -58,18 +63,26 @@ def _main(argv: Sequence[str] | None) -> None:
 def _from_artifact(artifact: Path, options: SampleOptions, drawn: Drawn) -> None:
     """Draws a batch at a time."""
     from ddgan_deploy.engines import open_artifact
-    from ddgan_deploy.inputs import rows, served_knobs
 
-    seeds, batch = options.outputs.seeds, options.batch
+    outputs = options.outputs
     progress = StepList()
     with progress("Open the artifact"):
         engine = open_artifact(artifact, options.engine, options.threads)
-    with engine, progress(f"Draw {len(seeds)} images on {engine.name}") as report:
-        knobs = served_knobs(engine.artifact.manifest.sampler.knobs, len(seeds), options.outputs.knobs)
-        for start in range(0, len(seeds), batch):
-            part = slice(start, start + batch)
-            drawn.take(start, engine.generate(seeds[part], **rows(knobs, part)))
+    with engine, progress(f"Draw {outputs.count} images on {engine.name}") as report:
+        draw = partial(draw_walk, engine, outputs) if isinstance(outputs, WalkOutputs) else _of_seeds(engine, outputs)
+        for start in range(0, outputs.count, options.batch):
+            drawn.take(start, *draw(range(start, min(start + options.batch, outputs.count))))
             _tell(report, drawn)
+
+
+def _of_seeds(engine: Engine, outputs: Outputs) -> Callable[[range], tuple[npt.NDArray[np.uint8]]]:
+    """What draws the images of some places."""
+    from ddgan_deploy.inputs import rows, served_knobs
+
+    knobs = served_knobs(engine.artifact.manifest.sampler.knobs, outputs.count, outputs.knobs)
+    return lambda places: (
+        engine.generate([outputs.seeds[place] for place in places], **rows(knobs, slice(places.start, places.stop))),
+    )
 
 
 def _from_server(url: str, options: SampleOptions, drawn: Drawn) -> None:
@@ -88,31 +101,42 @@ def _from_server(url: str, options: SampleOptions, drawn: Drawn) -> None:
 
 
 def _tell(report: Callable[[float, str], None], drawn: Drawn) -> None:
-    wanted = len(drawn.outputs.seeds)
+    wanted = drawn.outputs.count
     report(drawn.count / wanted, f"{drawn.count} of {wanted} images")
 
 
 def _options(argv: Sequence[str] | None) -> SampleOptions:
     args = _parser().parse_args(argv)
-    from ddgan_deploy.inputs import parse_seeds
-
     if (args.artifact is None) == (args.url is None):
         raise InputError("give either DIR, a folder that ddgan-export wrote, or --url URL of a server")
     if args.url is not None and (args.engine != "auto" or args.threads is not None):
         raise InputError("the server chooses how it draws: leave out --engine, --portable and --threads with --url")
     if args.url is None and args.timeout is not None:
         raise InputError("--timeout is how long a server may take: give it with --url")
+    if args.url is not None and args.interpolate is not None:
+        raise InputError("a server takes seeds, and nothing between them: give DIR instead of --url with --interpolate")
     if args.batch < 1 or (args.threads is not None and args.threads < 1):
         raise InputError("--batch and --threads must be 1 or more")
-    knobs = given_knobs(args)
     return SampleOptions(
         source=args.artifact if args.url is None else args.url,
         timeout=60.0 if args.timeout is None else args.timeout,
         batch=args.batch,
         engine=args.engine,
         threads=args.threads,
-        outputs=Outputs(tuple(parse_seeds(args.seeds)), args.out, args.npz, args.png_dir, args.overwrite, knobs),
+        outputs=_outputs(args),
     )
+
+
+def _outputs(args: argparse.Namespace) -> Outputs:
+    from ddgan_deploy.inputs import parse_seeds
+
+    seeds = tuple(parse_seeds(args.seeds))
+    files = (seeds, args.out, args.npz, args.png_dir, args.overwrite, given_knobs(args))
+    if args.interpolate is None:
+        return Outputs(*files)
+    from ddgan_deploy.interpolation import Walk
+
+    return WalkOutputs(*files, walk=Walk(seeds, args.interpolate))
 
 
 def _parser() -> Parser:
@@ -121,9 +145,19 @@ def _parser() -> Parser:
     parser.add_argument("--url", help="instead of DIR: a server, as http://HOST:PORT, grpc://HOST:PORT or HOST:PORT")
     parser.add_argument("--seeds", default="0-15", help="such as 0-15 or 3,7 (default: 0-15)")
     parser.add_argument("--out", type=Path, metavar="FILE.png", help="all images as one grid")
-    parser.add_argument("--png-dir", type=Path, metavar="DIR", help="every image as <seed>.png")
+    parser.add_argument(
+        "--png-dir", type=Path, metavar="DIR", help="every image as <seed>.png, or <seed>-<next>-<step>.png"
+    )
     parser.add_argument(
         "--npz", type=Path, metavar="FILE.npz", help="arrays seeds uint64 [N] and images uint8 [N, H, W, C]"
+    )
+    parser.add_argument(
+        "--interpolate",
+        type=int,
+        metavar="N",
+        help="go from each seed to the next in N steps, 2 or more: N images for each pair, then the last seed's. --out "
+        "has a row for each pair, with both ends; --npz has seeds uint64 [.., 2] and t float64 [..]. Noise goes along "
+        "great circles, knobs that are numbers linearly; a label is the nearer seed's",
     )
     parser.add_argument("--batch", type=int, default=16, help="images a run, or at most in a request (default: 16)")
     parser.add_argument(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ class Outputs:
         seeds: whose images go into them.
         out: all images as one grid.
         npz: seeds and images as arrays.
-        png_dir: every image as <seed>.png.
+        png_dir: every image as a file of its own.
         overwrite: whether they may be there already.
         knobs: that were given, by name; one value for all seeds, or one for each.
     """
@@ -34,6 +34,46 @@ class Outputs:
     png_dir: Path | None
     overwrite: bool
     knobs: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many images there are."""
+        return len(self.seeds)
+
+    def stem(self, place: int) -> str:
+        """The name of an image's own file."""
+        return str(self.seeds[place])
+
+    def comment(self, place: int) -> str:
+        """What an image's own file tells of it; "" for nothing."""
+        return ""
+
+    def arrays(self, places: Sequence[int], told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What goes beside some images: their seeds and what was given of each knob, but for one picture for all.
+
+        Args:
+            places: of the images.
+            told: of each image, as `Drawn.take` was told.
+        """
+        import numpy as np
+
+        seeds = np.array([self.seeds[place] % 2**64 for place in places], np.uint64)
+        given = {name: np.asarray(value) for name, value in self.knobs.items()}
+        shared = {name: np.full(len(places), value) for name, value in given.items() if value.size == 1}
+        own = {name: value[list(places)] for name, value in given.items() if name in self.each}
+        return {"seeds": seeds, **shared, **own}
+
+    def grid(self, images: npt.NDArray[np.uint8]) -> bytes:
+        """All images as one PNG file."""
+        from ddgan_deploy import images as pictures
+
+        return pictures.png(pictures.grid(images))
+
+    def rest(self, there: Collection[int]) -> str:
+        """How to get the images that are not there."""
+        left = [seed for place, seed in enumerate(self.seeds) if place not in there]
+        theirs = f" and their {', '.join(self.each)}" if self.each else ""
+        return f"draw the others with --seeds {seed_ranges(left)}{theirs}"
 
     @property
     def each(self) -> list[str]:
@@ -52,12 +92,12 @@ class Outputs:
             raise InputError(f"--out {self.out} is not a PNG file: give a name that ends in .png")
         if self.png_dir and self.png_dir.exists() and not self.png_dir.is_dir():
             raise InputError(f"--png-dir {self.png_dir} is a file: give a folder")
-        if self.png_dir and self.each and len(set(self.seeds)) < len(self.seeds):
+        singles = [self.file(place) for place in range(self.count)] if self.png_dir else []
+        if self.each and len(set(singles)) < len(singles):
             raise InputError(
                 f"--png-dir names files by their seeds, and seeds come twice with their {', '.join(self.each)}: "
                 "give --npz or --out, or a --png-dir for each value"
             )
-        singles = [self.png_dir / f"{seed}.png" for seed in self.seeds] if self.png_dir else []
         for path in (self.out, self.npz, *singles):
             if path is None:
                 continue
@@ -65,6 +105,11 @@ class Outputs:
                 raise InputError(f"{path} is a folder: give a file name, or --png-dir for single images")
             if path.exists() and not self.overwrite:
                 raise InputError(f"{path} exists already: give --overwrite to replace it, or another name")
+
+    def file(self, place: int) -> Path:
+        """An image's own, where there is a folder for them."""
+        assert self.png_dir is not None
+        return self.png_dir / f"{self.stem(place)}.png"
 
     @property
     def paths(self) -> list[Path]:
@@ -87,6 +132,7 @@ class Drawn:
 
     outputs: Outputs
     _images: dict[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    _told: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     _places: set[int] = field(default_factory=set)
 
     @property
@@ -94,52 +140,42 @@ class Drawn:
         """How many there are."""
         return len(self._places)
 
-    def take(self, start: int, images: npt.NDArray[np.uint8]) -> None:
-        """Images uint8 [n, H, W, C] of the seeds from ``start`` on.
+    def take(self, start: int, images: npt.NDArray[np.uint8], told: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Images uint8 [n, H, W, C] from the place ``start`` on, and of each what the outputs are to tell beside it.
 
         Raises:
             InputError: a file cannot be written.
         """
         for place, image in enumerate(images, start):
             if self.outputs.png_dir:
-                _write_png(self.outputs.png_dir / f"{self.outputs.seeds[place]}.png", image)
+                _write_png(self.outputs.file(place), image, self.outputs.comment(place))
             if self.outputs.out or self.outputs.npz:
                 self._images[place] = image
+                self._told[place] = told[place - start] if told else {}
             self._places.add(place)
 
     def write_npz(self, path: Path) -> None:
-        """Writes what there is, in the order of the seeds."""
+        """Writes what there is, in order."""
         import numpy as np
 
         places = sorted(self._images)
-        seeds = np.array([self.outputs.seeds[place] % 2**64 for place in places], np.uint64)
+        arrays = self.outputs.arrays(places, [self._told[place] for place in places])
         with path.open("wb") as file:
             images = np.stack([self._images[place] for place in places])
-            np.savez_compressed(file, seeds=seeds, images=images, **self._knobs(places))
-
-    def _knobs(self, places: Sequence[int]) -> dict[str, Any]:
-        """What was given of each knob, [N, ...]; but for one picture for all images."""
-        import numpy as np
-
-        arrays = {name: np.asarray(value) for name, value in self.outputs.knobs.items()}
-        told = {name: np.full(len(places), value) for name, value in arrays.items() if value.size == 1}
-        return told | {name: value[list(places)] for name, value in arrays.items() if name in self.outputs.each}
+            np.savez_compressed(file, images=images, **arrays)
 
     def write_grid(self, path: Path) -> None:
         """Writes all images as one."""
         import numpy as np
 
-        from ddgan_deploy import images as pictures
-
-        images = np.stack([self._images[place] for place in sorted(self._images)])
-        path.write_bytes(pictures.png(pictures.grid(images)))
+        path.write_bytes(self.outputs.grid(np.stack([self._images[place] for place in sorted(self._images)])))
 
     def kept(self) -> str:
         """Keeps what there is of a run that failed, and tells where, and how to get the rest."""
         from ddgan_deploy.files import written_whole
 
         outputs = self.outputs
-        some = f"{self.count} of {len(outputs.seeds)} images"
+        some = f"{self.count} of {outputs.count} images"
         places = [str(outputs.png_dir)] if outputs.png_dir else []
         if outputs.partial:
             try:
@@ -151,12 +187,8 @@ class Drawn:
                     return f"{some} are lost: {error}"
         if not places:
             return f"{some} had been drawn: with --png-dir or --npz they are kept"
-        left = [seed for place, seed in enumerate(outputs.seeds) if place not in self._places]
         there = f"{some} are in {' and '.join(places)}"
-        if not left:
-            return there
-        theirs = f" and their {', '.join(outputs.each)}" if outputs.each else ""
-        return f"{there}: draw the others with --seeds {seed_ranges(left)}{theirs}"
+        return there if self.count == outputs.count else f"{there}: {outputs.rest(self._places)}"
 
 
 @contextlib.contextmanager
@@ -211,9 +243,10 @@ def seed_ranges(seeds: Sequence[int]) -> str:
     return ",".join("-".join(map(str, run)) for run in runs)
 
 
-def _write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
+def _write_png(path: Path, image: npt.NDArray[np.uint8], comment: str = "") -> None:
     from ddgan_deploy import images as pictures
     from ddgan_deploy.files import written_whole
 
     with written_whole(path) as file:
-        file.write_bytes(pictures.png(pictures.grid(image[None], scale=1, gap=0)))
+        content = pictures.png(pictures.grid(image[None], scale=1, gap=0))
+        file.write_bytes(pictures.with_comment(content, comment.encode("ascii")) if comment else content)

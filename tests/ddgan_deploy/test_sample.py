@@ -76,10 +76,10 @@ def _full(file, *_, **__):
 def test_a_disk_that_is_full_loses_no_image_that_was_written(artifact, tmp_path, monkeypatch, capsys, arrays):
     write = sample_outputs._write_png
 
-    def write_four(path, image):
+    def write_four(path, image, *comment):
         if len(list(path.parent.glob("[0-9]*.png"))) == 4:
             raise InputError(f"{path} cannot be written (No space left on device): choose another place")
-        write(path, image)
+        write(path, image, *comment)
 
     monkeypatch.setattr(sample_outputs, "_write_png", write_four)
     monkeypatch.setattr(np, "savez_compressed", _full)
