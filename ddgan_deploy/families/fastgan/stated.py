@@ -13,10 +13,9 @@ from typing import Any
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.names import short
+from ddgan_deploy.weight_files.json_config import read_json_config
 
 _NAMES = ("noise_mode", "truncation_psi", "truncation_cutoff")
-_MOST_BYTES = 1 << 20
-"""Of a config."""
 _MOST_SHOWN = 40
 """Characters of a value."""
 _NOISE = "random"
@@ -44,7 +43,7 @@ def check_config(config: Path) -> None:
     Raises:
         InputError: it cannot be read, has an unknown name, or asks for what FastGAN has not.
     """
-    for name, value in _read(config).items():
+    for name, value in read_json_config(config).items():
         if name not in _NAMES:
             raise InputError(
                 f"{config}: {short(name)} is no argument of a FastGAN generator, it has {', '.join(_NAMES)}: correct it"
@@ -64,25 +63,6 @@ def check_config(config: Path) -> None:
                 f"{config}: truncation_cutoff {_shown(value)} is no number of layers: leave it out, since a FastGAN "
                 "generator truncates nothing"
             )
-
-
-def _read(config: Path) -> dict[str, Any]:
-    try:
-        with config.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-    except FileNotFoundError:
-        raise InputError(f"{config} does not exist: give --config a JSON file") from None
-    except OSError as error:
-        raise InputError(f"{config} cannot be read ({error.strerror or error}): give another --config") from None
-    if len(content) > _MOST_BYTES:
-        raise InputError(f"{config} is larger than {_MOST_BYTES >> 20} MiB: give --config a JSON file of arguments")
-    try:
-        stated = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{config} is not JSON ({error}): give --config a JSON file") from None
-    if not isinstance(stated, dict):
-        raise InputError(f"{config} holds a {type(stated).__name__}: give --config a JSON object of arguments")
-    return stated
 
 
 def _shown(value: object) -> str:

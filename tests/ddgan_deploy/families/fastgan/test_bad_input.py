@@ -153,3 +153,9 @@ def test_there_is_one_step():
     assert FastganSampling(1) == FastganSampling()
     with pytest.raises(InputError, match="--steps 4 is not for a FastGAN generator"):
         FastganSampling(4)
+
+
+def test_a_snapshot_of_nobody_is_refused_by_all_titles(state, tmp_path):
+    part = {name: value for name, value in state.items() if not name.startswith("synthesis.to_big")}
+    with pytest.raises(InputError, match="could not be told to be one of .*, a FastGAN generator"):
+        load_checkpoint(write_snapshot(tmp_path / "snapshot.pkl", CONFIG, part))
