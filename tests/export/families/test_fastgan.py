@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import shutil
 
 import numpy as np
@@ -11,12 +13,14 @@ import pytest
 from ddgan_deploy import open_artifact
 from ddgan_deploy.artifact.manifest import SAMPLER
 from ddgan_deploy.artifact.reading import read_artifact
+from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.cli import verify as verify_command
 from ddgan_deploy.engines.tensorrt.plan import RTX_PLAN, BatchProfile
 from ddgan_deploy.export import ExportOptions, cli, export
 from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.inputs import draw
+from ddgan_deploy.parity.verify import verify
 from tests.ddgan_deploy.families.fastgan.snapshots import GOLDEN, NETWORKS, random_state, write_snapshot
 
 SEEDS = [3, 4, 5]
@@ -27,10 +31,16 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("fastgan")
 
 
-@pytest.fixture(scope="module", params=["fp32", "fp16", "int8"])
-def golden(request, folder):
-    """The golden snapshot's artifact."""
-    return exported(GOLDEN / "snapshot.pkl", folder / request.param, request.param)
+@pytest.fixture(scope="module")
+def goldens(folder):
+    """The golden snapshot's artifact of a precision."""
+    return functools.cache(lambda precision: exported(GOLDEN / "snapshot.pkl", folder / precision, precision))
+
+
+@pytest.fixture(params=["fp32", "fp16", "int8"])
+def golden(request, goldens):
+    """The golden snapshot's artifacts in turn."""
+    return goldens(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +155,19 @@ def test_tensorrt_rtx_builds_it(classes, folder, precision):
     out = folder / f"rtx-{precision}"
     artifact = exported(classes[0], out, precision, "tensorrt-rtx", engine_options=options, verify=False)
     assert (artifact.path / RTX_PLAN).stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("weight", "failed", "layer"),
+    [
+        ("feat_16.second.conv.weight", "feat_16", "feat_16.second.conv, or the layers between feat_16.first.conv and"),
+        ("feat_32.first.noise.weight", "feat_32", "feat_32.second.conv, or the layers between feat_32.first.conv and"),
+        ("to_big.weight", "x_0", "to_big, or the layers between se_64.excite and"),
+    ],
+)
+def test_where_it_drifts_is_told(goldens, weight, failed, layer):
+    checkpoint = load_checkpoint(GOLDEN / "snapshot.pkl")
+    weights = {**checkpoint.weights, weight: checkpoint.weights[weight] * 3}
+    result = verify(dataclasses.replace(checkpoint, weights=weights), open_artifact(goldens("fp32").path)).result
+    assert result.failures[0].name == failed
+    assert result.failures[0].where.startswith(layer)
