@@ -11,7 +11,7 @@ from ddgan_deploy.assumptions import Assumed
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.base import Checkpoint, Family, Given
 from ddgan_deploy.families.fastgan import published
-from ddgan_deploy.families.fastgan.config import FastganConfig, FastganSampling
+from ddgan_deploy.families.fastgan.config import SMALLEST, WIDTHS, FastganConfig, FastganSampling
 from ddgan_deploy.families.fastgan.stated import check_asked, check_config
 from ddgan_deploy.files import sha256
 from ddgan_deploy.names import short
@@ -26,8 +26,6 @@ AVERAGED = "G_ema"
 _PARTS = {"init", "feat_8", "to_big"}
 """Of a FastGAN synthesis, whatever its form is."""
 _SIZES = ("img_resolution", "img_channels", "z_dim", "c_dim")
-_WIDEST = 4
-"""The first features, in pixels along a side."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def _model(generator: Saved, state: Mapping[str, Any]) -> FastganConfig:
         sizes[name] = size
     name = f"{published.FIRST}.0.{published.BOUNDED}"
     shape = tuple(getattr(state.get(name), "shape", ()))
-    per_ngf = 2 * FastganConfig(32, 1, 1, 0, 1).channels(_WIDEST)
+    per_ngf = 2 * int(WIDTHS[SMALLEST])
     if len(shape) != 4 or shape[1] % per_ngf:
         raise InputError(f"{name} has shape {list(shape)}, not [z_dim, {per_ngf} ngf, 4, 4]: give a whole snapshot")
     return FastganConfig(

@@ -14,7 +14,8 @@ ALWAYS_SAVED = 256
 """Blocks up to here are in a file whatever the image's resolution is."""
 MAX_CLASSES = 1000
 """Rows of the published embedding, whatever the number of classes is."""
-_WIDTHS = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 1 / 2, 512: 1 / 4, 1024: 1 / 8}
+WIDTHS = {4: 16, 8: 8, 16: 4, 32: 2, 64: 2, 128: 1, 256: 1 / 2, 512: 1 / 4, 1024: 1 / 8}
+"""Channels at each resolution, in ``ngf``."""
 _GATED_BY = {64: 4, 128: 8, 256: 16, 512: 32}
 """Features at a resolution are multiplied by gates that are made of earlier ones."""
 _MAX_IMAGE_CHANNELS = 4
@@ -68,7 +69,7 @@ class FastganConfig:
     @property
     def block_resolutions(self) -> tuple[int, ...]:
         """Pixels along a side after each block, from the first on."""
-        return tuple(r for r in _WIDTHS if SMALLEST < r <= self.img_resolution)
+        return tuple(r for r in WIDTHS if SMALLEST < r <= self.img_resolution)
 
     @property
     def noise_resolutions(self) -> tuple[int, ...]:
@@ -82,7 +83,7 @@ class FastganConfig:
 
     def channels(self, resolution: int) -> int:
         """Of the features at a resolution."""
-        return int(_WIDTHS[resolution] * self.ngf)
+        return int(WIDTHS[resolution] * self.ngf)
 
     def gated_by(self, resolution: int) -> int | None:
         """The resolution of the features that gate those at this one (skip-layer excitation); None: they are not."""

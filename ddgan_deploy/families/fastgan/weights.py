@@ -16,12 +16,21 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.fastgan import published
 from ddgan_deploy.families.fastgan.config import SMALLEST, FastganConfig
 
-Weights = Mapping[str, torch.Tensor]
 _EPSILON = 1e-5
 """Of normalizations."""
 
 
-def folded(config: FastganConfig, weights: Weights) -> dict[str, torch.Tensor]:
+class _Double:
+    """Weights in float64, each while it is looked at: all at once they would double the memory."""
+
+    def __init__(self, weights: Mapping[str, torch.Tensor]) -> None:
+        self._weights = weights
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._weights[name].double()
+
+
+def folded(config: FastganConfig, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The network's weights, float32, by the names that they have there.
 
     Args:
@@ -30,8 +39,7 @@ def folded(config: FastganConfig, weights: Weights) -> dict[str, torch.Tensor]:
     Raises:
         InputError: a folded one is not finite; the message names it.
     """
-    doubles = {name: weight.double() for name, weight in weights.items()}
-    found = {name: weight.float().contiguous() for name, weight in _folded(config, doubles)}
+    found = {name: weight.float().contiguous() for name, weight in _folded(config, _Double(weights))}
     for name, weight in found.items():
         if not torch.isfinite(weight).all():
             raise InputError(
@@ -40,7 +48,7 @@ def folded(config: FastganConfig, weights: Weights) -> dict[str, torch.Tensor]:
     return found
 
 
-def _folded(config: FastganConfig, weights: Weights) -> Iterator[tuple[str, torch.Tensor]]:
+def _folded(config: FastganConfig, weights: _Double) -> Iterator[tuple[str, torch.Tensor]]:
     scale, shift = _norm(weights, f"{published.FIRST}.1")
     first = _bounded(weights, f"{published.FIRST}.0", rows_at=1) * scale[:, None, None]
     yield "init.linear.weight", first.flatten(1).t()
@@ -58,7 +66,7 @@ def _folded(config: FastganConfig, weights: Weights) -> Iterator[tuple[str, torc
     yield "to_big.bias", weights[f"{published.LAST}.bias"]
 
 
-def _layer(weights: Weights, layer: published.PublishedLayer) -> Iterator[tuple[str, torch.Tensor]]:
+def _layer(weights: _Double, layer: published.PublishedLayer) -> Iterator[tuple[str, torch.Tensor]]:
     scale, shift = _norm(weights, layer.norm)
     yield "conv.weight", _bounded(weights, layer.conv) * scale[:, None, None, None]
     yield "conv.bias", shift
@@ -66,7 +74,7 @@ def _layer(weights: Weights, layer: published.PublishedLayer) -> Iterator[tuple[
         yield "noise.weight", (weights[f"{layer.noise}.weight"] * scale)[None, :, None, None]
 
 
-def _class_layer(weights: Weights, layer: published.PublishedLayer) -> Iterator[tuple[str, torch.Tensor]]:
+def _class_layer(weights: _Double, layer: published.PublishedLayer) -> Iterator[tuple[str, torch.Tensor]]:
     yield "conv.weight", _bounded(weights, layer.conv)
     if layer.noise is not None:
         yield "noise.weight", weights[f"{layer.noise}.weight"][None, :, None, None]
@@ -80,7 +88,7 @@ def _class_layer(weights: Weights, layer: published.PublishedLayer) -> Iterator[
     yield "style.linear.bias", torch.cat([scale_bias, weights[f"{bias}.bias"] - mean * scale_bias])
 
 
-def _norm(weights: Weights, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _norm(weights: _Double, name: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale and shift of a batch normalization, each [C]."""
     parts = ("weight", "bias", "running_mean", "running_var")
     weight, bias, mean, variance = (weights[f"{name}.{part}"] for part in parts)
@@ -88,7 +96,7 @@ def _norm(weights: Weights, name: str) -> tuple[torch.Tensor, torch.Tensor]:
     return scale, bias - mean * scale
 
 
-def _bounded(weights: Weights, name: str, rows_at: int = 0) -> torch.Tensor:
+def _bounded(weights: _Double, name: str, rows_at: int = 0) -> torch.Tensor:
     """A weight over its spectral norm as the stored u and v tell it; its matrix has rows along that axis."""
     weight, u, v = (weights[f"{name}.{part}"] for part in (published.BOUNDED, "weight_u", "weight_v"))
     return weight / (u @ (weight.movedim(rows_at, 0).flatten(1) @ v))
