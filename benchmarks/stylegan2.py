@@ -34,7 +34,7 @@ from ddgan_deploy.families.stylegan2.reference import reference, untrained
 from ddgan_deploy.inputs import draw
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.families.stylegan2.published import Made, tree, write
+from tests.ddgan_deploy.families.stylegan2.published import Made, tree, write
 
 SIZES = {
     # Widths of features as published: min(base / size, 512).

@@ -16,6 +16,9 @@ from ddgan_deploy.sampler import LABEL_STREAM, Draw, Knob, Probe, Sampler, Strea
 if TYPE_CHECKING:
     from ddgan_deploy.families.base import Reference
 
+MOST_SWEPT = 8
+"""Classes that the report shows."""
+
 
 class Fastgan:
     """See `families.base.Family`."""
@@ -61,7 +64,14 @@ class Fastgan:
 def _label(classes: int) -> Knob:
     drawn = Draw("label", (1,), LABEL_STREAM, below=classes)
     tried = (0, classes - 1)
-    return Knob("label", "int64", (1,), -1, classes - 1, default=-1, drawn=drawn, tried=tried, help="class")
+    return Knob(
+        *("label", "int64", (1,), -1, classes - 1),
+        default=-1,
+        drawn=drawn,
+        tried=tried,
+        swept=tuple(range(min(classes, MOST_SWEPT))),
+        help="class",
+    )
 
 
 FAMILY = Fastgan()

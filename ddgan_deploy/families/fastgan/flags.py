@@ -17,7 +17,7 @@ class FastganFlags:
     """
 
     noise: Literal["const", "random", "none"] | None = field(
-        default=None, metadata={"help": "noise in every layer (FastGAN: random alone)"}
+        default=None, metadata={"help": "of the layers: random, and no other"}
     )
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FARTHEST = 4.0
 """Times the way from the mean of w, in either direction, that truncation may go."""
+MOST_SWEPT = 8
+"""Classes that the report shows."""
 
 
 class StyleGan2:
@@ -72,11 +74,22 @@ def _knobs(model: StyleGan2Config, sampling: Sampling) -> Iterator[Knob]:
     if model.c_dim:
         drawn = Draw("label", (1,), LABEL_STREAM, below=model.c_dim)
         last = model.c_dim - 1
-        yield Knob("label", "int64", (1,), -1, last, default=-1, drawn=drawn, tried=(0, last), help="class")
+        yield Knob(
+            *("label", "int64", (1,), -1, last),
+            default=-1,
+            drawn=drawn,
+            tried=(0, last),
+            swept=tuple(range(min(model.c_dim, MOST_SWEPT))),
+            help="class",
+        )
     if model.has_mean:
         help_text = "how far latents go from their mean, 1 as they are"
         yield Knob(
-            "truncation", "float32", (1,), -FARTHEST, FARTHEST, sampling.truncation, tried=(0.5, 1.0), help=help_text
+            *("truncation", "float32", (1,), -FARTHEST, FARTHEST),
+            default=sampling.truncation,
+            tried=(0.5, 1.0),
+            swept=(-0.5, 0.0, 0.3, 0.5, 0.7, 1.0),
+            help=help_text,
         )
 
 

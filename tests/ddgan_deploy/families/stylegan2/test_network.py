@@ -11,7 +11,7 @@ from ddgan_deploy.families.stylegan2.config import Sampling
 from ddgan_deploy.families.stylegan2.reference import reference
 from ddgan_deploy.families.stylegan2.snapshot import generator_of, is_generator
 from ddgan_deploy.weight_files.reading import read
-from tests.families.stylegan2.published import drawn, made, tree, write
+from tests.ddgan_deploy.families.stylegan2.published import drawn, made, tree, write
 
 TOLERANCE = 5e-6
 """Of the largest value."""

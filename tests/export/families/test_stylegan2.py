@@ -17,7 +17,7 @@ from ddgan_deploy.export.refit import RefitOptions, refit
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.inputs import draw
 from tests.conftest import DATA
-from tests.families.stylegan2.published import made, tree, write
+from tests.ddgan_deploy.families.stylegan2.published import made, tree, write
 
 GOLDEN = DATA / "stylegan2"
 CASES = ("dgan_sg2_skip", "dgan_sg2_cond_trunc", "dgan_sg2_random_noise")
@@ -231,7 +231,7 @@ def test_wrong_configs_are_one_line(config, says, tmp_path, capsys):
 
 @pytest.mark.parametrize("contents", [{"D": "G"}, {"G_ema": "D"}])
 def test_snapshots_of_something_else(contents, tmp_path, capsys):
-    from tests.families.stylegan2.published import Persistent
+    from tests.ddgan_deploy.families.stylegan2.published import Persistent
 
     parts = {
         "G": tree(made()),
@@ -249,3 +249,23 @@ def test_flags_of_another_family(biggan, tmp_path, capsys):
     assert export_command.main(line) == 2
     says = f"error: --noise does not go with {biggan.path}, a Denoising Diffusion GAN's generator: leave it out\n"
     assert capsys.readouterr().err == says
+
+
+def test_the_report_shows_what_the_knobs_do(conditional):
+    page = (conditional.path / "report.html").read_text(encoding="utf-8")
+    assert "By truncation" in page and "By label" in page
+
+
+def test_a_source_text_that_differs_is_named(tmp_path, capsys):
+    """It goes on only where it is trusted, and then says so."""
+    text = "".join(f"class {name}:\n    pass\n" for name in ("Generator", "SynthesisLayer"))
+    path = write(tmp_path / "snapshot.pkl", {"G_ema": tree(made(size=4, channels=(5,)), text)})
+    line = ["--ckpt", str(path), "--engine", "none", "--out", str(tmp_path / "out"), "--no-verify"]
+    assert export_command.main(line) == 2
+    error = capsys.readouterr().err
+    assert "SynthesisLayer" in error and "give --trust-source" in error and error.count("\n") == 1
+    assert export_command.main([*line, "--trust-source"]) == 0
+    assert "and is trusted" in json.loads((tmp_path / "out" / "manifest.json").read_text())["assumed"][0]["source"]
+    verify = [str(tmp_path / "out"), "--ckpt", str(path)]
+    assert verify_command.main(verify) == 2
+    assert verify_command.main([*verify, "--trust-source"]) == 0
