@@ -32,6 +32,8 @@ from ddgan_deploy.kernels.philox_normal.torch_op import philox_normal
 from ddgan_deploy.kernels.reverse_step.spec import Coefficients
 from ddgan_deploy.kernels.reverse_step.spec import reference as reverse_reference
 from ddgan_deploy.kernels.reverse_step.torch_op import reverse_step
+from ddgan_deploy.kernels.style_lrelu.spec import reference as style_reference
+from ddgan_deploy.kernels.style_lrelu.torch_op import style_lrelu
 
 sys.path.insert(0, str(Path(__file__).parent))
 from gpu import kernel_head, kernel_line
@@ -46,6 +48,8 @@ ADAGN_SHAPES = [
     (1, 64, 256, 256, 16),
 ]
 IMAGES = [(64, 3, 32, 32), (8, 3, 256, 256), (64, 3, 256, 256)]
+STYLED = [(8, 512, 64, 64), (8, 64, 256, 256), (64, 64, 256, 256)]
+"""Features of StyleGAN2 at 256x256."""
 LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 COEFFICIENTS = Coefficients(c0=0.66, ct=0.2, s=0.66)
 PROFILED_CALLS = 3
@@ -160,6 +164,25 @@ def reverse_cases() -> Iterator[Case]:
             )
 
 
+def style_cases() -> Iterator[Case]:
+    """StyleLrelu after the convolutions of StyleGAN2 at 256x256."""
+    compiled = torch.compile(style_reference, dynamic=False)
+    limit = torch.full((1,), 256.0, device="cuda")
+    for n, c, h, w in STYLED:
+        for dtype in (torch.float16, torch.float32):
+            for layout, memory in LAYOUTS.items():
+                x = torch.randn(n, c, h, w, device="cuda", dtype=dtype).contiguous(memory_format=memory)
+                sizes = ((n, c), (1, 1, h, w), (c,))
+                scale, noise, bias = (torch.randn(size, device="cuda") for size in sizes)
+                given = (x, scale, noise, bias, limit)
+                yield Case(
+                    *("StyleLrelu", x, layout, 2 * x.numel() * x.element_size()),
+                    lambda a=given: style_lrelu(*a),
+                    lambda a=given: style_reference(*a),
+                    lambda a=given: compiled(*a),
+                )
+
+
 def philox_cases() -> Iterator[Case]:
     """PhiloxNormal against PyTorch's own generator, which draws other numbers."""
     compiled = torch.compile(torch.randn_like, dynamic=False)
@@ -176,7 +199,7 @@ def philox_cases() -> Iterator[Case]:
 
 def all_cases() -> Iterator[Case]:
     """Every row's, made when it is its turn."""
-    for cases in (adagn_cases, reverse_cases, philox_cases):
+    for cases in (adagn_cases, reverse_cases, style_cases, philox_cases):
         yield from cases()
 
 

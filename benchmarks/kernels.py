@@ -37,12 +37,15 @@ from ddgan_deploy.kernels.native_library import ort_library
 from ddgan_deploy.kernels.op import OpSpec
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
 from ddgan_deploy.kernels.reverse_step.spec import STEP, Coefficients
+from ddgan_deploy.kernels.style_lrelu.spec import SPEC as STYLE_LRELU
 
 sys.path.insert(0, str(Path(__file__).parent))
 from export import random_checkpoint
 
 ADAGN_SHAPES = [((1, 256, 32, 32), 32), ((8, 256, 32, 32), 32), ((1, 64, 256, 256), 16)]
 IMAGES = [(1, 3, 32, 32), (8, 3, 256, 256)]
+STYLED = [(1, 256, 64, 64), (1, 64, 256, 256), (8, 64, 256, 256)]
+"""Features of StyleGAN2 at 256x256."""
 DTYPES = {"float32": onnx.TensorProto.FLOAT, "float16": onnx.TensorProto.FLOAT16}
 
 PAUSE = 0.25
@@ -144,6 +147,12 @@ def op_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
             coefficients = np.array(Coefficients(c0=0.66, ct=0.2, s=0.66), np.float32)
             moved = raw.nbytes + 3 * x_t.nbytes
             rows.append(measure(STEP, (raw, x_t, noise, coefficients), np.empty_like(x_t), moved, args))
+        for n, c, h, w in STYLED:
+            x = rng.standard_normal((n, c, h, w), np.float32).astype(dtype)
+            sizes = ((n, c), (1, 1, h, w), (c,))
+            scale, noise, bias = (rng.standard_normal(size, np.float32) for size in sizes)
+            given = (x, scale, noise, bias, np.full(1, 256, np.float32))
+            rows.append(measure(STYLE_LRELU, given, np.empty_like(x), 2 * x.nbytes, args, alpha=0.2))
     for n, *shape in IMAGES:
         seeds = np.arange(n, dtype=np.int64)[:, None]
         noise = np.empty((n, *shape), np.float32)
