@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 
 from ddgan_deploy import open_artifact
+from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.cli import verify as verify_command
+from ddgan_deploy.engines.tensorrt.plan import BatchProfile
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.export import cli as export_command
 from ddgan_deploy.export.refit import RefitOptions, refit
+from ddgan_deploy.export.tensorrt.engines import build_engines
+from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.images import to_pixels
 from ddgan_deploy.inputs import draw
+from ddgan_deploy.progress import Clock
 from tests.conftest import DATA
 from tests.ddgan_deploy.families.stylegan2.published import made, tree, write
 
@@ -269,3 +274,12 @@ def test_a_source_text_that_differs_is_named(tmp_path, capsys):
     verify = [str(tmp_path / "out"), "--ckpt", str(path)]
     assert verify_command.main(verify) == 2
     assert verify_command.main([*verify, "--trust-source"]) == 0
+
+
+def test_tensorrt_rtx_builds_an_engine(conditional, tmp_path):
+    """Without a GPU, which would run it."""
+    pytest.importorskip("tensorrt_rtx_bindings")
+    folder = shutil.copytree(conditional.path, tmp_path / "artifact")
+    options = EngineOptions(profile=BatchProfile(1, 2, 4), targets=("8.9",))
+    (info,) = build_engines(Artifact(folder, conditional.manifest), "tensorrt-rtx", options, Clock())
+    assert (folder / "sampler.rtx.plan").stat().st_size > 0 and info.compute_capabilities == ("8.9",)
