@@ -165,8 +165,8 @@ def _value(name: str, kind: ir.TypeProtocol | None, shape: ir.Shape | None = Non
 
 
 def _names(node: str, count: int) -> list[str]:
-    """Of a node's outputs; constants are called after a node's input, as ``node.1``."""
-    return [node] if count == 1 else [f"{node}:{i}" for i in range(count)]
+    """Of a node's outputs."""
+    return [node] if count == 1 else [f"{node}.{i}" for i in range(count)]
 
 
 def maker(value: ir.Value) -> ir.Node:

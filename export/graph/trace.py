@@ -102,13 +102,17 @@ def _name(graph: ir.Graph, within: str) -> None:
             value.name = (value.name or "").removeprefix(within)
         else:
             consumer, position = next(iter(value.uses()))
-            value.name = f"{consumer.name}.{position}"
+            # What a Split makes is called after it and a number.
+            value.name = f"{consumer.name}/sizes" if consumer.op_type == "Split" else f"{consumer.name}.{position}"
 
 
 def _layer_of(node: ir.Node, known: Mapping[ir.Node, str]) -> str:
-    """The module that made a node; what folding has made belongs to the one whose value it takes."""
-    maker = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
-    return known.get(maker, "") if maker and _SCOPES not in node.metadata_props else _module_path(node)
+    """The module that made a node."""
+    if node.op_type == "Split" and _SCOPES not in node.metadata_props:
+        # Folding has made it of a sequence, and forgot whose that was: that of the value it takes.
+        maker = node.inputs[0].producer() if node.inputs[0] else None
+        return known.get(maker, "") if maker else ""
+    return _module_path(node)
 
 
 def _module_path(node: ir.Node) -> str:

@@ -8,6 +8,13 @@ import triton.language as tl
 
 
 @triton.jit
+def _leaky(value, alpha):
+    # Bits that are the number one arrive as a constant, which has none to read until it is a value.
+    slope = tl.full((), alpha, tl.int32).to(tl.float32, bitcast=True)
+    return tl.where(value < 0, value * slope, value)
+
+
+@triton.jit
 def style_lrelu(
     x,
     scale,
@@ -39,7 +46,7 @@ def style_lrelu(
     value = tl.load(x + place, mask=inside, other=0.0).to(tl.float32) * style
     value = value + tl.load(noise + picture, mask=inside, other=0.0)
     value = value + tl.load(bias + channel, mask=inside, other=0.0)
-    value = tl.where(value < 0, value * alpha.to(tl.float32, bitcast=True), value)
+    value = _leaky(value, alpha)
     most = tl.load(limit)
     # Not by minimum and maximum, which hide nan.
     value = tl.where(value < -most, -most, value)

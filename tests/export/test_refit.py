@@ -247,7 +247,7 @@ def test_the_schedule_is_the_artifacts_where_nothing_else_says(folder, checkpoin
     write_manifest(folder, dataclasses.replace(manifest, family=family))
     message = untouched(capsys, folder, "--ckpt", checkpoints[1])
     # The graph still has the old coefficients.
-    assert "does not fit sampler.onnx (sampling beta_min 0.2, not 0.1)" in message and "another schedule" not in message
+    assert "does not fit sampler.onnx (sampling beta_min 0.2, not 0.1)" in message and "another sampling" not in message
 
 
 def changed_config(tmp_path: Path, **changes: object) -> Path:
@@ -261,7 +261,7 @@ def test_another_schedule(folder, checkpoints, capsys, tmp_path, change):
     config = changed_config(tmp_path, **change)
     message = untouched(capsys, folder, "--ckpt", checkpoints[1], "--config", config)
     (value,) = change.values()
-    assert "another schedule" in message and str(value) in message and "export it anew" in message
+    assert "another sampling" in message and str(value) in message and "export it anew" in message
 
 
 def test_a_field_that_weights_do_not_tell(folder, checkpoints, capsys, tmp_path):

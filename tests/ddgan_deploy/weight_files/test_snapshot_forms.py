@@ -79,6 +79,8 @@ def networks(
     (tmp_path / package).mkdir()
     (tmp_path / package / "networks_here.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(tmp_path)
+    # Another test may have imported a module of that name.
+    monkeypatch.delitem(sys.modules, package, raising=False)
     yield importlib.import_module(request.param)
     for name in (package, request.param):
         del sys.modules[name]
