@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 import onnx_ir as ir
@@ -87,9 +86,7 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...], 
 
 def _name(graph: ir.Graph, within: str) -> None:
     """Names nodes after their module, as ``all_modules.3.Conv_0``, and the op where a module has several."""
-    layers: dict[ir.Node, str] = {}
-    for node in graph:
-        layers[node] = _layer_of(node, layers).removeprefix(within) or node.op_type
+    layers = {node: _module_path(node).removeprefix(within) or node.op_type for node in graph}
     sizes = Counter(layers.values())
     taken: Counter[str] = Counter()
     for node, layer in layers.items():
@@ -102,17 +99,7 @@ def _name(graph: ir.Graph, within: str) -> None:
             value.name = (value.name or "").removeprefix(within)
         else:
             consumer, position = next(iter(value.uses()))
-            # What a Split makes is called after it and a number.
-            value.name = f"{consumer.name}/sizes" if consumer.op_type == "Split" else f"{consumer.name}.{position}"
-
-
-def _layer_of(node: ir.Node, known: Mapping[ir.Node, str]) -> str:
-    """The module that made a node."""
-    if node.op_type == "Split" and _SCOPES not in node.metadata_props:
-        # Folding has made it of a sequence, and forgot whose that was: that of the value it takes.
-        maker = node.inputs[0].producer() if node.inputs[0] else None
-        return known.get(maker, "") if maker else ""
-    return _module_path(node)
+            value.name = f"{consumer.name}.{position}"
 
 
 def _module_path(node: ir.Node) -> str:
