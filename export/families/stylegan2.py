@@ -11,7 +11,7 @@ from torch import nn
 from ddgan_deploy.export.graph.builder import maker
 from ddgan_deploy.export.graph.rewriting import Rewrite
 from ddgan_deploy.export.graph.steps import SamplerBuilder
-from ddgan_deploy.export.graph.trace import trace
+from ddgan_deploy.export.graph.trace import LAYER, trace
 from ddgan_deploy.export.loop_choice import LoopChoice
 from ddgan_deploy.families.stylegan2.family import FAMILY
 from ddgan_deploy.families.stylegan2.network import Float32, Generator
@@ -49,9 +49,16 @@ def trace_generator(generator: Generator, sampler: Sampler) -> ir.Model:
     """Traces a generator, from the sampler's inputs in their order to the values of all probes."""
     examples = tuple(torch.zeros(2, *shape, dtype=getattr(torch, dtype)) for dtype, shape in sampler.inputs().values())
     batch = torch.export.Dim("batch")
-    return trace(
+    model = trace(
         _Pass(generator, tuple(sampler.inputs())), (examples,), (tuple({0: batch} for _ in examples),), "generator."
     )
+    for node in model.graph:
+        if node.op_type == "Split":
+            # Folding has made it of a sequence, and forgot that it is of the styles.
+            node.name, node.metadata_props[LAYER] = "styles/Split", "styles"
+            assert node.inputs[1] is not None
+            node.inputs[1].name = "styles/Split/sizes"
+    return model
 
 
 def float32_layers(generator: Generator) -> set[str]:
