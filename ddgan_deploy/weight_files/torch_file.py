@@ -50,7 +50,8 @@ def _reason(error: Exception, known: Told) -> str:
     if not code and known.protocol > _PROTOCOL:
         return f"has pickle protocol {known.protocol}: save it anew by torch.save(...) without pickle_protocol"
     if not code:
-        return "is damaged or not a PyTorch checkpoint: copy it again, or give a netG_<epoch>.pth or content.pth"
+        forms = "netG_<epoch>.pth, content.pth or network-snapshot-<kimg>.pkl"
+        return f"is damaged or not a PyTorch checkpoint: copy it again, or give a {forms}"
     name = short(code).strip("'")
     fix = "save the state dict alone (torch.save(netG.state_dict(), ...))"
     if "netG_dict" in known.texts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,11 +31,12 @@ def read_arguments(path: Path) -> dict[str, Any]:
 
 
 def _checked(name: str, value: object, path: Path) -> Any:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Also false for NaN, and for integers that no float can hold.
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if name == "noise_mode":
         right, wanted = value in get_args(Noise), f"one of {', '.join(get_args(Noise))}"
     elif name == "truncation_psi":
-        right, wanted = number, "a number"
+        right, wanted = number, "a finite number"
     else:
         right, wanted = value is None or (number and isinstance(value, int)), "an integer or null"
     if not right:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from ddgan_deploy.assumptions import Assumed
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.base import Checkpoint, Family, Given
 from ddgan_deploy.families.stylegan2.arguments import read_arguments
-from ddgan_deploy.families.stylegan2.config import Sampling, StyleGan2Config
+from ddgan_deploy.families.stylegan2.config import FARTHEST, Sampling, StyleGan2Config
 from ddgan_deploy.families.stylegan2.snapshot import generator_of, source_texts
 from ddgan_deploy.families.stylegan2.sources import compared
 from ddgan_deploy.files import sha256
@@ -111,6 +110,8 @@ def _asked(given: Given) -> dict[str, Any]:
     told = {} if given.config is None else read_arguments(given.config)
     found = {name: value for name, value in {**given.known, **told, **given.asked}.items() if name in names}
     truncation = found.get("truncation", 1.0)
-    if not math.isfinite(truncation):
-        raise InputError(f"--truncation {truncation} is no number: give one such as 0.7")
+    # Also false for NaN.
+    if not -FARTHEST <= truncation <= FARTHEST:
+        name = "--truncation" if "truncation" in given.asked else f"{given.config}: truncation_psi"
+        raise InputError(f"{name} {truncation:g} is out of range: give a number in {-FARTHEST:g}..{FARTHEST:g}")
     return found

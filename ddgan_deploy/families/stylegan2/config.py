@@ -14,6 +14,8 @@ SLOPES = {"lrelu": 0.2, "relu": 0.0, "linear": 1.0}
 """Of an activation below zero."""
 GAINS = {"lrelu": 2**0.5, "relu": 2**0.5, "linear": 1.0}
 """By which an activation is multiplied, so that variances stay."""
+FARTHEST = 4.0
+"""Times the way from the mean of w, in either direction, that truncation may go."""
 FIRST_SIZE = 4
 """Pixels along a side of the constant that an image begins with."""
 

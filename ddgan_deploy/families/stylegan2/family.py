@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddgan_deploy.families.base import Given
 from ddgan_deploy.families.stylegan2.checkpoint import StyleGan2Checkpoint, read_checkpoint
-from ddgan_deploy.families.stylegan2.config import Sampling, StyleGan2Config, blocks, noise_shapes
+from ddgan_deploy.families.stylegan2.config import FARTHEST, Sampling, StyleGan2Config, blocks, noise_shapes
 from ddgan_deploy.families.stylegan2.flags import TITLE
 from ddgan_deploy.families.stylegan2.snapshot import is_generator
 from ddgan_deploy.sampler import LABEL_STREAM, Draw, Knob, Probe, Sampler, Streams
@@ -16,8 +16,6 @@ from ddgan_deploy.sampler import LABEL_STREAM, Draw, Knob, Probe, Sampler, Strea
 if TYPE_CHECKING:
     from ddgan_deploy.families.base import Reference
 
-FARTHEST = 4.0
-"""Times the way from the mean of w, in either direction, that truncation may go."""
 MOST_SWEPT = 8
 """Classes that the report shows."""
 

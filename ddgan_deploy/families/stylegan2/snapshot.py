@@ -7,6 +7,7 @@ widths, attributes the rest, and all of them must agree.
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -115,7 +116,7 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, 
 def _check_number(module: Saved, path: str, name: str, expected: float | None) -> None:
     if expected is None:
         if module.state.get(name) is not None:
-            raise InputError(f"{path} has {name} {module.state[name]!r:.40}, others have none: {_ANOTHER}")
+            raise InputError(f"{path} has {name} {_shown(module.state[name])}, others have none: {_ANOTHER}")
         return
     value = _number(module, name)
     if abs(value - expected) > _CLOSE * abs(expected):
@@ -143,21 +144,34 @@ def _attribute(module: Saved, name: str) -> Any:
 def _integer(module: Saved, name: str) -> int:
     value = _attribute(module, name)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 20:
-        raise InputError(f"the {module.class_name}'s {name} is {value!r:.40}, no size: {_ANOTHER}")
+        raise InputError(f"the {module.class_name}'s {name} is {_shown(value)}, no size: {_ANOTHER}")
     return value
 
 
 def _number(module: Saved, name: str) -> float:
     value = _attribute(module, name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"the {module.class_name}'s {name} is {value!r:.40}, no number: {_ANOTHER}")
+        raise InputError(f"the {module.class_name}'s {name} is {_shown(value)}, no number: {_ANOTHER}")
     return float(value)
 
 
 def _one_of(found: list[Saved], name: str, known: tuple[str, ...]) -> Any:
     values = [_attribute(module, name) for module in found]
-    if any(value != values[0] for value in values):
+    for value in values:
+        # Nothing else is compared: two objects that lie in themselves would never be done.
+        if not isinstance(value, str):
+            raise InputError(f"{name} is {_shown(value)}: only {', '.join(known)} are known")
+    if len(set(values)) > 1:
         raise InputError(f"{name} differs from layer to layer: {_ANOTHER}")
-    if not isinstance(values[0], str) or values[0] not in known:
-        raise InputError(f"{name} is {values[0]!r:.40}: only {', '.join(known)} are known")
+    if values[0] not in known:
+        raise InputError(f"{name} is {_shown(values[0])}: only {', '.join(known)} are known")
     return values[0]
+
+
+def _shown(value: object) -> str:
+    """A value that may be of any size and depth, in a few words."""
+    try:
+        text = " ".join(reprlib.repr(value).split())
+    except (ValueError, RecursionError):  # an integer of thousands of digits
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -77,6 +77,8 @@ def networks(
     """A module of a file, as dill writes out whole what is of none."""
     package = request.param.partition(".")[0]
     (tmp_path / package).mkdir()
+    # A folder without it gives way to a module of that name anywhere on the path.
+    (tmp_path / package / "__init__.py").touch()
     (tmp_path / package / "networks_here.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(tmp_path)
     # Another test may have imported a module of that name.

@@ -200,8 +200,8 @@ def test_the_command_line(tmp_path, conditional, capsys, monkeypatch):
     ("flags", "says"),
     [
         (["--steps", "4"], "--steps 4 does not go with"),
-        (["--truncation", "nan"], "--truncation nan is no number"),
-        (["--truncation", "9"], "truncation has values out of its range -4..4"),
+        (["--truncation", "nan"], "--truncation nan is out of range: give a number in -4..4"),
+        (["--truncation", "9"], "--truncation 9 is out of range: give a number in -4..4"),
         (["--truncation-cutoff", "9"], "--truncation-cutoff 9 is out of range: give 0..8"),
         (["--truncation-cutoff", "-1"], "--truncation-cutoff -1 is out of range: give 0..8"),
         (["--noise", "some"], "invalid choice: 'some'"),
@@ -220,7 +220,9 @@ def test_wrong_flags_are_one_line(flags, says, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"truncation_psi": "much"}, "truncation_psi is 'much', it must be a number"),
+        ({"truncation_psi": "much"}, "truncation_psi is 'much', it must be a finite number"),
+        ({"truncation_psi": 10**400}, "it must be a finite number"),
+        ({"truncation_psi": 5}, "args.json: truncation_psi 5 is out of range: give a number in -4..4"),
         ({"noise_mode": "pink"}, "noise_mode is 'pink', it must be one of const, random, none"),
         ({"truncation_cutoff": 1.5}, "truncation_cutoff is 1.5, it must be an integer or null"),
         ({"trunc": 1}, "'trunc' is unknown: give noise_mode, truncation_psi, truncation_cutoff"),

@@ -87,6 +87,14 @@ def _part(root, path):
     return root
 
 
+def _bomb():
+    """To write it out, or to compare it with another of its kind, takes for ever."""
+    found = (1, 1)
+    for _ in range(60):
+        found = (found, found)
+    return found
+
+
 def _without(group, name):
     return lambda module: module.state[group].pop(name)
 
@@ -114,6 +122,8 @@ WRONG = {
         "1 weights are left over, the first is mapping.scale",
     ),
     "no attribute": ("synthesis.b8.conv1", lambda m: m.state.pop("act_gain"), "a SynthesisLayer carries no act_gain"),
+    "a bomb": ("synthesis.b8.conv1", lambda m: m.state.update(activation=_bomb()), "activation is ((("),
+    "a bomb for a number": ("mapping.fc0", lambda m: m.state.update(bias_gain=_bomb()), "bias_gain is ((("),
     "no number": ("mapping.fc0", lambda m: m.state.update(bias_gain="much"), "bias_gain is 'much', no number"),
 }
 
