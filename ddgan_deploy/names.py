@@ -1,9 +1,13 @@
-"""Names of files as text: what a screen, a log and a shell make of them. A name may hold any byte but 0 and /."""
+"""Names of files, and values out of them, as text: what a screen, a log and a shell make of them.
+
+A name may hold any byte but 0 and /.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import reprlib
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +27,15 @@ def printable(text: str) -> str:
 def short(text: str) -> str:
     """A name as it may stand in a line: quoted, and cut where it is long."""
     return repr(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def shown(value: object) -> str:
+    """A value out of a file, which may be of any size and depth, in a few words."""
+    try:
+        text = reprlib.repr(value).replace("\n", " ")
+    except (ValueError, RecursionError):  # an integer of thousands of digits
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def quoted(name: object) -> str:

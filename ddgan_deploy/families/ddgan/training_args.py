@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import reprlib
 import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.ddgan.argument_names import refuse_other_networks, refuse_unknown
+from ddgan_deploy.names import shown
 from ddgan_deploy.weight_files.json_config import read_json_config
 
 _PICKLES = (b"PK", b"\x80")
@@ -100,7 +100,7 @@ def training_args(content: Mapping[str, Any], source: str, stated: Collection[st
         if converted is not None:
             found[name] = converted
         elif name not in stated:
-            raise InputError(f"{source}: {name} is {_shown(value)}, it must be {wanted}: correct it")
+            raise InputError(f"{source}: {name} is {shown(value)}, it must be {wanted}: correct it")
     return found
 
 
@@ -131,15 +131,6 @@ def _each(convert: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...
         return None if None in items else items
 
     return converted
-
-
-def _shown(value: object) -> str:
-    """A value that may be of any size and depth, in a few words."""
-    try:
-        text = reprlib.repr(value).replace("\n", " ")
-    except (ValueError, RecursionError):  # an integer of thousands of digits
-        text = f"a huge {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 _KINDS: dict[str, tuple[str, Callable[[object], Any]]] = {

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import reprlib
 import sys
 from pathlib import Path
 from typing import Any, get_args
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.stylegan2.flags import Noise
-from ddgan_deploy.names import short
+from ddgan_deploy.names import short, shown
 from ddgan_deploy.weight_files.json_config import read_json_config
 
 NAMES = {"noise_mode": "noise", "truncation_psi": "truncation", "truncation_cutoff": "truncation_cutoff"}
@@ -40,10 +39,5 @@ def _checked(name: str, value: object, path: Path) -> Any:
     else:
         right, wanted = value is None or (number and isinstance(value, int)), "an integer or null"
     if not right:
-        raise InputError(f"{path}: {name} is {_shown(value)}, it must be {wanted}: correct it")
+        raise InputError(f"{path}: {name} is {shown(value)}, it must be {wanted}: correct it")
     return float(value) if name == "truncation_psi" else value  # type: ignore[arg-type]
-
-
-def _shown(value: object) -> str:
-    text = " ".join(reprlib.repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
