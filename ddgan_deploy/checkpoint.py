@@ -10,7 +10,7 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.base import Checkpoint, Family, Given
 from ddgan_deploy.families.registry import families, flag_names
 from ddgan_deploy.weight_files.kinds import Weights
-from ddgan_deploy.weight_files.objects import Saved
+from ddgan_deploy.weight_files.objects import AVERAGED, Saved
 from ddgan_deploy.weight_files.reading import read
 
 
@@ -66,10 +66,14 @@ def _refuse_snapshot(contents: Mapping[str, Any], path: Path) -> None:
     if not saved:
         return
     titles = " nor ".join(family.title for family in families())
-    if "G_ema" in saved:
-        raise InputError(f"{path}: its G_ema is a {saved['G_ema']}, and neither {titles}: give a generator's snapshot")
+    if AVERAGED in saved:
+        raise InputError(
+            f"{path}: its {AVERAGED} is a {saved[AVERAGED]}, and neither {titles}: give a generator's snapshot"
+        )
     there = ", ".join(f"{name}, a {kind}" for name, kind in saved.items())
-    raise InputError(f"{path} holds no G_ema, the generator's averaged weights, only {there}: give a whole snapshot")
+    raise InputError(
+        f"{path} holds no {AVERAGED}, the generator's averaged weights, only {there}: give a whole snapshot"
+    )
 
 
 def _refuse_foreign(family: Family, path: Path, asked: Collection[str]) -> None:

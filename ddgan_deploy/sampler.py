@@ -19,6 +19,8 @@ MAX_SWEPT = 16
 """Values of a knob that a report has room for."""
 LABEL_STREAM = 2**32 - 1
 """Draws a label."""
+_SWEPT_CLASSES = 8
+"""That the report shows."""
 EXAMPLE_STREAM = 2**32 - 2
 """Draws what a proof or a benchmark gives for a knob that must be given; no image that is served depends on it."""
 
@@ -154,6 +156,18 @@ class Sampler:
     def served_inputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The inputs of the served graph: name -> dtype and shape behind the batch."""
         return {"seed": ("int64", (1,)), **{knob.name: (knob.dtype, knob.shape) for knob in self.knobs}}
+
+
+def label_knob(classes: int) -> Knob:
+    """The class of an image, drawn from the seed unless it is asked for.
+
+    Args:
+        classes: how many there are, 1 or more.
+    """
+    drawn = Draw("label", (1,), LABEL_STREAM, below=classes)
+    last = classes - 1
+    swept = tuple(range(min(classes, _SWEPT_CLASSES)))
+    return Knob("label", "int64", (1,), -1, last, default=-1, drawn=drawn, tried=(0, last), swept=swept, help="class")
 
 
 def _check(knob: Knob) -> None:

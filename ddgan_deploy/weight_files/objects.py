@@ -9,6 +9,8 @@ from typing import Any
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.names import short
 
+AVERAGED = "G_ema"
+"""Under which a snapshot has the moving average of a generator: what its authors sample from."""
 _WHOLE = "give a whole snapshot"
 MAX_DEPTH = 100
 """Of modules within modules."""
@@ -73,6 +75,12 @@ class Saved:
         if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
             raise InputError(f"the {self.kind} at byte {self.offset} is no PyTorch module: {_WHOLE}")
         return {name: member for name, member in found.items() if member is not None}
+
+
+def parts(module: object) -> Mapping[str, Any]:
+    """What a PyTorch module is made of, by name; nothing where it is no module."""
+    found = module.state.get("_modules") if isinstance(module, Saved) else None
+    return found if isinstance(found, dict) else {}
 
 
 def modules(root: Saved) -> Iterator[tuple[str, Saved]]:

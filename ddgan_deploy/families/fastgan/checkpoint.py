@@ -15,14 +15,12 @@ from ddgan_deploy.families.fastgan.config import SMALLEST, WIDTHS, FastganConfig
 from ddgan_deploy.families.fastgan.stated import check_asked, check_config
 from ddgan_deploy.files import sha256
 from ddgan_deploy.names import short
-from ddgan_deploy.weight_files.objects import Saved, state_dict
+from ddgan_deploy.weight_files.objects import AVERAGED, Saved, parts, state_dict
 from ddgan_deploy.weight_files.tensors import as_float32, checked_tensors
 
 if TYPE_CHECKING:
     from ddgan_deploy.families.fastgan.reference import FastganReference
 
-AVERAGED = "G_ema"
-"""The moving average in a snapshot: what its authors sample from."""
 _PARTS = {"init", "feat_8", "to_big"}
 """Of a FastGAN synthesis, whatever its form is."""
 _SIZES = ("img_resolution", "img_channels", "z_dim", "c_dim")
@@ -58,8 +56,7 @@ class FastganCheckpoint(Checkpoint[FastganConfig, FastganSampling]):
 
 def seems_a_snapshot(contents: Mapping[str, Any]) -> bool:
     """Whether a file's contents are a snapshot of a FastGAN generator, by the names of its parts."""
-    generator = contents.get(AVERAGED)
-    return isinstance(generator, Saved) and set(_inside(_inside(generator).get("synthesis"))) >= _PARTS
+    return set(parts(parts(contents.get(AVERAGED)).get("synthesis"))) >= _PARTS
 
 
 def read_checkpoint(family: Family, contents: dict[str, Any], path: Path, given: Given) -> FastganCheckpoint:
@@ -88,11 +85,6 @@ def read_checkpoint(family: Family, contents: dict[str, Any], path: Path, given:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return FastganCheckpoint(family, path, sha256(path), model, weights, "ema")
-
-
-def _inside(module: object) -> Mapping[str, Any]:
-    found = module.state.get("_modules") if isinstance(module, Saved) else None
-    return found if isinstance(found, dict) else {}
 
 
 def _model(generator: Saved, state: Mapping[str, Any]) -> FastganConfig:

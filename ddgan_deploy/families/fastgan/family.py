@@ -11,13 +11,10 @@ from ddgan_deploy.families.fastgan.checkpoint import FastganCheckpoint, read_che
 from ddgan_deploy.families.fastgan.config import FastganConfig, FastganSampling
 from ddgan_deploy.families.fastgan.flags import TITLE
 from ddgan_deploy.families.fastgan.probed import block_node, probed_resolutions
-from ddgan_deploy.sampler import LABEL_STREAM, Draw, Knob, Probe, Sampler, Streams
+from ddgan_deploy.sampler import Draw, Probe, Sampler, Streams, label_knob
 
 if TYPE_CHECKING:
     from ddgan_deploy.families.base import Reference
-
-MOST_SWEPT = 8
-"""Classes that the report shows."""
 
 
 class Fastgan:
@@ -41,7 +38,7 @@ class Fastgan:
         """The latent z, noise for every layer that has some, and of a conditional network a class."""
         noises = (Draw(f"noise_{i}", (1, r, r), 2 + 2 * i) for i, r in enumerate(model.noise_resolutions))
         draws = (Draw("z", (model.z_dim,), Streams(1, 2, 1)), *noises)
-        return Sampler(model.image_shape, 1, draws, (_label(model.classes),) if model.cond else ())
+        return Sampler(model.image_shape, 1, draws, (label_knob(model.classes),) if model.cond else ())
 
     def probes(self, model: FastganConfig, sampling: FastganSampling) -> tuple[Probe, ...]:
         """The features after each block, as far as they are of moderate size, and the image."""
@@ -59,19 +56,6 @@ class Fastgan:
         from ddgan_deploy.families.fastgan.reference import untrained
 
         return untrained(model)
-
-
-def _label(classes: int) -> Knob:
-    drawn = Draw("label", (1,), LABEL_STREAM, below=classes)
-    tried = (0, classes - 1)
-    return Knob(
-        *("label", "int64", (1,), -1, classes - 1),
-        default=-1,
-        drawn=drawn,
-        tried=tried,
-        swept=tuple(range(min(classes, MOST_SWEPT))),
-        help="class",
-    )
 
 
 FAMILY = Fastgan()

@@ -16,6 +16,7 @@ from ddgan_deploy.families.stylegan2.config import FARTHEST, Sampling, StyleGan2
 from ddgan_deploy.families.stylegan2.snapshot import generator_of, source_texts
 from ddgan_deploy.families.stylegan2.sources import compared
 from ddgan_deploy.files import sha256
+from ddgan_deploy.weight_files.objects import AVERAGED
 from ddgan_deploy.weight_files.tensors import as_float32, checked_tensors
 
 if TYPE_CHECKING:
@@ -72,9 +73,11 @@ class StyleGan2Checkpoint(Checkpoint[StyleGan2Config, Sampling]):
 
 def read_checkpoint(family: Family, contents: dict[str, Any], path: Path, given: Given) -> StyleGan2Checkpoint:
     """As `families.base.Family.read`."""
-    root: Saved = contents["G_ema"]
+    root: Saved = contents[AVERAGED]
     if given.weights != "ema":
-        raise InputError(f"--weights {given.weights} does not go with {path}, of which G_ema is taken: leave it out")
+        raise InputError(
+            f"--weights {given.weights} does not go with {path}, of which {AVERAGED} is taken: leave it out"
+        )
     try:
         model, tensors = generator_of(root)
         source = _checked_source(root, bool(given.asked.get("trust_source")))

@@ -119,7 +119,8 @@ class Block:
         size: pixels along a side.
         inputs, outputs: channels of its features; no inputs where it begins with a constant.
         layers: in running order.
-        is_last: whether no other follows.
+        is_summed: whether its features are a residual sum.
+        enlarges_image: whether it puts its image on top of the one before.
     """
 
     name: str
@@ -127,7 +128,8 @@ class Block:
     inputs: int
     outputs: int
     layers: tuple[Layer, ...]
-    is_last: bool
+    is_summed: bool
+    enlarges_image: bool
 
     @property
     def has_image(self) -> bool:
@@ -139,7 +141,7 @@ def blocks(config: StyleGan2Config) -> Iterator[Block]:
     """The blocks of a generator, in running order."""
     w, inputs = 0, 0
     for i, outputs in enumerate(config.channels):
-        size, is_last = FIRST_SIZE << i, i == len(config.channels) - 1
+        size = FIRST_SIZE << i
         name = f"b{size}"
         found = []
         if inputs:
@@ -147,10 +149,11 @@ def blocks(config: StyleGan2Config) -> Iterator[Block]:
             w += 1
         found.append(Layer(f"{name}.conv1", w, outputs, outputs, size))
         w += 1
-        if config.architecture == "skip" or is_last:
+        if config.architecture == "skip" or i == len(config.channels) - 1:
             # The next block's first convolution takes the same.
             found.append(Layer(f"{name}.torgb", w, outputs, config.num_channels, size, is_rgb=True))
-        yield Block(name, size, inputs, outputs, tuple(found), is_last)
+        is_summed, enlarges_image = (config.architecture == kind and i > 0 for kind in ("resnet", "skip"))
+        yield Block(name, size, inputs, outputs, tuple(found), is_summed, enlarges_image)
         inputs = outputs
 
 
@@ -161,9 +164,9 @@ def size_in_float16(config: StyleGan2Config) -> int:
 
 def noise_shapes(config: StyleGan2Config) -> list[tuple[int, int, int]]:
     """Of one image's random noise, in the order of use."""
-    return [(1, layer.size, layer.size) for layer in convolutions(config)] if config.use_noise else []
+    return [(1, layer.size, layer.size) for layer in layers(config) if config.use_noise and not layer.is_rgb]
 
 
-def convolutions(config: StyleGan2Config) -> Iterator[Layer]:
-    """The layers that take noise, in the order in which they do."""
-    return (layer for block in blocks(config) for layer in block.layers if not layer.is_rgb)
+def layers(config: StyleGan2Config) -> Iterator[Layer]:
+    """The layers of all blocks, in running order."""
+    return (layer for block in blocks(config) for layer in block.layers)

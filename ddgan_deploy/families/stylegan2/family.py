@@ -11,13 +11,10 @@ from ddgan_deploy.families.stylegan2.checkpoint import StyleGan2Checkpoint, read
 from ddgan_deploy.families.stylegan2.config import FARTHEST, Sampling, StyleGan2Config, blocks, noise_shapes
 from ddgan_deploy.families.stylegan2.flags import TITLE
 from ddgan_deploy.families.stylegan2.snapshot import is_generator
-from ddgan_deploy.sampler import LABEL_STREAM, Draw, Knob, Probe, Sampler, Streams
+from ddgan_deploy.sampler import Draw, Knob, Probe, Sampler, Streams, label_knob
 
 if TYPE_CHECKING:
     from ddgan_deploy.families.base import Reference
-
-MOST_SWEPT = 8
-"""Classes that the report shows."""
 
 
 class StyleGan2:
@@ -70,16 +67,7 @@ class StyleGan2:
 
 def _knobs(model: StyleGan2Config, sampling: Sampling) -> Iterator[Knob]:
     if model.c_dim:
-        drawn = Draw("label", (1,), LABEL_STREAM, below=model.c_dim)
-        last = model.c_dim - 1
-        yield Knob(
-            *("label", "int64", (1,), -1, last),
-            default=-1,
-            drawn=drawn,
-            tried=(0, last),
-            swept=tuple(range(min(model.c_dim, MOST_SWEPT))),
-            help="class",
-        )
+        yield label_knob(model.c_dim)
     if model.has_mean:
         help_text = "how far latents go from their mean, 1 as they are"
         yield Knob(

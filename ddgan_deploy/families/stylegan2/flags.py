@@ -10,8 +10,8 @@ Noise = Literal["const", "random", "none"]
 
 
 @dataclass(frozen=True)
-class FLAGS:
-    """Of these, None stands for what was not given."""
+class StyleGan2Flags:
+    """See `families.registry.FLAGS`."""
 
     noise: Noise | None = field(
         default=None,
@@ -38,3 +38,6 @@ class FLAGS:
             "reading": True,
         },
     )
+
+
+FLAGS = StyleGan2Flags

@@ -13,12 +13,14 @@ filters                  times 4 where they fill up what doubling leaves open
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 import torch
 
-from ddgan_deploy.families.stylegan2.config import GAINS, Block, Layer, StyleGan2Config, blocks
+from ddgan_deploy.families.stylegan2.config import GAINS, Layer, StyleGan2Config, blocks, layers
 from ddgan_deploy.families.stylegan2.flags import Noise
+from ddgan_deploy.families.stylegan2.keys import Gains, expected_gains
 
 EPSILON = 1e-8
 """Below the square roots of both normalizations."""
@@ -36,37 +38,46 @@ def folded(config: StyleGan2Config, published: Weights, noise: Noise) -> dict[st
         noise: which the generator has.
     """
     weights = {name: value.double() for name, value in published.items()}
-    found = dict((*_mapping(config, weights), *_styles(config, weights), *_synthesis(config, weights, noise)))
+    gains = expected_gains(config)
+    made = (
+        _mapping(config, weights, gains),
+        _styles(config, weights, gains),
+        _synthesis(config, weights, gains, noise),
+    )
+    found = dict(itertools.chain.from_iterable(made))
     return {name: value.float().contiguous() for name, value in found.items()}
 
 
-def _mapping(config: StyleGan2Config, weights: Weights) -> Iterator[tuple[str, torch.Tensor]]:
+def _mapping(config: StyleGan2Config, weights: Weights, gains: Gains) -> Iterator[tuple[str, torch.Tensor]]:
     if config.has_mean:
         yield "truncation.mean", weights["mapping.w_avg"]
     if config.c_dim:
-        table = weights["mapping.embed.weight"].t() / config.c_dim**0.5 + weights["mapping.embed.bias"]
+        weight, bias = (weights[f"mapping.embed.{part}"] for part in ("weight", "bias"))
+        table = weight.t() * gains["mapping.embed", "weight_gain"] + bias
         yield "mapping.classes", table * (table.square().mean(1, keepdim=True) + EPSILON).rsqrt()
-    gain = GAINS[config.mapping_activation] * config.lr_multiplier
+    gain = GAINS[config.mapping_activation]
     for i in range(len(config.mapping_widths)):
-        weight, bias = (weights[f"mapping.fc{i}.{name}"] for name in ("weight", "bias"))
-        yield f"mapping.layers.{i}.linear.weight", weight * (gain / weight.shape[1] ** 0.5)
-        yield f"mapping.layers.{i}.linear.bias", bias * gain
+        for part in ("weight", "bias"):
+            own = gains[f"mapping.fc{i}", f"{part}_gain"]
+            yield f"mapping.layers.{i}.linear.{part}", weights[f"mapping.fc{i}.{part}"] * (gain * own)
 
 
-def _styles(config: StyleGan2Config, weights: Weights) -> Iterator[tuple[str, torch.Tensor]]:
+def _styles(config: StyleGan2Config, weights: Weights, gains: Gains) -> Iterator[tuple[str, torch.Tensor]]:
     """All affines as one product."""
-    gain = config.w_dim**-0.5
     rows, biases = [], []
-    for block in blocks(config):
-        for layer in block.layers:
-            scale = layer.inputs**-0.5 if layer.is_rgb else 1.0
-            rows.append(weights[f"synthesis.{layer.name}.affine.weight"] * gain * scale)
-            biases.append(weights[f"synthesis.{layer.name}.affine.bias"] * scale)
+    for layer in layers(config):
+        path = f"synthesis.{layer.name}"
+        # An image's weights are multiplied, which are nothing but what styles are multiplied by.
+        scale = gains[path, "weight_gain"] if layer.is_rgb else 1.0
+        rows.append(weights[f"{path}.affine.weight"] * (gains[f"{path}.affine", "weight_gain"] * scale))
+        biases.append(weights[f"{path}.affine.bias"] * scale)
     yield "styles.weight", torch.cat(rows)
     yield "styles.bias", torch.cat(biases)
 
 
-def _synthesis(config: StyleGan2Config, weights: Weights, noise: Noise) -> Iterator[tuple[str, torch.Tensor]]:
+def _synthesis(
+    config: StyleGan2Config, weights: Weights, gains: Gains, noise: Noise
+) -> Iterator[tuple[str, torch.Tensor]]:
     for block in blocks(config):
         path = f"synthesis.{block.name}"
         if not block.inputs:
@@ -76,11 +87,13 @@ def _synthesis(config: StyleGan2Config, weights: Weights, noise: Noise) -> Itera
                 yield f"synthesis.{layer.name}.modulation.weight", weights[f"synthesis.{layer.name}.weight"][..., 0, 0]
                 yield f"synthesis.{layer.name}.image.bias", weights[f"synthesis.{layer.name}.bias"][:, None]
             else:
-                yield from _convolution(_gain(config, block, layer), layer, weights, noise)
-        if block.has_image and block.inputs and config.architecture == "skip":
+                # A residual sum keeps its variance.
+                share = 0.5**0.5 if block.is_summed and not layer.up else 1.0
+                yield from _convolution(gains[f"synthesis.{layer.name}", "act_gain"] * share, layer, weights, noise)
+        if block.enlarges_image:
             yield f"{path}.sum.filter", _doubling(weights[f"{path}.resample_filter"], config.num_channels)
-        if config.architecture == "resnet" and block.inputs:
-            gain = 0.5**0.5 / block.inputs**0.5
+        if block.is_summed:
+            gain = gains[f"{path}.skip", "weight_gain"] * 0.5**0.5
             yield f"{path}.skip.conv.weight", weights[f"{path}.skip.weight"] * gain
             yield f"{path}.skip.filter", _doubling(weights[f"{path}.skip.resample_filter"], block.outputs)
 
@@ -88,13 +101,6 @@ def _synthesis(config: StyleGan2Config, weights: Weights, noise: Noise) -> Itera
 def _doubling(taps: torch.Tensor, channels: int) -> torch.Tensor:
     """A filter, the same for every channel, that fills up what doubling leaves open."""
     return (taps * 4).repeat(channels, 1, 1, 1)
-
-
-def _gain(config: StyleGan2Config, block: Block, layer: Layer) -> float:
-    """Of a convolution's activation; a residual sum keeps its variance."""
-    gain = GAINS[config.activation]
-    is_summed = config.architecture == "resnet" and block.inputs and not layer.up
-    return gain * 0.5**0.5 if is_summed else gain
 
 
 def _convolution(gain: float, layer: Layer, weights: Weights, noise: Noise) -> Iterator[tuple[str, torch.Tensor]]:

@@ -15,9 +15,13 @@ def expected_shapes(config: StyleGan2Config) -> Shapes:
     return dict((*_mapping(config), *_synthesis(config)))
 
 
-def expected_numbers(config: StyleGan2Config) -> Mapping[tuple[str, str], float | None]:
-    """(module, attribute) -> what a published layer has there: gains by which weights are multiplied, and clamps."""
-    found: dict[tuple[str, str], float | None] = {}
+Gains = Mapping[tuple[str, str], float]
+"""(module, attribute) -> what a published layer has there."""
+
+
+def expected_gains(config: StyleGan2Config) -> Gains:
+    """By which weights, biases and activations are multiplied."""
+    found: dict[tuple[str, str], float] = {}
     widths = [config.z_dim + config.embed_width, *config.mapping_widths]
     for i, width in enumerate(widths[:-1]):
         found[f"mapping.fc{i}", "weight_gain"] = config.lr_multiplier / sqrt(width)
@@ -30,10 +34,9 @@ def expected_numbers(config: StyleGan2Config) -> Mapping[tuple[str, str], float 
             name = f"synthesis.{layer.name}"
             found[f"{name}.affine", "weight_gain"] = 1 / sqrt(config.w_dim)
             found[f"{name}.affine", "bias_gain"] = 1.0
-            found[name, "conv_clamp"] = config.conv_clamp
             gain = ("weight_gain", 1 / sqrt(layer.inputs)) if layer.is_rgb else ("act_gain", GAINS[config.activation])
             found[(name, gain[0])] = gain[1]
-        if config.architecture == "resnet" and block.inputs:
+        if block.is_summed:
             found[f"synthesis.{block.name}.skip", "weight_gain"] = 1 / sqrt(block.inputs)
             found[f"synthesis.{block.name}.skip", "act_gain"] = 1.0
     return found
@@ -70,6 +73,6 @@ def _synthesis(config: StyleGan2Config) -> Iterator[tuple[str, tuple[int, ...]]]
                 if config.use_noise:
                     yield f"{path}.noise_const", (layer.size, layer.size)
                     yield f"{path}.noise_strength", ()
-        if config.architecture == "resnet" and block.inputs:
+        if block.is_summed:
             yield f"{name}.skip.weight", (block.outputs, block.inputs, 1, 1)
             yield f"{name}.skip.resample_filter", taps

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ddgan_deploy.families.stylegan2.config import SLOPES, Block, Layer, Sampling, StyleGan2Config, blocks
+from ddgan_deploy.families.stylegan2.config import SLOPES, Block, Layer, Sampling, StyleGan2Config, blocks, layers
 from ddgan_deploy.families.stylegan2.flags import Noise
 from ddgan_deploy.families.stylegan2.folding import EPSILON, TINY
 from ddgan_deploy.kernels.style_lrelu.spec import style_lrelu
@@ -114,9 +114,8 @@ class Styles(Float32):
 
     def __init__(self, config: StyleGan2Config, cutoff: int) -> None:
         super().__init__()
-        layers = [layer for block in blocks(config) for layer in block.layers]
-        self.widths = [layer.inputs for layer in layers]
-        self.rows = sum(layer.inputs for layer in layers if layer.w < cutoff)
+        self.widths = [layer.inputs for layer in layers(config)]
+        self.rows = sum(layer.inputs for layer in layers(config) if layer.w < cutoff)
         self.weight = nn.Parameter(torch.empty(sum(self.widths), config.w_dim))
         self.bias = nn.Parameter(torch.empty(sum(self.widths)))
 
@@ -162,7 +161,7 @@ class _SynthesisBlock(nn.Module):
     def __init__(self, config: StyleGan2Config, block: Block, noise: Noise) -> None:
         super().__init__()
         self.has_image, self.is_first = block.has_image, not block.inputs
-        self.is_summed = config.architecture == "resnet" and not self.is_first
+        self.is_summed = block.is_summed
         if self.is_first:
             self.register_buffer("const", torch.empty(1, block.outputs, block.size, block.size))
         for layer in block.layers:
@@ -171,7 +170,7 @@ class _SynthesisBlock(nn.Module):
             setattr(self, layer.name.rpartition(".")[2], made)
         if self.is_summed:
             self.skip = Skip(config, block)
-        if self.has_image and config.architecture == "skip" and not self.is_first:
+        if block.enlarges_image:
             self.sum = ImageSum(config)
 
     def forward(

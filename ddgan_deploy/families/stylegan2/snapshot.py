@@ -7,14 +7,14 @@ widths, attributes the rest, and all of them must agree.
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Mapping
 from typing import Any
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.stylegan2.config import FIRST_SIZE, SLOPES, StyleGan2Config
-from ddgan_deploy.families.stylegan2.keys import expected_numbers, expected_shapes
-from ddgan_deploy.weight_files.objects import Saved, modules, state_dict
+from ddgan_deploy.families.stylegan2.config import FIRST_SIZE, SLOPES, StyleGan2Config, layers
+from ddgan_deploy.families.stylegan2.keys import expected_gains, expected_shapes
+from ddgan_deploy.names import shown
+from ddgan_deploy.weight_files.objects import AVERAGED, Saved, modules, parts, state_dict
 
 _ARCHITECTURES = ("skip", "orig", "resnet")
 _ANOTHER = "this is another network than the published StyleGAN2"
@@ -25,15 +25,8 @@ _CLOSE = 1e-5
 
 def is_generator(contents: Mapping[str, Any]) -> bool:
     """Whether a file's contents have a ``G_ema`` with the two parts of such a generator."""
-    root = contents.get("G_ema")
-    if not isinstance(root, Saved) or not isinstance(root.state.get("_modules"), dict):
-        return False
-    parts = root.state["_modules"]
-    mapping, synthesis = parts.get("mapping"), parts.get("synthesis")
-    if not isinstance(mapping, Saved) or not isinstance(synthesis, Saved):
-        return False
-    first = synthesis.state.get("_modules")
-    return isinstance(first, dict) and ("b4" in first or "input" in first)
+    both = parts(contents.get(AVERAGED))
+    return isinstance(both.get("mapping"), Saved) and not {"b4", "input"}.isdisjoint(parts(both.get("synthesis")))
 
 
 def source_texts(root: Saved) -> tuple[str, ...]:
@@ -49,13 +42,16 @@ def generator_of(root: Saved) -> tuple[StyleGan2Config, dict[str, Any]]:
     """
     found = dict(modules(root))
     if "synthesis.input" in found:
-        raise InputError("G_ema is a StyleGAN3 generator: give a StyleGAN2's")
+        raise InputError(f"{AVERAGED} is a StyleGAN3 generator: give a StyleGAN2's")
     tensors = {name: value for name, value in state_dict(root).items() if not name.endswith(_UNUSED)}
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in tensors.items()}
     config = _architecture(found, shapes)
     _check_shapes(shapes, expected_shapes(config))
-    for (path, name), expected in expected_numbers(config).items():
+    for (path, name), expected in expected_gains(config).items():
         _check_number(found[path], path, name, expected)
+    for layer in layers(config):
+        path = f"synthesis.{layer.name}"
+        _check_number(found[path], path, "conv_clamp", config.conv_clamp)
     return config, tensors
 
 
@@ -68,7 +64,7 @@ def _architecture(found: Mapping[str, Saved], shapes: Mapping[str, tuple[int, ..
     if not z_dim or not colours:
         raise InputError(f"z_dim {z_dim} and img_channels {colours} leave nothing to draw: {_ANOTHER}")
     sizes = [FIRST_SIZE << i for i in range(int(math.log2(size // FIRST_SIZE)) + 1)]
-    layers = [_part(found, f"synthesis.b{each}.conv1") for each in sizes]
+    styled = [_part(found, f"synthesis.b{each}.conv1") for each in sizes]
     whole = [_part(found, f"synthesis.b{each}") for each in sizes]
     fully = [_part(found, f"mapping.fc{i}") for i in range(_integer(mapping, "num_layers"))]
     if not fully:
@@ -96,7 +92,7 @@ def _architecture(found: Mapping[str, Saved], shapes: Mapping[str, tuple[int, ..
         activation=_one_of(convolutions, "activation", tuple(SLOPES)),
         filter_width=filters[0],
         use_noise=noisy.pop(),
-        conv_clamp=None if layers[0].state.get("conv_clamp") is None else _number(layers[0], "conv_clamp"),
+        conv_clamp=None if styled[0].state.get("conv_clamp") is None else _number(styled[0], "conv_clamp"),
         float16_from=half[0] if half else 0,
         has_mean="mapping.w_avg" in shapes,
     )
@@ -116,7 +112,7 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, 
 def _check_number(module: Saved, path: str, name: str, expected: float | None) -> None:
     if expected is None:
         if module.state.get(name) is not None:
-            raise InputError(f"{path} has {name} {_shown(module.state[name])}, others have none: {_ANOTHER}")
+            raise InputError(f"{path} has {name} {shown(module.state[name])}, others have none: {_ANOTHER}")
         return
     value = _number(module, name)
     if abs(value - expected) > _CLOSE * abs(expected):
@@ -144,14 +140,14 @@ def _attribute(module: Saved, name: str) -> Any:
 def _integer(module: Saved, name: str) -> int:
     value = _attribute(module, name)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 20:
-        raise InputError(f"the {module.class_name}'s {name} is {_shown(value)}, no size: {_ANOTHER}")
+        raise InputError(f"the {module.class_name}'s {name} is {shown(value)}, no size: {_ANOTHER}")
     return value
 
 
 def _number(module: Saved, name: str) -> float:
     value = _attribute(module, name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"the {module.class_name}'s {name} is {_shown(value)}, no number: {_ANOTHER}")
+        raise InputError(f"the {module.class_name}'s {name} is {shown(value)}, no number: {_ANOTHER}")
     return float(value)
 
 
@@ -160,18 +156,9 @@ def _one_of(found: list[Saved], name: str, known: tuple[str, ...]) -> Any:
     for value in values:
         # Nothing else is compared: two objects that lie in themselves would never be done.
         if not isinstance(value, str):
-            raise InputError(f"{name} is {_shown(value)}: only {', '.join(known)} are known")
+            raise InputError(f"{name} is {shown(value)}: only {', '.join(known)} are known")
     if len(set(values)) > 1:
         raise InputError(f"{name} differs from layer to layer: {_ANOTHER}")
     if values[0] not in known:
-        raise InputError(f"{name} is {_shown(values[0])}: only {', '.join(known)} are known")
+        raise InputError(f"{name} is {shown(values[0])}: only {', '.join(known)} are known")
     return values[0]
-
-
-def _shown(value: object) -> str:
-    """A value that may be of any size and depth, in a few words."""
-    try:
-        text = " ".join(reprlib.repr(value).split())
-    except (ValueError, RecursionError):  # an integer of thousands of digits
-        text = f"a huge {type(value).__name__}"
-    return text if len(text) <= 60 else f"{text[:57]}..."
