@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     "kernels",
     "errors names scratch gpu",
-    "files sampler assumptions data",
+    "files sampler data",
     "inputs images interpolation progress screen command processes quality",
     "weight_files",
     "artifact",

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ddgan_deploy.artifact.assumptions import Assumed
 from ddgan_deploy.artifact.records import write_record
 from ddgan_deploy.artifact.results import KeptLayer, ParityResult
 from ddgan_deploy.artifact.serving import DEFAULT_SERVING, Serving
-from ddgan_deploy.assumptions import Assumed
 from ddgan_deploy.sampler import Precision, Probe, Sampler
 from ddgan_deploy.weight_files.kinds import Kind
 

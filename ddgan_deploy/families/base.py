@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
-from ddgan_deploy.assumptions import Assumed
+from ddgan_deploy.artifact.assumptions import Assumed
 from ddgan_deploy.sampler import Probe, Sampler
 from ddgan_deploy.weight_files.kinds import Kind, Weights
 

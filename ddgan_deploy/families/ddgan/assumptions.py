@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
-from ddgan_deploy.assumptions import Assumed
+from ddgan_deploy.artifact.assumptions import Assumed
 from ddgan_deploy.families.ddgan.config import GeneratorConfig
 from ddgan_deploy.families.ddgan.schedule import Schedule
 

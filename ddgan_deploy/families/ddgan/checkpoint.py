@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddgan_deploy.assumptions import Assumed
+from ddgan_deploy.artifact.assumptions import Assumed
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.base import Checkpoint, Family, Given
 from ddgan_deploy.families.ddgan.architecture import Shapes, infer_config

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddgan_deploy.assumptions import Assumed
+from ddgan_deploy.artifact.assumptions import Assumed
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.base import Checkpoint, Family, Given
 from ddgan_deploy.families.stylegan2.arguments import read_arguments

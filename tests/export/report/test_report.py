@@ -18,9 +18,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from ddgan_deploy.artifact.assumptions import Assumed
 from ddgan_deploy.artifact.manifest import CheckpointInfo, FamilyInfo, FileInfo, GraphInfo, Manifest, TensorInfo
 from ddgan_deploy.artifact.results import Gate, KeptLayer, ParityResult, ProbeParity
-from ddgan_deploy.assumptions import Assumed
 from ddgan_deploy.export.report.formats import date, measured, number, seconds, size
 from ddgan_deploy.export.report.sweeps import Sweep
 from ddgan_deploy.export.report.write import amplification, render, write_report

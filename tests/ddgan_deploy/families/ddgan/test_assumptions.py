@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ddgan_deploy.assumptions import Assumed
+from ddgan_deploy.artifact.assumptions import Assumed
 from ddgan_deploy.checkpoint import Checkpoint, load_checkpoint
 from ddgan_deploy.errors import InputError
 from tests.conftest import DATA, golden_case
