@@ -26,12 +26,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ddgan_deploy.bench.environment import cpu_model
 from ddgan_deploy.engines import open_artifact
 from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.families.stylegan2.config import Sampling, StyleGan2Config, blocks
 from ddgan_deploy.families.stylegan2.reference import reference, untrained
 from ddgan_deploy.inputs import draw
+from ddgan_deploy.processor import cpu_model
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.ddgan_deploy.families.stylegan2.published import Made, tree, write

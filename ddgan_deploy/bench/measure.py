@@ -33,6 +33,7 @@ from ddgan_deploy.bench.worker.rates import Measured
 from ddgan_deploy.errors import GateError
 from ddgan_deploy.files import written_whole
 from ddgan_deploy.gpu import gpu_name, has_gpu
+from ddgan_deploy.processor import cpu_model, instruction_sets
 from ddgan_deploy.scratch import scratch_folder
 
 LEAST_RUNS = 3
@@ -234,10 +235,10 @@ def _environment(
 ) -> Environment:
     manifest = artifact.manifest
     return Environment(
-        cpu=machine.cpu_model(),
+        cpu=cpu_model(),
         cores=len(os.sched_getaffinity(0)),
         threads=options.cores,
-        isa=machine.instruction_sets(),
+        isa=instruction_sets(),
         memory_gb=machine.memory_gb(),
         gpu=gpu_name(),
         os=platform.platform(),

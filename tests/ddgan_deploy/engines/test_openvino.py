@@ -18,6 +18,7 @@ from ddgan_deploy.engines import openvino as engine_module
 from ddgan_deploy.engines.openvino import OpenVino
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.kernels.ops import openvino_converters
+from ddgan_deploy.processor import instruction_sets
 
 pytest.importorskip("openvino")
 
@@ -43,9 +44,14 @@ def test_it_computes_what_the_published_code_does(artifact, biggan):
 
 
 def test_bf16_is_close_and_not_f32(artifact, biggan):
+    """And is no other's name: where OpenVINO would compute in float32 it says so."""
     with open_artifact(artifact, "openvino-bf16") as engine:
-        apart = np.abs(engine.sample(biggan.inputs) - biggan.io["x_prev"][-1]).max()
-    assert 1e-4 < apart < 0.1
+        if "avx512f" in instruction_sets():
+            apart = np.abs(engine.sample(biggan.inputs) - biggan.io["x_prev"][-1]).max()
+            assert 1e-4 < apart < 0.1
+        else:
+            with pytest.raises(InputError, match="no bfloat16 on this processor.*choose openvino-f32"):
+                engine.sample(biggan.inputs)
 
 
 def test_one_seed_is_one_image_alone_and_in_any_batch(artifact):
@@ -96,7 +102,7 @@ def test_verify_runs_its_gates(artifact, biggan, capsys):
     arguments = [str(artifact), "--ckpt", str(biggan.path), "--config", str(biggan.config), "--seeds", "0,1"]
     assert verify.main([*arguments, "--engine", "openvino-f32"]) == 0
     assert capsys.readouterr().out.endswith("gates passed on openvino-f32\n")
-    assert verify.main([*arguments, "--engine", "openvino-bf16"]) == 1
+    assert verify.main([*arguments, "--engine", "openvino-bf16"]) == (1 if "avx512f" in instruction_sets() else 2)
 
 
 # What auto takes

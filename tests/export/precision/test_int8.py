@@ -16,6 +16,7 @@ from onnx import TensorProto, numpy_helper
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact
 from ddgan_deploy.artifact.reading import file_infos, read_artifact
 from ddgan_deploy.artifact.results import KeptLayer
+from ddgan_deploy.engines import open_artifact, openvino
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.engines.tensorrt.plan import RTX_PLAN, BatchProfile
 from ddgan_deploy.errors import InputError
@@ -36,7 +37,8 @@ from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.export.tensorrt.parser_graph import parser_model
 from ddgan_deploy.families.ddgan.family import FAMILY
 from ddgan_deploy.families.ddgan.schedule import Schedule
-from ddgan_deploy.parity.verify import verify
+from ddgan_deploy.parity.comparison import psnr
+from ddgan_deploy.parity.verify import trial, verify
 from ddgan_deploy.progress import Clock
 from tests.conftest import CASES, golden_case
 from tests.export.conftest import export_golden
@@ -241,6 +243,20 @@ def test_the_gates_hold_for_what_was_chosen(exported):
     assert limits["x_0 of the file as it is"] == limits["step 1 (t=0) x_0"] == (40, "dB")
     # int8 is not float: what is this good was not rounded.
     assert all(row.psnr < 60 for row in parity.probes if row.column == "x0")
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_openvino_multiplies_bytes_where_that_is_exact(exported, monkeypatch, exact):
+    """Where two products are added in 16 bits, which saturate, it computes in float, and the image is the file's."""
+    monkeypatch.setattr(openvino, "has_exact_int8", lambda: exact)
+    inputs = trial(exported.manifest.sampler, [5]).inputs
+    with open_artifact(exported.path, "openvino-f32") as engine:
+        kinds = {time.op_type.rpartition("_")[2] for time in engine.profile(inputs) if "Convolution" in time.op_type}
+        x_0 = engine.sample(inputs)
+    assert ({"I8", "i8"} & kinds != set()) == exact, kinds
+    if not exact:
+        with open_artifact(exported.path, "onnxruntime-portable") as portable:
+            assert psnr(portable.sample(inputs), x_0, 1.0) > 40
 
 
 def broken(artifact: Artifact, folder: Path, factor: float, which: str) -> Artifact:
