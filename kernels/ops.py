@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 ROOMS: Mapping[str, str] = {
     "AdaGN": "adagn",
+    "AdaGNGrad": "adagn_grad",
     "AdaGNSilu": "adagn",
+    "AdaGNSiluGrad": "adagn_grad",
     "PhiloxInteger": "philox_normal",
     "PhiloxNormal": "philox_normal",
     "PhiloxNormalAt": "philox_normal",

@@ -27,6 +27,7 @@ from ddgan_deploy.export.graph.rewrites.shared_constants import share_constants
 from ddgan_deploy.export.graph.rewrites.zero_bias import drop_zero_biases
 from ddgan_deploy.kernels import op as ops
 from ddgan_deploy.kernels.adagn.spec import BY_ACTIVATION
+from ddgan_deploy.kernels.adagn_grad.spec import BY_ACTIVATION as GRAD_BY_ACTIVATION
 from ddgan_deploy.kernels.style_lrelu.spec import SPEC as STYLE_LRELU
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -36,10 +37,16 @@ _NO_LIMIT = 2**31
 _opset = Opset(ops.DOMAIN, ops.VERSION)
 _style_lrelu_op = Op(_opset, STYLE_LRELU.name, STYLE_LRELU.schema())
 _adagn_ops = {activation: Op(_opset, spec.name, spec.schema()) for activation, spec in BY_ACTIVATION.items()}
+_adagn_grad_ops = {activation: Op(_opset, spec.name, spec.schema()) for activation, spec in GRAD_BY_ACTIVATION.items()}
 
 
 def _adagn(x: Any, scale: Any, shift: Any, groups: int, epsilon: float, activation: str) -> Any:
     return _adagn_ops[activation](x, scale, shift, groups=groups, epsilon=epsilon, plugin_namespace=ops.DOMAIN)
+
+
+def _adagn_grad(dy: Any, x: Any, scale: Any, shift: Any, groups: int, epsilon: float, activation: str) -> Any:
+    op = _adagn_grad_ops[activation]
+    return op(dy, x, scale, shift, groups=groups, epsilon=epsilon, plugin_namespace=ops.DOMAIN)
 
 
 def _style_lrelu(x: Any, scale: Any, noise: Any, bias: Any, limit: Any, alpha: float) -> Any:
@@ -64,6 +71,7 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...], 
             dynamic_shapes=dynamic,
             custom_translation_table={
                 torch.ops.ddgan.adagn.default: _adagn,
+                torch.ops.ddgan.adagn_grad.default: _adagn_grad,
                 torch.ops.ddgan.style_lrelu.default: _style_lrelu,
             },
             optimize=False,

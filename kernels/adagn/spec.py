@@ -53,22 +53,24 @@ def reference(
     return (F.silu(y) if activation == "silu" else y).to(x.dtype)
 
 
-def check(x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, groups: int, activation: str) -> None:
-    """Refuses what does not fit together.
+def check(
+    x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, groups: int, activation: str, op: str = "AdaGN"
+) -> None:
+    """Refuses what does not fit together, in the name of ``op``.
 
     Raises:
         ValueError: ranks, channels, groups or activation do not fit together.
     """
     if x.dim() != 4:
-        raise ValueError(f"AdaGN: x has {x.dim()} dimensions, it must be [N, C, H, W]")
+        raise ValueError(f"{op}: x has {x.dim()} dimensions, it must be [N, C, H, W]")
     channels = x.shape[1]
     if groups < 1 or channels % groups:
-        raise ValueError(f"AdaGN: {channels} channels cannot be divided into {groups} groups")
+        raise ValueError(f"{op}: {channels} channels cannot be divided into {groups} groups")
     for name, value in (("scale", scale), ("shift", shift)):
         if value.dim() != 2 or value.shape[1] != channels or value.shape[0] not in (1, x.shape[0]):
-            raise ValueError(f"AdaGN: {name} has shape {list(value.shape)}, it must be [N or 1, {channels}]")
+            raise ValueError(f"{op}: {name} has shape {list(value.shape)}, it must be [N or 1, {channels}]")
     if activation not in ACTIVATIONS:
-        raise ValueError(f"AdaGN: activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
+        raise ValueError(f"{op}: activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
 
 
 @torch_ops.custom_op("ddgan::adagn", mutates_args=())

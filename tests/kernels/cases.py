@@ -32,6 +32,9 @@ ADAGN_SHAPES: list[AdaGNShape] = [
 ADAGN_LARGE: AdaGNShape = (1, 64, 256, 256, 16)
 """The largest AdaGN of the published CelebA-HQ 256 model."""
 
+ADAGN_GRAD_SHAPES: list[AdaGNShape] = [*ADAGN_SHAPES, (2, 64, 65, 1, 32)]
+"""The last: what attention pooling makes of 8x8 pixels, their mean beside them."""
+
 POSTERIOR_SHAPES = [(1, 3, 32, 32), (5, 1, 7, 3), (2, 12, 1, 1)]
 POSTERIOR_COEFFICIENTS = {"coef_x0": 0.66577846, "coef_xt": 0.20157626, "sigma": 0.6639}
 
@@ -78,12 +81,34 @@ def adagn_errors(
     x, scale, shift = (torch.as_tensor(value) for value in inputs)
 
     def plain(*values: torch.Tensor) -> torch.Tensor:
-        x, scale, shift = values
-        y = torch.group_norm(x, shape[-1], eps=epsilon)
-        y = y * scale[:, :, None, None] + shift[:, :, None, None]
-        return torch.nn.functional.silu(y) if activation == "silu" else y
+        return _adagn(*values, shape[-1], epsilon, activation)
 
     return _errors(plain, (x, scale, shift), x.dtype, measured)
+
+
+def adagn_grad_inputs(
+    shape: AdaGNShape, dtype: str, style_rows: int | None, offset: float = 0.0, style_dtype: str | None = None
+) -> Arrays:
+    """(dy, x, scale, shift); the others as of `adagn_inputs`. dy has a mean, which its groups lose."""
+    n, c, h, w, _ = shape
+    dy = np.random.default_rng(w).normal(0.5, 1, size=(n, c, h, w)).astype(dtype)
+    return dy, *adagn_inputs(shape, dtype, style_rows, offset, style_dtype)
+
+
+def adagn_grad_errors(
+    shape: AdaGNShape, inputs: Sequence[np.ndarray], activation: str, measured: np.ndarray, epsilon: float = 1e-6
+) -> tuple[float, float]:
+    """(error of the measured dx, error of PyTorch's own gradient of plain AdaGN), both the largest against float64."""
+    dy, x, scale, shift = (torch.as_tensor(value) for value in inputs)
+
+    def plain(*values: torch.Tensor) -> torch.Tensor:
+        dy, x, scale, shift = values
+        x = x.detach().requires_grad_()
+        y = _adagn(x, scale, shift, shape[-1], epsilon, activation)
+        (dx,) = torch.autograd.grad(y, x, dy.to(y.dtype))
+        return dx
+
+    return _errors(plain, (dy, x, scale, shift), x.dtype, measured)
 
 
 def posterior_inputs(shape: Sequence[int], raw_dtype: str) -> Arrays:
@@ -138,6 +163,14 @@ def style_expected(inputs: Sequence[np.ndarray], alpha: float = 0.2) -> np.ndarr
 def tolerance(torch_error: float, dtype: str) -> float:
     """The error that is allowed where plain PyTorch makes ``torch_error``."""
     return 2 * torch_error + FLOOR[dtype]
+
+
+def _adagn(
+    x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, groups: int, epsilon: float, activation: str
+) -> torch.Tensor:
+    y = torch.group_norm(x, groups, eps=epsilon)
+    y = y * scale[:, :, None, None] + shift[:, :, None, None]
+    return torch.nn.functional.silu(y) if activation == "silu" else y
 
 
 def _errors(
