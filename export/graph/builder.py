@@ -60,7 +60,7 @@ class GraphBuilder:
     def op(
         self,
         op_type: str,
-        inputs: Sequence[ir.Value],
+        inputs: Sequence[ir.Value | None],
         *,
         name: str,
         dtype: ir.DataType = ir.DataType.FLOAT,
