@@ -79,14 +79,17 @@ class Backward:
         assert like.dtype is not None
         name = self._name()
         values = [self._value(each, f"{name}.{i}") for i, each in enumerate(inputs)]
-        made = self._build.op(op_type, values, name=name, dtype=like.dtype, layer=self._layer, **attributes)
+        made = self._build.op(
+            op_type, values, name=name, dtype=like.dtype, float32=False, shape=None, layer=self._layer, **attributes
+        )
         made.shape = like.shape if shape is None else ir.Shape(shape)
         return made
 
     def fused(self, spec: OpSpec, inputs: Sequence[ir.Value], **attributes: Attribute) -> ir.Value:
         """A node of domain ``ddgan`` whose output is like the first input."""
         assert inputs[0].dtype is not None
-        made = self._build.fused(spec, inputs, name=self._name(), dtype=inputs[0].dtype, **attributes)
+        dtype = inputs[0].dtype
+        made = self._build.fused(spec, inputs, name=self._name(), dtype=dtype, float32=False, **attributes)
         made.shape = inputs[0].shape
         maker(made).metadata_props[LAYER] = self._layer
         return made

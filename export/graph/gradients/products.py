@@ -24,7 +24,6 @@ def conv(at: Backward, position: int) -> ir.Value:
         (at.static(extents[axis]) + pads[axis] + pads[rank + axis] - at.static(kernel[axis])) % strides[axis]
         for axis in range(rank)
     ]
-    optional = {"output_padding": left_out} if any(left_out) else {}
     return at.op(
         "ConvTranspose",
         at.dy,
@@ -32,8 +31,8 @@ def conv(at: Backward, position: int) -> ir.Value:
         like=at.x(),
         strides=strides,
         pads=pads,
+        output_padding=left_out,
         group=attributes.get_int("group", 1),
-        **optional,
     )
 
 

@@ -38,8 +38,17 @@ def average_pool(at: Backward, _: int) -> ir.Value:
     tiles = at.extents(at.y)
     tiled = [*tiles[:2], *(at.static(count) * size for count, size in zip(tiles[2:], kernel, strict=True))]
     scales = np.array([1, 1, *kernel], np.float32)
-    nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return at.padded(at.op("Resize", share, None, scales, shape=tiled, **nearest), dict.fromkeys(range(2, rank + 2), 0))
+    repeated = at.op(
+        "Resize",
+        share,
+        None,
+        scales,
+        shape=tiled,
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    return at.padded(repeated, dict.fromkeys(range(2, rank + 2), 0))
 
 
 def softmax(at: Backward, _: int) -> ir.Value:
