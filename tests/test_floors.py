@@ -13,7 +13,7 @@ from ddgan_deploy.families.registry import FAMILIES
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     "kernels",
-    "errors names scratch gpu",
+    "errors names scratch gpu processor",
     "files sampler data",
     "inputs images interpolation progress screen command processes quality",
     "weight_files",
