@@ -36,6 +36,12 @@ class Encoder(nn.Module):
         self.input_blocks = nn.ModuleList(block(each.layers, scale_shift) for each in down_blocks(config))
         self.middle_block = block(middle_block(config).layers, scale_shift)
 
+    def halve(self) -> None:
+        """Puts the convolutions of all blocks into float16, as the published code does, and nothing else."""
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d) and name.startswith(("input_blocks", "middle_block", "output_blocks")):
+                module.half()
+
     @property
     def dtype(self) -> torch.dtype:
         """Of the blocks' convolutions."""
@@ -96,7 +102,6 @@ class UNet(Encoder):
             seen: as `see_low_res` gives it, of an upsampler.
         """
         pieces = iter(styles)
-        # Of which the published code has the convolutions of all blocks in float16, and nothing else.
         h = x.to(self.dtype)
         skips = []
         for i, modules in enumerate(self.input_blocks):
@@ -138,9 +143,10 @@ class Classifier(Encoder):
         """
         pieces = iter(styles)
         features = []
+        dtype, x = x.dtype, x.to(self.dtype)
         for modules in (*self.input_blocks, self.middle_block):
             x = run(modules, x, pieces)
-            features.append(x)
+            features.append(x.to(dtype))
         return self._pooled(features)
 
     def _pooled(self, features: list[torch.Tensor]) -> torch.Tensor:

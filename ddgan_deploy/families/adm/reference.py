@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any, TypeVar
 
 import torch
@@ -17,7 +18,7 @@ from torch import nn
 from ddgan_deploy.families.adm.config import AdmConfig, AdmSampling
 from ddgan_deploy.families.adm.folding import folded
 from ddgan_deploy.families.adm.keys import CLASSIFIER, expected_shapes
-from ddgan_deploy.families.adm.layers import AdaGN, Attention, Down, Norm, ResBlock, Up
+from ddgan_deploy.families.adm.layers import AdaGN, Norm
 from ddgan_deploy.families.adm.network import Classifier, UNet
 from ddgan_deploy.families.adm.schedule import Kept, process
 
@@ -80,10 +81,8 @@ class AdmReference:
     def half(self) -> AdmReference:
         """With the convolutions of all blocks in float16, as published; embeddings, norms and softmax stay."""
         for network in (self.unet, self.classifier):
-            for module in network.modules() if network is not None else ():
-                if isinstance(module, ResBlock | Attention | Down | Up):
-                    _halve(module)
-        _halve_first(self.unet)
+            if network is not None:
+                network.halve()
         return self
 
     def _gradient(self, x: torch.Tensor, t: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -161,22 +160,12 @@ def untrained(config: AdmConfig) -> dict[str, torch.Tensor]:
 def _random(name: str, shape: tuple[int, ...], random: torch.Generator) -> torch.Tensor:
     if len(shape) > 1:
         fan_in = torch.Size(shape[1:]).numel() if "embedding" not in name else 4
-        return torch.randn(shape, generator=random) / fan_in**0.5
-    is_norm = name.endswith(".weight")
-    return torch.full(shape, 1.0 if is_norm else 0.0)
+        return torch.randn(shape, generator=random) / sqrt(fan_in)
+    # Of a norm, or a bias.
+    return torch.full(shape, float(name.endswith(".weight")))
 
 
 def _loaded(module: _N, state: Weights) -> _N:
     module.load_state_dict(state)
     module.eval().requires_grad_(False)
     return module
-
-
-def _halve(module: nn.Module) -> None:
-    for inner in module.modules():
-        if isinstance(inner, nn.Conv2d):
-            inner.half()
-
-
-def _halve_first(unet: UNet) -> None:
-    unet.input_blocks[0].half()
