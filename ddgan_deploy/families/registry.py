@@ -18,11 +18,13 @@ FAMILIES = {
     "ddgan": "ddgan_deploy.families.ddgan.family",
     "stylegan2": "ddgan_deploy.families.stylegan2.family",
     "fastgan": "ddgan_deploy.families.fastgan.family",
+    "adm": "ddgan_deploy.families.adm.family",
 }
 """Name -> the module whose ``FAMILY`` it is."""
 FLAGS = {
     "stylegan2": "ddgan_deploy.families.stylegan2.flags",
     "fastgan": "ddgan_deploy.families.fastgan.flags",
+    "adm": "ddgan_deploy.families.adm.flags",
 }
 """Name -> the module whose ``FLAGS`` is a dataclass of what only this family's models are asked on a command line, and
 whose ``TITLE`` is theirs; fields are as `cli.arguments` has them, None where nothing was given. With ``reading`` in its

@@ -113,12 +113,13 @@ class GraphBuilder:
         """A node of ONNX's own with subgraphs."""
         self._tape.op_multi_out(op_type, inputs, attributes, name=f"{self._prefix}{name}", outputs=outputs)
 
-    def split(self, value: ir.Value, sizes: Sequence[int], *, name: str) -> list[ir.Value]:
-        """Pieces of the given sizes along axis 1."""
+    def split(self, value: ir.Value, sizes: Sequence[int], *, name: str, float32: bool = False) -> list[ir.Value]:
+        """Pieces of the given sizes along axis 1; with ``float32`` they stay so whatever the graph's precision is."""
         lengths = self.constant(f"{name}/sizes", np.array(sizes, np.int64))
         name = f"{self._prefix}{name}"
         pieces = [_value(each, value.type) for each in _names(name, len(sizes))]
         self._tape.op_multi_out("Split", [value, lengths], {"axis": 1}, name=name, outputs=pieces)
+        maker(pieces[0]).meta[FLOAT32] = float32
         return pieces
 
     def copy(self, graph: ir.Graph, inputs: Sequence[ir.Value], float32: Collection[str] = ()) -> list[ir.Value]:

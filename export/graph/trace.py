@@ -53,7 +53,9 @@ def _style_lrelu(x: Any, scale: Any, noise: Any, bias: Any, limit: Any, alpha: f
     return _style_lrelu_op(x, scale, noise, bias, limit, alpha=alpha, plugin_namespace=ops.DOMAIN)
 
 
-def trace(module: nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...], within: str = "") -> ir.Model:
+def trace(
+    module: nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...], within: str = "", otherwise: str = ""
+) -> ir.Model:
     """Traces a module in evaluation mode.
 
     Args:
@@ -61,6 +63,8 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...], 
         inputs: examples; a batch of 2, since torch.export takes a size of 0 or 1 for a constant.
         dynamic: what is dynamic of them; see `torch.export.Dim`.
         within: what names begin with and are told without, such as "generator." of a module that wraps a generator.
+        otherwise: before the names of nodes that no part of it made, such as folding makes, where another graph's are
+            beside them.
     """
     with quiet("torch.onnx"):
         program = torch.onnx.export(
@@ -88,13 +92,13 @@ def trace(module: nn.Module, inputs: tuple[Any, ...], dynamic: tuple[Any, ...], 
     drop_zero_biases(model.graph)
     share_constants(model.graph)
     RemoveUnusedNodesPass()(model)
-    _name(model.graph, within)
+    _name(model.graph, within, otherwise)
     return model
 
 
-def _name(graph: ir.Graph, within: str) -> None:
+def _name(graph: ir.Graph, within: str, otherwise: str) -> None:
     """Names nodes after their module, as ``all_modules.3.Conv_0``, and the op where a module has several."""
-    layers = {node: _module_path(node).removeprefix(within) or node.op_type for node in graph}
+    layers = {node: _module_path(node).removeprefix(within) or otherwise + node.op_type for node in graph}
     sizes = Counter(layers.values())
     taken: Counter[str] = Counter()
     for node, layer in layers.items():
