@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 import torch
@@ -98,8 +99,6 @@ def test_everything_made_has_type_and_shape():
 
 def _inferred(model: ir.Model) -> ir.Model:
     """The same, with the shapes that ONNX finds."""
-    import onnx
-
     proto = ir.to_proto(model)
     del proto.graph.value_info[:]
     return ir.from_proto(onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True))
