@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 import onnxruntime
 
@@ -26,6 +27,7 @@ from ddgan_deploy.artifact.manifest import (
 )
 from ddgan_deploy.artifact.results import KeptLayer
 from ddgan_deploy.artifact.staging import staged
+from ddgan_deploy.bench.limits.graph_cost import graph_cost
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo
 from ddgan_deploy.export.families.base import graph_family
@@ -124,7 +126,8 @@ def build_graphs(folder: Path, recipe: Recipe, clock: Clock) -> Manifest:
         models = {SAMPLER: graph, SERVED: seed_to_pixels(graph, sampler)}
         graphs = {name: _graph_info(model) for name, model in models.items()}
         save(models, folder, _metadata(manifest))
-    return dataclasses.replace(manifest, graphs=graphs)
+    cost = graph_cost(onnx.load(folder / SAMPLER, load_external_data=False))
+    return dataclasses.replace(manifest, graphs=graphs, gflops=round(cost.flops / 1e9, 3))
 
 
 def _graph_info(model: ir.Model) -> GraphInfo:

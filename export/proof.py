@@ -26,7 +26,8 @@ from ddgan_deploy.export.tensorrt.choice import Choice
 from ddgan_deploy.export.tensorrt.engines import engine_files, is_engine_file, prove_engines
 from ddgan_deploy.families.base import Checkpoint
 from ddgan_deploy.inputs import examples
-from ddgan_deploy.parity.verify import Verification, verify
+from ddgan_deploy.parity.budget import affordable, takes_too_long
+from ddgan_deploy.parity.verify import Outcome, Verification, verify
 from ddgan_deploy.progress import Clock
 
 _SAMPLES = 16
@@ -105,19 +106,17 @@ def prove(
     """
     folder = staging.path
     engine = OnnxRuntime(Artifact(folder, manifest))
-    verification: Verification | None = None
+    verification: Outcome | None = None
     if verified:
         with clock.stop("Verify against PyTorch"):
-            found = verify(checkpoint, engine)
-            assert isinstance(found, Verification)
-            verification = found
+            verification = verify(checkpoint, engine)
         manifest = dataclasses.replace(manifest, parity=verification.result)
     manifest = dataclasses.replace(manifest, files=file_infos(folder, [SAMPLER, SERVED, WEIGHTS]))
     infos: Sequence[PlanInfo] = ()
     if verification is None or verification.result.passed:
         artifact = Artifact(folder, manifest)
         infos = engines(artifact)
-        if verification is not None:
+        if isinstance(verification, Verification):
             seeds, reference = verification.result.seeds, verification.reference[-1]
             manifest = dataclasses.replace(manifest, cpu_parity=prove_cpu_engine(artifact, clock, seeds, reference))
             infos = prove_engines(artifact, infos, seeds, reference, clock)
@@ -153,10 +152,14 @@ def with_engine_files(folder: Path, manifest: Manifest) -> Manifest:
     return dataclasses.replace(manifest, files={**graphs, **file_infos(folder, engine_files(folder))})
 
 
-def _sample_images(engine: OnnxRuntime, verification: Verification | None) -> npt.NDArray[np.uint8]:
-    """Images of the first seeds, with the knobs' defaults; the gates may have drawn some already."""
-    sampler = engine.artifact.manifest.sampler
-    count = _SAMPLES if sampler.is_small else _LARGE_SAMPLES
-    drawn = [verification.images] if verification and not sampler.knobs else []
+def _sample_images(engine: OnnxRuntime, verification: Outcome | None) -> npt.NDArray[np.uint8]:
+    """Images of the first seeds, as many as cost allows, with the knobs' defaults; the gates may have drawn some."""
+    manifest = engine.artifact.manifest
+    sampler = manifest.sampler
+    if takes_too_long(manifest):
+        return np.empty((0, *sampler.image[1:], sampler.image[0]), np.uint8)
+    count = max(1, affordable(manifest.gflops, _SAMPLES if sampler.is_small else _LARGE_SAMPLES))
+    # Of several only the first has the defaults.
+    drawn = [verification.images[: 1 if sampler.knobs else None]] if isinstance(verification, Verification) else []
     left = range(len(drawn[0]) if drawn else 0, count)
     return np.concatenate([*drawn, *([engine.generate(left, **examples(sampler.knobs, left))] if left else [])])

@@ -24,7 +24,8 @@ from ddgan_deploy.export.tensorrt.choice import Choice, choose_engine
 from ddgan_deploy.export.tensorrt.engines import build_engines, is_engine_file, prove_engines
 from ddgan_deploy.export.tensorrt.options import EngineChoice, EngineOptions
 from ddgan_deploy.gpu import has_gpu
-from ddgan_deploy.parity.verify import default_seeds, trial
+from ddgan_deploy.parity.budget import seeds_of
+from ddgan_deploy.parity.verify import trial
 from ddgan_deploy.progress import Clock, Progress, no_progress
 
 _REPOSITORY_ALONE = Choice(None, f"the model repository and {MANIFEST} alone were made anew, all else is as it was")
@@ -75,7 +76,7 @@ def rebuild(
         proven = None
         copy = Artifact(staging.path, manifest)
         if manifest.serving.cpu_engine != artifact.manifest.serving.cpu_engine:
-            seeds = default_seeds(manifest.sampler)
+            seeds = seeds_of(manifest)
             proven = prove_cpu_engine(copy, clock, seeds)
             manifest = dataclasses.replace(manifest, cpu_parity=proven)
         if choice.runtime is not None:
@@ -105,7 +106,7 @@ def _prove(artifact: Artifact, infos: Sequence[PlanInfo], clock: Clock) -> Seque
     if not has_gpu():
         return infos
     sampler = artifact.manifest.sampler
-    seeds = default_seeds(sampler)
+    seeds = seeds_of(artifact.manifest)
     with clock.stop("Run the graph on ONNX Runtime"):
         reference = OnnxRuntime(artifact).sample(trial(sampler, seeds).inputs)
     return prove_engines(artifact, infos, seeds, reference, clock)

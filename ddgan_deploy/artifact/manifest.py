@@ -81,7 +81,8 @@ class Manifest:
     ``parity``, of stock ONNX Runtime, is None where the export ran with ``--no-verify``; ``serving`` is what was asked
     of the model repository, and ``cpu_parity`` the gates of the CPU engine that it names, None where it names none.
     ``looped`` is whether the graphs hold all steps as one ONNX Loop, not as copies.
-    ``assumed`` is what neither the checkpoint nor a config told, so that no gate has seen it.
+    ``gflops`` is what one image takes, as convolutions and products are defined, two operations a multiply-add; 0 where
+    that was not told. ``assumed`` is what neither the checkpoint nor a config told, so that no gate has seen it.
     """
 
     format_version: int
@@ -102,6 +103,7 @@ class Manifest:
     assumed: tuple[Assumed, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     looped: bool = False
+    gflops: float = 0.0
 
 
 @dataclass(frozen=True)

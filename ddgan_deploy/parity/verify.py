@@ -1,7 +1,7 @@
 """The proof: an engine against the reference sampler, on the same noise, gate by gate (`gates`).
 
-An int8 artifact's steps are gated one by one, each from the reference's own state, and its x_0 where it arrives on
-its own.
+The steps of an int8 artifact, and of a process that amplifies errors, are gated one by one, each from the reference's
+own state, and x_0 where it arrives on its own. Where a whole image would take too long (`budget`) single steps are all.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ddgan_deploy.engines.base import Engine, Probing
 from ddgan_deploy.families.base import Checkpoint, Reference
 from ddgan_deploy.families.registry import model_and_sampling
 from ddgan_deploy.inputs import Array, Inputs, Knobs, draw, examples, rows
+from ddgan_deploy.parity.budget import probes_of, seeds_of, steps_of, takes_too_long
 from ddgan_deploy.parity.comparison import distance
 from ddgan_deploy.parity.gates import (
     alone_gate,
@@ -60,11 +61,6 @@ class Verification(Outcome):
     images: npt.NDArray[np.uint8]
 
 
-def default_seeds(sampler: Sampler) -> range:
-    """What is drawn for the gates unless told otherwise: fewer images where they are large."""
-    return range(4 if sampler.is_small else 2)
-
-
 @dataclass(frozen=True)
 class Trial:
     """What gates sample with.
@@ -93,15 +89,18 @@ def verify(checkpoint: Checkpoint[Any, Any], engine: Engine, seeds: Sequence[int
     Args:
         checkpoint: what the artifact should compute.
         engine: the artifact, opened.
-        seeds: to sample with; None: a few from 0 on, fewer for large images.
+        seeds: to sample with; None: what `budget` allows, a few from 0 on, or single steps of one where a whole
+            image takes too long.
 
     Returns:
-        A `Verification` where the engine tells inner values.
+        A `Verification` where the engine tells inner values and whole images are drawn.
     """
     start = time.perf_counter()
     manifest = engine.artifact.manifest
-    tried = trial(manifest.sampler, default_seeds(manifest.sampler) if seeds is None else seeds)
+    tried = trial(manifest.sampler, seeds_of(manifest) if seeds is None else seeds)
     reference = checkpoint.reference(model_and_sampling(manifest.family)[1])
+    if seeds is None and isinstance(engine, Probing) and takes_too_long(manifest):
+        return Outcome(_timed(_verify_steps(reference, engine, tried), start))
     values = reference_values(reference, tried.inputs)
     if isinstance(engine, Probing):
         verification = _verify_probes(reference, values, engine, tried)
@@ -145,6 +144,37 @@ def verify_outputs(
     return _timed(ParityResult(engine.name, tried.seeds, gates, 0.0), start)
 
 
+def _verify_steps(reference: Reference, engine: Any, tried: Trial) -> ParityResult:
+    """The gates of single steps, each from the state that the reference leaves the one before it with."""
+    import torch
+
+    manifest, inputs = engine.artifact.manifest, tried.inputs
+    steps = steps_of(manifest)
+    probes = probes_of(manifest, steps)
+    tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
+    values: list[Array] = []
+    before: dict[int, Array] = {}
+    for k in steps:
+        state = torch.from_numpy(values[-1]) if values else None
+        if state is not None:
+            before[k - 1] = values[-1]
+        with torch.inference_mode():
+            values += [value.float().numpy() for value in reference.run(tensors, k, state)]
+    twice = [*range(len(tried.seeds)), 0]
+    states = {
+        probe.node: before[probe.step][twice] for probe in manifest.probes if probe.state and probe.step in before
+    }
+    doubled = engine.probe(rows(inputs, twice), [probe.node for probe in probes], states)
+    own = [value[:-1] for value in doubled]
+    compared = [_compared(*each) for each in zip(probes, values, own, strict=True)]
+    gates = (
+        finite_gate(values, own),
+        *(probe_gate(probe, row, manifest.precision) for probe, row in zip(probes, compared, strict=True)),
+        twin_gate(*(np.concatenate([value[i].ravel() for value in doubled]) for i in (0, -1))),
+    )
+    return ParityResult(engine.name, tried.seeds, gates, 0.0, tuple(compared))
+
+
 def _verify_probes(reference: Reference, values: tuple[Array, ...], engine: Any, tried: Trial) -> Verification:
     """The gates of every inner value, and of the file as it is, whose inner values nobody reads."""
     manifest = engine.artifact.manifest
@@ -152,8 +182,9 @@ def _verify_probes(reference: Reference, values: tuple[Array, ...], engine: Any,
     # The first seed twice, so that one run also shows whether equal rows stay equal.
     first_again = [*range(len(tried.seeds)), 0]
     states = None
-    if precision == "int8":
-        # Rounding to int8 moves a state far enough that the steps after it would show its error rather than their own.
+    if precision == "int8" or any(probe.state and probe.scale > 1 for probe in probes):
+        # What rounds to int8, or amplifies an error, moves a state far enough that the steps after it would show its
+        # error rather than their own.
         paired = zip(probes, values, strict=True)
         states = {probe.node: value[first_again] for probe, value in paired if probe.state}
     doubled = engine.probe(rows(inputs, first_again), [probe.node for probe in probes], states)

@@ -12,6 +12,7 @@ from PIL.Image import Image
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.images import ENLARGED, grid
 from ddgan_deploy.inputs import examples
+from ddgan_deploy.parity.budget import affordable
 from ddgan_deploy.sampler import Knob, Sampler
 
 _SEEDS, _LARGE_SEEDS = 4, 2
@@ -49,13 +50,18 @@ class Sweep:
 
 
 def draw_sweeps(engine: Engine) -> list[Sweep]:
-    """A sweep of each knob that has values for one: 4 images for every value, or 2 where they are large."""
-    sampler = engine.artifact.manifest.sampler
-    return [_sweep(engine, sampler, knob) for knob in sampler.knobs if knob.swept]
+    """A sweep of each knob that has values for one: 4 images a value, 2 where they are large, or as cost allows."""
+    manifest = engine.artifact.manifest
+    found = []
+    for knob in manifest.sampler.knobs:
+        wanted = _SEEDS if manifest.sampler.is_small else _LARGE_SEEDS
+        seeds = affordable(manifest.gflops * len(knob.swept), wanted) if knob.swept else 0
+        if seeds:
+            found.append(_sweep(engine, manifest.sampler, knob, tuple(range(seeds))))
+    return found
 
 
-def _sweep(engine: Engine, sampler: Sampler, knob: Knob) -> Sweep:
-    seeds = tuple(range(_SEEDS if sampler.is_small else _LARGE_SEEDS))
+def _sweep(engine: Engine, sampler: Sampler, knob: Knob, seeds: tuple[int, ...]) -> Sweep:
     batch = _BATCH if sampler.is_small else _LARGE_BATCH
     needed = {name: value.repeat(len(knob.swept), axis=0) for name, value in examples(sampler.knobs, seeds).items()}
     each = np.array(seeds).repeat(len(knob.swept))

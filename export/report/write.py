@@ -19,7 +19,7 @@ from ddgan_deploy.export.report.engines import render_engines
 from ddgan_deploy.export.report.formats import environment
 from ddgan_deploy.export.report.sweeps import Sweep
 from ddgan_deploy.images import grid, png, to_pixels
-from ddgan_deploy.parity.verify import Verification
+from ddgan_deploy.parity.verify import Outcome, Verification
 
 Float32 = npt.NDArray[np.float32]
 
@@ -45,19 +45,19 @@ class Comparison:
 def write_report(
     folder: Path,
     manifest: Manifest,
-    verification: Verification | None,
+    verification: Outcome | None,
     images: npt.NDArray[np.uint8],
     timings: Sequence[tuple[str, float]],
     engines: Sequence[PlanInfo] = (),
     sweeps: Sequence[Sweep] = (),
 ) -> None:
-    """Writes ``report.html`` and ``samples.png``.
+    """Writes ``report.html`` and, where there are images, ``samples.png``.
 
     Args:
         folder: that is being exported; it exists.
         manifest: of the export; files that it does not list are not in the report.
         verification: None where the export ran with ``--no-verify``.
-        images: uint8 [N, H, W, C], what the served graph gives for the seeds 0..N-1.
+        images: uint8 [N, H, W, C], what the served graph gives for the seeds 0..N-1; none where that takes too long.
         timings: (name, seconds) of each stop of the export, in order.
         engines: of TensorRT; the manifest lists their files.
         sweeps: what the served graph gives along the values of knobs.
@@ -67,14 +67,15 @@ def write_report(
         OSError: a file cannot be written.
     """
     content = render(manifest, verification, images, timings, engines, sweeps)
-    (folder / SAMPLES).write_bytes(png(grid(images)))
+    if len(images):
+        (folder / SAMPLES).write_bytes(png(grid(images)))
     # Not every name is text: bytes that are no UTF-8 become escapes.
     (folder / REPORT).write_bytes(content.encode("utf-8", "backslashreplace"))
 
 
 def render(
     manifest: Manifest,
-    verification: Verification | None,
+    verification: Outcome | None,
     images: npt.NDArray[np.uint8],
     timings: Sequence[tuple[str, float]],
     engines: Sequence[PlanInfo] = (),
@@ -104,7 +105,7 @@ def render(
             white=_RANGE,
             chart_size=(CHART_WIDTH, CHART_HEIGHT),
             plot=PLOT,
-            **(_pictures(verification) if verification else {}),
+            **(_pictures(verification) if isinstance(verification, Verification) else {}),
         )
     )
 

@@ -73,11 +73,11 @@ class OnnxRuntime(Engine):
         count = len(next(iter(inputs.values())))
         x = np.zeros((count, *self.artifact.manifest.sampler.image), np.float32)
         told: dict[tuple[int, str], Array] = {}
-        for k in range(1 + max(trip for trip, _ in places)):
+        for k in _trips(step, [trip for trip, _ in places], given):
             wanted = list(dict.fromkeys(node for trip, node in places if trip == k))
+            x = given.get((k - 1, step.maker), x)
             *found, x = session.run([*wanted, step.state], {**inputs, NUMBER: np.array(k, np.int64), STATE: x})
             told |= {(k, node): np.asarray(value, np.float32) for node, value in zip(wanted, found, strict=True)}
-            x = given.get((k, step.maker), x)
         return [told[place] for place in places]
 
     def _probing_session(
@@ -129,3 +129,12 @@ class OnnxRuntime(Engine):
 
     def _new_session(self, model: Path | bytes, weights_folder: Path | None = None) -> onnxruntime.InferenceSession:
         return new_session(model, self.threads, weights_folder, self._library)
+
+
+def _trips(step: StepGraph, asked: Sequence[int], given: Collection[tuple[int, str]]) -> list[int]:
+    """Of a Loop's, those that are asked for, and those that they start from but where that is given."""
+    trips: list[int] = []
+    for k in reversed(range(1 + max(asked))):
+        if k in asked or (trips[-1:] == [k + 1] and (k, step.maker) not in given):
+            trips.append(k)
+    return trips[::-1]

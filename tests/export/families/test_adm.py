@@ -1,0 +1,116 @@
+"""ADM's graphs: golden cases step by step in stock ONNX Runtime, the whole way of an export, and what a proof leaves out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ddgan_deploy.artifact.manifest import Artifact
+from ddgan_deploy.cli import verify
+from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
+from ddgan_deploy.export.options import ExportOptions
+from ddgan_deploy.export.pipeline import build_graphs, export
+from ddgan_deploy.export.recipe import Recipe
+from ddgan_deploy.parity import budget
+from ddgan_deploy.progress import Clock
+from tests.ddgan_deploy.families.adm.golden import SMALL, adm_case
+
+GUIDED = "guided_ddim"
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def case(request):
+    return adm_case(request.param)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(case, tmp_path_factory):
+    return case.load(tmp_path_factory.mktemp("adm"))
+
+
+@pytest.fixture(scope="module", params=["never", "always"])
+def engine(request, checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    manifest = build_graphs(folder, Recipe(checkpoint, checkpoint.choose(), "fp32", loop=request.param), Clock())
+    assert manifest.looped == (request.param == "always")
+    with OnnxRuntime(Artifact(folder, manifest)) as engine:
+        yield engine
+
+
+def test_every_step_is_the_published_codes(case, engine):
+    """From the state that the published code has before it."""
+    probes = engine.artifact.manifest.probes
+    states = {probe.node: case.io["x_prev"][probe.step] for probe in probes if probe.state}
+    values = engine.probe(case.inputs(), [probe.node for probe in probes], states)
+    assert len(probes) == (3 if case.is_guided else 2) * engine.artifact.manifest.steps
+    for probe, value in zip(probes, values, strict=True):
+        expected = case.io["x_prev" if probe.value == "x_0" else probe.value][probe.step]
+        limit = {"eps": 1e-5, "gradient": 5e-6 * np.abs(expected).max()}.get(probe.value, 1e-4 * probe.scale)
+        assert np.abs(value - expected).max() < limit, probe.name
+
+
+def test_the_whole_way_alone_and_in_a_batch(case, engine):
+    inputs = case.inputs()
+    x_0 = engine.sample(inputs)
+    np.testing.assert_allclose(x_0, case.io["x_prev"][-1], atol=1e-4)
+    five = engine.sample({name: np.concatenate([value, value, value[:1]]) for name, value in inputs.items()})
+    alone = engine.sample({name: value[1:] for name, value in inputs.items()})
+    np.testing.assert_allclose(five, np.concatenate([x_0, x_0, x_0[:1]]), atol=1e-4)
+    np.testing.assert_allclose(alone, x_0[1:], atol=1e-4)
+
+
+def test_weights_are_stored_once(checkpoint, engine):
+    """Those of both networks, and little besides: rows of tables, and their scales and shifts in one product."""
+    stored = (engine.artifact.path / "weights.bin").stat().st_size
+    assert stored < 1.1 * 4 * sum(weight.numel() for weight in checkpoint.weights.values())
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["fp32", "fp16"])
+def guided(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("guided")
+    case = adm_case(GUIDED)
+    path, asked = case.write(folder)
+    options = ExportOptions(
+        path, config=case.config, out=folder / "made", engine="none", asked=asked, fp16=request.param
+    )
+    return export(options).artifact, path, asked["classifier"], case
+
+
+def test_an_export_passes_its_gates(guided):
+    artifact = guided[0]
+    parity = artifact.manifest.parity
+    assert parity is not None and parity.passed
+    assert {"step 0 (t=800) gradient", "step 4 (t=0) x_0"} <= {gate.name for gate in parity.gates}
+    page = (artifact.path / "report.html").read_text()
+    assert "By guidance" in page and "By label" in page and "Not drawn" not in page
+
+
+def test_knobs_change_the_image(guided):
+    with OnnxRuntime(guided[0]) as engine:
+        plain = engine.generate([3, 3, 3, 3], label=[1, 1, 2, 1], guidance=[1.0, 1.0, 1.0, 8.0])
+    np.testing.assert_array_equal(plain[0], plain[1])
+    assert (plain[0] != plain[2]).any() and (plain[0] != plain[3]).any()
+
+
+def test_a_verification_wants_the_classifier_again(guided, capsys):
+    artifact, path, classifier, case = guided
+    line = [str(artifact.path), "--ckpt", str(path), "--config", str(case.config)]
+    assert verify.main(line) == 2
+    assert "was exported with a classifier: give it again by --classifier FILE" in capsys.readouterr().err
+    assert verify.main([*line, "--classifier", str(classifier)]) == 0
+
+
+def test_an_image_that_takes_too_long_is_proven_by_single_steps(tmp_path, monkeypatch):
+    """Each from the state that the reference leaves the one before it with; nothing is drawn, and the report says so."""
+    monkeypatch.setattr(budget, "MOST_OF_AN_IMAGE", 0.1)
+    monkeypatch.setattr(budget.affordable, "__defaults__", (0.5,))
+    case = adm_case("guided_ddpm")
+    path, asked = case.write(tmp_path)
+    made = export(
+        ExportOptions(path, config=case.config, out=tmp_path / "made", engine="none", asked=asked, loop="always")
+    ).artifact
+    parity = made.manifest.parity
+    assert parity is not None and parity.passed and made.manifest.gflops > 0.5
+    assert [row.step for row in parity.probes] == [0, 0, 0, 2, 2, 2, 4, 4, 4]
+    assert not (made.path / "samples.png").exists()
+    assert "Not drawn" in (made.path / "report.html").read_text()
