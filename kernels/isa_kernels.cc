@@ -1,6 +1,7 @@
 // Every op's arithmetic for one instruction set: compiled once for each, with DDGAN_ISA its
 // namespace and the compiler's flags its instructions.
 #include "adagn/cpu.h"
+#include "adagn_grad/cpu.h"
 #include "conv3x3/cpu.h"
 #include "philox_normal/cpu.h"
 #include "posterior_sample/cpu.h"
@@ -18,6 +19,10 @@ const CpuKernels kKernels = {
     {MomentsOf<float>, MomentsOf<Half>},
     {{Normalize<float, false>, Normalize<float, true>},
      {Normalize<Half, false>, Normalize<Half, true>}},
+    {{SumGradient<float, false>, SumGradient<float, true>},
+     {SumGradient<Half, false>, SumGradient<Half, true>}},
+    {{Gradient<float, false>, Gradient<float, true>},
+     {Gradient<Half, false>, Gradient<Half, true>}},
     {ToFloat<float>, ToFloat<Half>},
     {{Posterior<float, false>, Posterior<float, true>},
      {Posterior<Half, false>, Posterior<Half, true>}},

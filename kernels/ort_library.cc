@@ -4,6 +4,7 @@
 
 #include "adagn/ort_cuda_op.h"
 #include "adagn/ort_op.h"
+#include "adagn_grad/ort_op.h"
 #include "conv3x3/ort_op.h"
 #include "philox_normal/ort_cuda_op.h"
 #include "philox_normal/ort_op.h"
@@ -29,6 +30,8 @@ class Domain {
           Add<CpuAdaGNOp>(x, scale, shift);
           Add<CpuAdaGNSiluOp>(x, scale, shift);
         }
+        Add<CpuAdaGNGradOp>(x, scale);
+        Add<CpuAdaGNSiluGradOp>(x, scale);
       }
       Add<CpuPosteriorSampleOp>(x);
       Add<CpuReverseStepOp>(x);

@@ -10,11 +10,15 @@ struct AdaGNAttributes {
   // `silu`: the op is AdaGNSilu. AdaGN itself may end in it too, in older files: they say so in an
   // attribute, and would be computed wrong in silence without it.
   AdaGNAttributes(const OrtKernelInfo* info, bool silu)
-      : op(silu ? "AdaGNSilu" : "AdaGN"), silu(silu) {
+      : AdaGNAttributes(info, silu, silu ? "AdaGNSilu" : "AdaGN") {
+    if (!silu)
+      this->silu = Attributes(op, info).OneOfOrFirst("activation", {"none", "silu"}) == 1;
+  }
+
+  AdaGNAttributes(const OrtKernelInfo* info, bool silu, const char* op) : op(op), silu(silu) {
     const Attributes attributes(op, info);
     groups = attributes.Get<int64_t>("groups");
     epsilon = attributes.Get<float>("epsilon");
-    if (!silu) this->silu = attributes.OneOfOrFirst("activation", {"none", "silu"}) == 1;
     if (groups < 1)
       throw std::invalid_argument(std::string(op) + ": groups is " + std::to_string(groups) +
                                   ", it must be at least 1");

@@ -49,9 +49,10 @@ def reference(
         ValueError: ranks, types, channels, groups or activation do not fit together.
     """
     check(dy, x, scale, shift, groups, activation)
+    count, channels, height, width = x.shape
 
     def by_group(value: torch.Tensor) -> torch.Tensor:
-        return value.unflatten(1, (groups, -1)).flatten(2)
+        return value.reshape(count, groups, channels // groups * height * width)
 
     def mean(value: torch.Tensor) -> torch.Tensor:
         return value.mean(2, keepdim=True)

@@ -27,6 +27,15 @@ static inline Moments Merge(const Moments& a, const Moments& b) {
           a.squares + b.squares + distance * distance * a.count * share};
 }
 
+// Of a part of a group in AdaGN's gradient, see adagn_grad/cpu.h: the sum of v, and of v c.
+struct GradientSums {
+  double v = 0.0, vc = 0.0;
+};
+
+static inline GradientSums Merge(const GradientSums& a, const GradientSums& b) {
+  return {a.v + b.v, a.vc + b.vc};
+}
+
 struct PosteriorCoefficients {
   float x0, xt, sigma;
 };
@@ -81,6 +90,14 @@ struct CpuKernels {
   // `length` elements, each row with its own gain and bias. y may be x.
   void (*normalize[2][2])(const void* x, void* y, size_t rows, size_t length, float center,
                           const float* gain, const float* bias);
+
+  // [element type of dy and x][silu], of rows as above: the sums, and dx = v + c * slope + offset.
+  // dx may be dy or x.
+  GradientSums (*gradient_sums[2][2])(const void* dy, const void* x, size_t rows, size_t length,
+                                      float center, const float* gain, const float* bias);
+  void (*gradient[2][2])(const void* dy, const void* x, void* dx, size_t rows, size_t length,
+                         float center, const float* gain, const float* bias, float slope,
+                         float offset);
 
   // [element type](from, to, count): any element type to float.
   void (*to_float[2])(const void* from, float* to, size_t count);

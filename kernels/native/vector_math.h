@@ -31,18 +31,18 @@ DDGAN_INLINE ExpParts ReduceExp(F32 x) {
   return {n, MulAdd(q * r, r, r), (I32)shifted};
 }
 
-// y[k] = y / (1 + e^-y), to 2e-7 of the larger of |y| and 1; nan stays nan.
+// p[k] = 1 + e^-y[k], or what 1 / p and y / p cannot be told from it by.
 //
 // Several vectors step by step beside each other: one after the other, the chain of dependent
 // operations of a few of them fills the processor's scheduler, and it waits.
 template <size_t kCount>
-DDGAN_INLINE void Silu(F32 (&y)[kCount]) {
+DDGAN_INLINE void OnePlusExpOfMinus(const F32 (&y)[kCount], F32 (&p)[kCount]) {
   // e^-y = 2^t = 2^n 2^f with n the nearest whole number. Beyond the limits 1 + 2^t is 1, or so
-  // large that the result is zero in any sum it can enter.
+  // large that what is divided by it is zero in any sum it can enter.
   constexpr float kLimit = 126.0f, kRoundingShift = 0x1.8p23f;
   constexpr float kCoefficients[] = {0.009671497991f, 0.05550733462f, 0.240222424f, 0.693146978f,
                                      1.0f};
-  F32 shifted[kCount], f[kCount], p[kCount];
+  F32 shifted[kCount], f[kCount];
   for (size_t k = 0; k < kCount; ++k) f[k] = y[k] * -kLog2E;
   for (size_t k = 0; k < kCount; ++k) f[k] = Max(f[k], Fill(-kLimit));
   for (size_t k = 0; k < kCount; ++k) f[k] = Min(f[k], Fill(kLimit));
@@ -55,7 +55,25 @@ DDGAN_INLINE void Silu(F32 (&y)[kCount]) {
   }
   for (size_t k = 0; k < kCount; ++k) p[k] = (F32)((I32)p[k] + ((I32)shifted[k] << 23));
   for (size_t k = 0; k < kCount; ++k) p[k] = 1.0f + p[k];
+}
+
+// y[k] = y / (1 + e^-y), to 2e-7 of the larger of |y| and 1; nan stays nan.
+template <size_t kCount>
+DDGAN_INLINE void Silu(F32 (&y)[kCount]) {
+  F32 p[kCount];
+  OnePlusExpOfMinus(y, p);
   DivideBy(y, p);
+}
+
+// y[k] = s + y s (1 - s) with s = 1 / (1 + e^-y), the derivative of that, to 2e-7 of the larger of
+// |y| and 1; nan stays nan.
+template <size_t kCount>
+DDGAN_INLINE void SiluDerivative(F32 (&y)[kCount]) {
+  F32 s[kCount], p[kCount];
+  OnePlusExpOfMinus(y, p);
+  for (size_t k = 0; k < kCount; ++k) s[k] = Fill(1.0f);
+  DivideBy(s, p);
+  for (size_t k = 0; k < kCount; ++k) y[k] = MulAdd(y[k] * s[k], 1.0f - s[k], s[k]);
 }
 
 // (e^2|x| - 1) / (e^2|x| + 1) with x's sign; exact in the limit of small x.

@@ -13,28 +13,48 @@ from onnx import TensorProto, helper
 
 from ddgan_deploy.kernels import native_library
 from ddgan_deploy.kernels.adagn.spec import ADAGN, ADAGN_SILU
+from ddgan_deploy.kernels.adagn_grad.spec import ADAGN_GRAD, ADAGN_SILU_GRAD
 from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
 from ddgan_deploy.kernels.reverse_step.spec import MEAN, STEP
 from ddgan_deploy.kernels.style_lrelu.spec import SPEC as STYLE_LRELU
-from tests.kernels.cases import POSTERIOR_COEFFICIENTS, adagn_inputs, posterior_inputs, reverse_inputs, style_inputs
+from tests.kernels.cases import (
+    POSTERIOR_COEFFICIENTS,
+    adagn_grad_inputs,
+    adagn_inputs,
+    posterior_inputs,
+    reverse_inputs,
+    style_inputs,
+)
 from tests.kernels.conftest import op_model
 from tests.kernels.native import Native
 from tests.kernels.older_ops import POSTERIOR
 
 X = (2, 12, 7, 5)
 NAMES = [
-    *("AdaGN", "AdaGNSilu", "PosteriorSample", "ReverseStep", "ReverseMean", "StyleLrelu"),
+    *(
+        "AdaGN",
+        "AdaGNSilu",
+        "AdaGNGrad",
+        "AdaGNSiluGrad",
+        "PosteriorSample",
+        "ReverseStep",
+        "ReverseMean",
+        "StyleLrelu",
+    ),
     *("PhiloxNormal", "PhiloxNormalAt", "PhiloxInteger"),
 ]
 
 
 def _cases(dtype):
     x, scale, shift = adagn_inputs((*X, 3), dtype, None)
+    gradient = adagn_grad_inputs((*X, 3), dtype, None)
     seed = np.zeros((2, 1), np.int64)
     return {
         "AdaGN": op_model(ADAGN, (x, scale, shift), groups=3, epsilon=1e-6),
         "AdaGNSilu": op_model(ADAGN_SILU, (x, scale, shift), groups=3, epsilon=1e-6),
+        "AdaGNGrad": op_model(ADAGN_GRAD, gradient, groups=3, epsilon=1e-6),
+        "AdaGNSiluGrad": op_model(ADAGN_SILU_GRAD, gradient, groups=3, epsilon=1e-6),
         "PosteriorSample": op_model(POSTERIOR, posterior_inputs(X, dtype), **POSTERIOR_COEFFICIENTS, squash="tanh"),
         "ReverseStep": op_model(STEP, reverse_inputs("step", X, dtype)),
         "ReverseMean": op_model(MEAN, reverse_inputs("mean", X, dtype)),
