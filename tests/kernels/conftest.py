@@ -59,6 +59,12 @@ def _interpreter() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)], ids=["interpreter", "gpu"])
+def device(request: pytest.FixtureRequest) -> str:
+    """Where Triton-language kernels run: in the interpreter, or on a GPU."""
+    return request.param
+
+
 def op_model(spec: OpSpec, inputs: Sequence[np.ndarray], **attributes: object) -> onnx.ModelProto:
     """A model of one node that carries its own definition."""
     return spec.model([(helper.np_dtype_to_tensor_dtype(value.dtype), value.ndim) for value in inputs], **attributes)

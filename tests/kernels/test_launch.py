@@ -9,6 +9,7 @@ import pytest
 
 from ddgan_deploy.kernels import ops
 from ddgan_deploy.kernels.adagn import launches as adagn
+from ddgan_deploy.kernels.adagn_grad import launches as adagn_grad
 from ddgan_deploy.kernels.launch import (
     LINEAR,
     NCHW,
@@ -30,6 +31,7 @@ from ddgan_deploy.kernels.style_lrelu import launches as style_lrelu
 
 SIZES = {
     "AdaGN": adagn.sizes((2, 12, 5, 7), 2, 3, 1e-6, "silu"),
+    "AdaGNGrad": adagn_grad.sizes((2, 12, 5, 7), 2, 3, 1e-6, "silu"),
     "ReverseMean": reverse_step.sizes((2, 3, 5, 7)),
     "ReverseStep": reverse_step.sizes((2, 3, 5, 7)),
     "StyleLrelu": style_lrelu.sizes((2, 3, 5, 7), (1, 1, 5, 7), 0.2),
@@ -90,10 +92,30 @@ def test_plans_of_adagn(shape, groups, layout, aligned, expected):
     assert adagn.LAUNCHES.choose(layout, sizes, aligned).name == expected
 
 
+@pytest.mark.parametrize(
+    ("shape", "groups", "layout", "aligned", "expected"),
+    [
+        # The sizes of ADM's classifiers
+        ((1, 128, 64, 64), 32, NCHW, True, "adagn_stats_nchw_channels4_pixels256_aligned"),
+        ((1, 256, 32, 32), 32, NCHW, True, "adagn_grad_fused_nchw_channels8_pixels1024_aligned"),
+        ((1, 512, 8, 8), 32, NCHW, True, "adagn_grad_fused_nchw_channels32_pixels256_aligned"),
+        ((1, 512, 65, 1), 32, NCHW, True, "adagn_stats_nchw_channels4_pixels256"),
+        ((1, 384, 16, 16), 32, NHWC, True, "adagn_stats_nhwc_groups4_channels16_exact0_pixels64"),
+        ((1, 512, 16, 16), 32, NHWC, True, "adagn_grad_fused_nhwc_lanes32_pixels256_aligned"),
+        ((1, 128, 256, 256), 32, NHWC, True, "adagn_stats_nhwc_groups8_channels4_exact1_pixels128_aligned"),
+    ],
+)
+def test_plans_of_the_gradient_of_adagn(shape, groups, layout, aligned, expected):
+    sizes = adagn_grad.sizes(shape, shape[0], groups, 1e-6, "silu")
+    assert adagn_grad.LAUNCHES.choose(layout, sizes, aligned).name == expected
+
+
 def test_one_name_is_one_kernel():
     named = {}
     for op, plan, launch in launches(ops.all_launches()):
-        kernel = (op.folder, launch.kernel, dict(launch.constexprs), launch.warps, plan.multiples)
+        # Of another op's folder it may be the same function.
+        function = getattr(importlib.import_module(f"ddgan_deploy.kernels.{op.folder}.tl_kernel"), launch.kernel)
+        kernel = (function, dict(launch.constexprs), launch.warps, plan.multiples)
         assert named.setdefault(plan.kernel_name(launch), kernel) == kernel
 
 

@@ -23,17 +23,9 @@ from ddgan_deploy.kernels.reverse_step.torch_op import reverse_step
 from ddgan_deploy.kernels.style_lrelu.spec import reference as style_reference
 from ddgan_deploy.kernels.style_lrelu.torch_op import style_lrelu
 from tests.kernels import cases
+from tests.kernels.tl_cases import DTYPES, LAYOUTS, SPLIT
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-LAYOUTS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 SEED = torch.tensor([[7]])
-SPLIT = (35, 31)
-"""Images whose groups of four channels are too large for one program, in either layout."""
-
-
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)], ids=["interpreter", "gpu"])
-def device(request):
-    return request.param
 
 
 def _adagn_inputs(shape, dtype, layout, device, style_rows=None, offset=0.0):

@@ -23,6 +23,7 @@ BUILT = ("tensorrt", "tensorrt-rtx")
 CPU_ENGINES = ("pytorch-eager", "onnxruntime")
 KERNELS = "regex:adagn|reverse|philox"
 """What ncu calls our kernels."""
+KERNEL_TESTS = ("tests/kernels/test_tl_kernels.py", "tests/kernels/test_tl_adagn_grad.py")
 PROFILED = 3
 """Kernels that are looked at one by one."""
 
@@ -49,7 +50,7 @@ class Job:
 def test_jobs() -> list[Job]:
     """``pytest -m gpu`` file by file, the kernels alone before what is built on them."""
     first = [
-        "tests/kernels/test_tl_kernels.py",
+        *KERNEL_TESTS,
         "tests/kernels/test_gpu_onnxruntime.py",
         "tests/ddgan_deploy/bench/test_gpu_sampler.py",
     ]
@@ -87,7 +88,7 @@ def _sampler(results: Path, name: str, size: str, engines: Sequence[str], *more:
 def _checked(tool: str, *options: str) -> Job:
     """The kernels' tests under a tool of compute-sanitizer's."""
     sanitizer = ("compute-sanitizer", "--tool", tool, "--error-exitcode", "1")
-    command = (*sanitizer, *_pytest("tests/kernels/test_tl_kernels.py", *options))
+    command = (*sanitizer, *_pytest(*KERNEL_TESTS, *options))
     # PyTorch's own cache of memory would hide what is read or written past an end.
     environment = (("PYTORCH_NO_CUDA_MEMORY_CACHING", "1"),)
     return Job(tool, command, minutes=6, needs=sanitizer[0], environment=environment)
