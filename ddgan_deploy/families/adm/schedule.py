@@ -112,9 +112,10 @@ def process(sampling: AdmSampling) -> tuple[Kept, ...]:
         )
     if not np.isfinite(columns).all() or alphas.min() <= 0:
         raise InputError(_no_process(sampling.noise_schedule, sampling.diffusion_steps))
-    scale = 1000 / sampling.diffusion_steps if sampling.rescale_timesteps else 1.0
+    # In float32, as published: of the embedding's waves at t = 999 its last bit is the fourth digit.
+    scale = np.float32(1000 / sampling.diffusion_steps if sampling.rescale_timesteps else 1)
     rows = zip(kept, *(column.tolist() for column in columns), strict=True)
-    return tuple(Kept(t, t * scale, *row) for t, *row in rows)[::-1]
+    return tuple(Kept(t, float(np.float32(t) * scale), *row) for t, *row in rows)[::-1]
 
 
 def kept_timesteps(trained: int, text: str) -> tuple[int, ...]:
