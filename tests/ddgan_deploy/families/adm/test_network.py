@@ -71,7 +71,9 @@ def possible(row):
     return not (row.get("small_size") and row.get("pool"))
 
 
-FORMS = covering(FACTORS, possible)
+# At the last step a variance that is not learned tells in what guides alone.
+LAST = {"learn_sigma": False, "pool": "adaptive", "kept": (30, "linear", "")}
+FORMS = [*covering(FACTORS, possible), {name: values[0] for name, values in FACTORS.items()} | LAST]
 
 
 def networks(row):
