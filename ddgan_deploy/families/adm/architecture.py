@@ -82,23 +82,23 @@ def told_by_classifier(shapes: Shapes, image_size: int, depth: int | None) -> To
         InputError: keys are missing that it would have to have, or nothing tells how many levels there are.
     """
     blocks = _count(shapes, "input_blocks")
-    ops = [i for i in range(blocks) if f"input_blocks.{i}.0.op.weight" in shapes]
+    convolutions = [i for i in range(blocks) if f"input_blocks.{i}.0.op.weight" in shapes]
     if "out.2.positional_embedding" in shapes:
-        side = isqrt(shapes["out.2.positional_embedding"][-1] - 1)
-        levels = (image_size // max(side, 1)).bit_length()
-        res_blocks = blocks // max(levels, 1) - 1
-    elif ops:
-        res_blocks = ops[0] - 1
+        side = isqrt(max(_shape(shapes, "out.2.positional_embedding")[-1] - 1, 1))
+        levels = (image_size // side).bit_length() or 1
+        res_blocks = blocks // levels - 1 if blocks % levels == 0 else 0
+    elif convolutions:
+        res_blocks = convolutions[0] - 1
     elif depth is not None:
         res_blocks = depth
     else:
         raise InputError(
             "nothing in it tells how many residual blocks a level has: give --config a JSON file with classifier_depth"
         )
-    if res_blocks < 1 or blocks % (res_blocks + 1):
+    if res_blocks < 1 or blocks % (res_blocks + 1) or not _may_halve(shapes, range(0, blocks, res_blocks + 1)[1:]):
         raise InputError(
-            f"its {blocks} input blocks make no levels of {res_blocks} residual blocks at {image_size} pixels: "
-            "give the classifier that was trained for this size"
+            f"its {blocks} input blocks make no levels at {image_size} pixels: give the classifier that was trained "
+            "for this size, and its own classifier_depth if --config has one"
         )
     return _told(shapes, res_blocks, blocks // (res_blocks + 1))
 
@@ -134,6 +134,12 @@ def _told(shapes: Shapes, res_blocks: int, levels: int) -> Told:
         use_scale_shift_norm=of_embedding == 2 * outputs[0],
         resblock_updown=levels == 1 or f"input_blocks.{res_blocks + 1}.0.op.weight" not in shapes,
     )
+
+
+def _may_halve(shapes: Shapes, blocks: Iterable[int]) -> bool:
+    """Whether all of these may halve the size: such a block has no attention, and as many channels as before."""
+    others = ("0.skip_connection.weight", "1.norm.weight")
+    return not any(f"input_blocks.{i}.{other}" in shapes for i in blocks for other in others)
 
 
 def _count(shapes: Shapes, blocks: str) -> int:

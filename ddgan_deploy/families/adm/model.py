@@ -78,7 +78,9 @@ def unet_of(shapes: Shapes, stated: Arguments, known: Arguments) -> Read:
         # Else they are the classifier's.
         alike["num_classes"] = classes
     _check(model, shapes, stated, alike)
-    taken = tuple(name for name in (like.known if like and not known else ()) if name not in stated)
+    # The size has two names more.
+    said = {*stated, *(["image_size"] if {"large_size", "attention_resolutions"} & set(stated) else [])}
+    taken = tuple(name for name in (like.known if like and not known else ()) if name not in said)
     return Read(model, like if taken else None, taken)
 
 

@@ -66,7 +66,7 @@ class Made:
 def made(**options) -> Made:
     """With random weights, each of which counts."""
     it = Made(**options)
-    for name, shape in _shapes(it):
+    for name, shape in shapes(it).items():
         random = torch.Generator().manual_seed(zlib.crc32(name.encode()))
         values = torch.randn(shape, generator=random)
         if len(shape) > 1:
@@ -79,6 +79,11 @@ def made(**options) -> Made:
         # Else classes are hardly told apart, and their gradient is all but nothing.
         it.weights[f"{last}.weight"] *= 4
     return it
+
+
+def shapes(it: Made) -> dict[str, tuple[int, ...]]:
+    """Of all its weights, by their published names."""
+    return dict(_shapes(it))
 
 
 def _shapes(it: Made):
