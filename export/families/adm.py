@@ -31,6 +31,8 @@ Part = Callable[[ir.Value, Step], ir.Value]
 """From the state, within a step."""
 Styles = Callable[[Step], list[ir.Value]]
 """What a network's residual blocks are told within a step; see `Encoder.styles`."""
+_SEED_SCALE = 256.0
+"""Of the classifier's gradient on its way, so that float16 holds it; a power of two, which changes nothing else."""
 _BATCH = torch.export.Dim("batch")
 
 
@@ -128,12 +130,14 @@ def _guide(build: SamplerBuilder, reference: AdmReference, classifier: Classifie
     graph.outputs[:] = [gradient]
     styles = _constant_styles(reference, classifier, "classifier_styles")
     layers = {f"{name}{end}" for name in _float32_layers(classifier, CLASSIFIER) for end in ("", "/grad")}
-    axes = build.constant("guidance/axes", np.array([2, 3]))
-    strength = build.op("Unsqueeze", [build.inputs["guidance"], axes], name="guidance", float32=True)
+    axes = build.constant("strength/axes", np.array([2, 3]))
+    strength = build.op("Unsqueeze", [build.inputs["guidance"], axes], name="strength", float32=True)
+
+    unscale = build.constant("gradient/unscale", np.float32(1 / _SEED_SCALE))
 
     def push(x: ir.Value, step: Step) -> ir.Value:
         (found,) = step.copy(graph, [x, *styles(step), build.inputs["label"]], float32=layers)
-        gradient = step.op("Identity", [found], name="gradient", float32=True)
+        gradient = step.op("Mul", [found, unscale], name="gradient", float32=True)
         return step.op("Mul", [strength, gradient], name="push", float32=True)
 
     return push
@@ -264,7 +268,7 @@ class _Styles(nn.Module):
 
 
 class _Classify(nn.Module):
-    """A classifier's logits, and the gradient of the log of the class's probability by them: one-hot - softmax."""
+    """A classifier's logits, and one-hot - softmax scaled: the log probability's gradient by them, of the class."""
 
     classes: torch.Tensor
 
@@ -277,4 +281,4 @@ class _Classify(nn.Module):
         self, x: torch.Tensor, styles: list[torch.Tensor], label: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         logits = self.classifier(x, styles)
-        return logits, (label == self.classes).float() - logits.softmax(-1)
+        return logits, ((label == self.classes).float() - logits.softmax(-1)) * _SEED_SCALE

@@ -89,8 +89,16 @@ def _along(at: Backward, value: ir.Value, axes: list[int]) -> ir.Value:
 
 
 def _total(at: Backward, value: ir.Value) -> ir.Value:
-    """The sum over the axis that was normalized."""
+    """The sum over the axis that was normalized.
+
+    Over the last one it is a product with ones: how ONNX Runtime's ReduceSum orders an odd number of values depends on
+    where in memory they begin, so that equal rows of a batch would differ in their last bits.
+    """
     extents = at.extents(value)
     axis = at.node.attributes.get_int("axis", -1) % len(extents)
     shape = [1 if i == axis else extent for i, extent in enumerate(extents)]
-    return at.op("ReduceSum", value, (axis,), shape=shape, keepdims=1)
+    if axis < len(extents) - 1:
+        return at.op("ReduceSum", value, (axis,), shape=shape, keepdims=1)
+    assert value.dtype is not None
+    ones = np.ones((at.static(extents[-1]), 1), value.dtype.numpy())
+    return at.op("MatMul", value, ones, shape=shape)

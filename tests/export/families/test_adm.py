@@ -1,4 +1,4 @@
-"""ADM's graphs: golden cases step by step in stock ONNX Runtime, the whole way of an export, and what a proof leaves out."""
+"""ADM: golden cases step by step in stock ONNX Runtime, the whole way of an export, and what a proof leaves out."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_verification_wants_the_classifier_again(guided, capsys):
 
 
 def test_an_image_that_takes_too_long_is_proven_by_single_steps(tmp_path, monkeypatch):
-    """Each from the state that the reference leaves the one before it with; nothing is drawn, and the report says so."""
+    """Each from the state that the reference leaves the one before it with; no picture is drawn, as the report says."""
     monkeypatch.setattr(budget, "MOST_OF_AN_IMAGE", 0.1)
     monkeypatch.setattr(budget.affordable, "__defaults__", (0.5,))
     case = adm_case("guided_ddpm")

@@ -174,7 +174,7 @@ def test_with_spatial_pool():
 
 
 def test_nothing_is_made_that_the_picture_does_not_need(model):
-    attention = Counter(MatMul=4, Transpose=6, Mul=4, ReduceSum=1, Sub=1, Concat=1, Reshape=2)
+    attention = Counter(MatMul=5, Transpose=6, Mul=4, Sub=1, Concat=1, Reshape=2)
     assert Counter(gradient_types(model)) == sum(
         (
             Counter(ConvTranspose=10, AdaGNSiluGrad=5, AdaGNGrad=1),
@@ -186,7 +186,7 @@ def test_nothing_is_made_that_the_picture_does_not_need(model):
             attention,
             Counter(Pad=1, Slice=2, Mul=1, Expand=1, Add=1, Unsqueeze=1, Reshape=1),
             # LogSoftmax.
-            Counter(Exp=1, ReduceSum=1, Mul=1, Sub=1),
+            Counter(Exp=1, MatMul=1, Mul=1, Sub=1),
         ),
         Counter(),
     )
@@ -197,7 +197,7 @@ def test_nothing_is_made_that_the_picture_does_not_need(model):
 def test_no_weight_is_stored_again(model, classifier):
     trained = sum(value.numel() for value in classifier.parameters())
     floats = [value.const_value for value in model.graph.initializers.values() if value.dtype == ir.DataType.FLOAT]
-    assert sum(tensor.size for tensor in floats) <= trained + 20
+    assert sum(tensor.size for tensor in floats) <= trained + 100
 
 
 def test_two_steps_of_guidance(model, classifier):

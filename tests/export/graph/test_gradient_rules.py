@@ -192,7 +192,8 @@ CASES = {
         "Mul Resize Pad",
     ),
     "Softmax": Case("y = Softmax <axis = 1> (x)", lambda x: x.softmax(1), "Mul ReduceSum Sub Mul"),
-    "LogSoftmax": Case("y = LogSoftmax (x)", lambda x: x.log_softmax(-1), "Exp ReduceSum Mul Sub"),
+    "LogSoftmax": Case("y = LogSoftmax (x)", lambda x: x.log_softmax(-1), "Exp MatMul Mul Sub"),
+    "Softmax of the last": Case("y = Softmax (x)", lambda x: x.softmax(-1), "Mul MatMul Sub Mul"),
 }
 
 
