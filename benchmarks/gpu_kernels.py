@@ -4,8 +4,8 @@
     ncu --set full python benchmarks/gpu_kernels.py --profile FILE NUMBER
 
 Medians. "ours", "eager" and "compile" are times of the GPU alone, of many calls captured in one CUDA graph; "called" is
-ours as Python calls it, one launch after the other. "limit" is the time in which the bytes that the op must move (x
-read once, y written once) pass at the bandwidth of a large device-to-device copy, measured in the same run; "share"
+ours as Python calls it, one launch after the other. "limit" is the time in which the bytes that the op must move (each
+tensor read or written once) pass at the bandwidth of a large device-to-device copy, measured in the same run; "share"
 is limit over ours. FILE is written anew after every row. --profile runs one row's kernel a few times and no more: the
 NUMBER-th (from 0) of those with the smallest share in FILE.
 """
@@ -28,6 +28,8 @@ from ddgan_deploy.files import written_whole
 from ddgan_deploy.gpu import driver_version
 from ddgan_deploy.kernels.adagn.spec import reference as adagn_reference
 from ddgan_deploy.kernels.adagn.torch_op import adagn
+from ddgan_deploy.kernels.adagn_grad.spec import reference as adagn_grad_reference
+from ddgan_deploy.kernels.adagn_grad.torch_op import adagn_grad
 from ddgan_deploy.kernels.philox_normal.torch_op import philox_normal
 from ddgan_deploy.kernels.reverse_step.spec import Coefficients
 from ddgan_deploy.kernels.reverse_step.spec import reference as reverse_reference
@@ -47,6 +49,8 @@ ADAGN_SHAPES = [
     (64, 256, 16, 16, 32),
     (1, 64, 256, 256, 16),
 ]
+GRADIENTS = [(8, 256, 32, 32, 32), (8, 128, 256, 256, 32), (1, 128, 256, 256, 32)]
+"""Features of ADM's classifiers at 64x64 and 256x256."""
 IMAGES = [(64, 3, 32, 32), (8, 3, 256, 256), (64, 3, 256, 256)]
 STYLED = [(8, 512, 64, 64), (8, 64, 256, 256), (64, 64, 256, 256)]
 """Features of StyleGAN2 at 256x256."""
@@ -147,6 +151,24 @@ def adagn_cases() -> Iterator[Case]:
                 )
 
 
+def adagn_grad_cases() -> Iterator[Case]:
+    """The gradient of AdaGN with SiLU; eager and compiled are its equations, not autograd."""
+    compiled = torch.compile(adagn_grad_reference, dynamic=False)
+    for n, c, h, w, groups in GRADIENTS:
+        for dtype in (torch.float16, torch.float32):
+            for layout, memory in LAYOUTS.items():
+                images = (torch.randn(n, c, h, w, device="cuda", dtype=dtype) for _ in range(2))
+                dy, x = (image.contiguous(memory_format=memory) for image in images)
+                scale, shift = (torch.randn(n, c, device="cuda", dtype=dtype) for _ in range(2))
+                given = (dy, x, scale, shift, groups, 1e-5, "silu")
+                yield Case(
+                    *("AdaGNGrad", x, layout, 3 * x.numel() * x.element_size()),
+                    lambda a=given: adagn_grad(*a),
+                    lambda a=given: adagn_grad_reference(*a),
+                    lambda a=given: compiled(*a),
+                )
+
+
 def reverse_cases() -> Iterator[Case]:
     """ReverseStep of a network that predicts x_0."""
     compiled = torch.compile(reverse_reference, dynamic=False)
@@ -199,7 +221,7 @@ def philox_cases() -> Iterator[Case]:
 
 def all_cases() -> Iterator[Case]:
     """Every row's, made when it is its turn."""
-    for cases in (adagn_cases, reverse_cases, style_cases, philox_cases):
+    for cases in (adagn_cases, adagn_grad_cases, reverse_cases, style_cases, philox_cases):
         yield from cases()
 
 

@@ -33,6 +33,7 @@ import ddgan_deploy  # noqa: F401
 import onnxruntime
 
 from ddgan_deploy.kernels.adagn.spec import ADAGN_SILU
+from ddgan_deploy.kernels.adagn_grad.spec import ADAGN_SILU_GRAD
 from ddgan_deploy.kernels.native_library import ort_library
 from ddgan_deploy.kernels.op import OpSpec
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX_NORMAL
@@ -43,6 +44,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from export import random_checkpoint
 
 ADAGN_SHAPES = [((1, 256, 32, 32), 32), ((8, 256, 32, 32), 32), ((1, 64, 256, 256), 16)]
+GRADIENTS = [((1, 256, 32, 32), 32), ((1, 128, 256, 256), 32)]
+"""Features of ADM's classifiers at 64x64 and 256x256."""
 IMAGES = [(1, 3, 32, 32), (8, 3, 256, 256)]
 STYLED = [(1, 256, 64, 64), (1, 64, 256, 256), (8, 64, 256, 256)]
 """Features of StyleGAN2 at 256x256."""
@@ -141,6 +144,12 @@ def op_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
             scale, shift = (rng.standard_normal((n, c), np.float32).astype(dtype) for _ in range(2))
             attributes = {"groups": groups, "epsilon": 1e-6}
             rows.append(measure(ADAGN_SILU, (x, scale, shift), np.empty_like(x), 2 * x.nbytes, args, **attributes))
+        for (n, c, h, w), groups in GRADIENTS:
+            dy, x = (rng.standard_normal((n, c, h, w), np.float32).astype(dtype) for _ in range(2))
+            scale, shift = (rng.standard_normal((n, c), np.float32).astype(dtype) for _ in range(2))
+            attributes = {"groups": groups, "epsilon": 1e-5}
+            given = (dy, x, scale, shift)
+            rows.append(measure(ADAGN_SILU_GRAD, given, np.empty_like(x), 3 * x.nbytes, args, **attributes))
         for shape in IMAGES:
             raw = rng.standard_normal(shape, np.float32).astype(dtype)
             x_t, noise = (rng.standard_normal(shape, np.float32) for _ in range(2))

@@ -4,6 +4,7 @@
 
 #include "adagn/ort_cuda_op.h"
 #include "adagn/ort_op.h"
+#include "adagn_grad/ort_cuda_op.h"
 #include "adagn_grad/ort_op.h"
 #include "conv3x3/ort_op.h"
 #include "philox_normal/ort_cuda_op.h"
@@ -47,6 +48,8 @@ class Domain {
           ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16}) {
       domain_.Add(new CudaAdaGNOp(cuda_, type));
       domain_.Add(new CudaAdaGNSiluOp(cuda_, type));
+      domain_.Add(new CudaAdaGNGradOp(cuda_, type));
+      domain_.Add(new CudaAdaGNSiluGradOp(cuda_, type));
       domain_.Add(new CudaReverseStepOp(cuda_, type));
       domain_.Add(new CudaReverseMeanOp(cuda_, type));
       domain_.Add(new CudaStyleLreluOp(cuda_, type));

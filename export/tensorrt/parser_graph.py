@@ -2,14 +2,19 @@
 
 Files of before get the ops of today (`kernels.older`). Where a plugin shall run a fused op its node stays,
 without a function; elsewhere its body goes into the graph. TensorRT launches one kernel a plugin, so an AdaGN
-whose group no single program holds becomes two:
+whose group no single program holds becomes two, and its gradient three:
 
-    AdaGN(x, scale, shift)  ->  AdaGNApply(x, AdaGNStats(x), scale, shift)
+    AdaGN(x, scale, shift)          ->  AdaGNApply(x, partials, scale, shift),  partials = AdaGNStats(x)
+    AdaGNGrad(dy, x, scale, shift)  ->  AdaGNGradApply(dy, x, partials, sums, scale, shift),
+                                        sums = AdaGNGradSums(dy, x, partials, scale, shift)
+
+Both of one x have the same statistics, and share their node.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -26,14 +31,15 @@ from ddgan_deploy.export.graph.quiet import quiet
 from ddgan_deploy.export.graph.save import INLINE_BYTES, check_file
 from ddgan_deploy.export.tensorrt.job import ParserModel
 from ddgan_deploy.kernels import op as ops
-from ddgan_deploy.kernels.adagn.launches import chunk_pixels, single_launch
-from ddgan_deploy.kernels.adagn.spec import ADAGN, ADAGN_SILU
+from ddgan_deploy.kernels.adagn import launches as adagn
+from ddgan_deploy.kernels.adagn_grad import launches as adagn_grad
 from ddgan_deploy.kernels.launch import NCHW, NHWC
 from ddgan_deploy.kernels.older import modernize
 from ddgan_deploy.kernels.ops import ROOMS
 from ddgan_deploy.sampler import Precision
 
 _NOISE = tuple(name for name, room in ROOMS.items() if room == "philox_normal")
+_SINGLE_LAUNCH = {"adagn": adagn.single_launch, "adagn_grad": adagn_grad.single_launch}
 _FOLDED_ELEMENTS = INLINE_BYTES // 4
 """Constants up to this size are folded, sizes and the like. Larger ones may lie in the weights file, unread."""
 
@@ -46,7 +52,7 @@ def parser_model(path: Path, kernels: Kernels, precision: Precision) -> ParserMo
         kernels: "fused": every fused op stays a node, for its plugin; "portable": their bodies instead,
             but for PhiloxNormal, whose unsigned integers TensorRT does not have.
         precision: of the graph. fp16 convolutions run channels-last on tensor cores, fp32 ones do not; an
-            AdaGN stays one node if one launch serves it in that layout.
+            AdaGN, or its gradient, stays one node if one launch serves it in that layout.
 
     Raises:
         GateError: the file is not valid ONNX; names the node.
@@ -112,24 +118,37 @@ def _rename_stream(node: ir.Node) -> None:
 
 
 def _split_adagn(graph: ir.Graph, layout: str) -> None:
+    statistics: dict[tuple[ir.Value, int], ir.Value] = {}
     for node in list(graph):
-        if node.op_type not in (ADAGN.name, ADAGN_SILU.name):
+        single_launch = _SINGLE_LAUNCH.get(ROOMS.get(node.op_type, ""))
+        if single_launch is None:
             continue
-        x, scale, shift = node.inputs
+        *dy, x, scale, shift = node.inputs
         assert x is not None and x.shape is not None
         _, channels, height, width = x.shape
         assert isinstance(channels, int) and isinstance(height, int) and isinstance(width, int)
         groups, pixels = node.attributes["groups"].as_int(), height * width
         if single_launch(layout, channels, pixels, groups):
             continue
-        common: dict[str, int | float | str] = {
-            "groups": groups,
-            "chunk_pixels": chunk_pixels(pixels),
-            "plugin_namespace": ops.DOMAIN,
-        }
-        stats = ir.node("AdaGNStats", [x], common, domain=ops.DOMAIN, name=f"{node.name}/Stats")
-        attributes = {"epsilon": node.attributes["epsilon"].as_float(), **common}
-        inputs = [x, stats.outputs[0], scale, shift]
-        apply = ir.node(f"{node.op_type}Apply", inputs, attributes, domain=ops.DOMAIN, name=f"{node.name}/Apply")
-        stats.outputs[0].name = f"{node.name}/partials"
-        ir.convenience.replace_nodes_and_values(graph, node, [node], [stats, apply], node.outputs, apply.outputs)
+        chunks = {"groups": groups, "chunk_pixels": adagn.chunk_pixels(pixels)}
+        styled = {"epsilon": node.attributes["epsilon"].as_float(), **chunks}
+        parts = []
+        if (x, groups) not in statistics:
+            parts.append(_part("AdaGNStats", [x], chunks, f"{node.name}/Stats"))
+            statistics[x, groups] = _output(parts[-1], f"{node.name}/partials")
+        given = [*dy, x, statistics[x, groups]]
+        if dy:
+            parts.append(_part(f"{node.op_type}Sums", [*given, scale, shift], styled, f"{node.name}/Sums"))
+            given.append(_output(parts[-1], f"{node.name}/sums"))
+        parts.append(_part(f"{node.op_type}Apply", [*given, scale, shift], styled, f"{node.name}/Apply"))
+        ir.convenience.replace_nodes_and_values(graph, node, [node], parts, node.outputs, parts[-1].outputs)
+
+
+def _part(op_type: str, inputs: Sequence[ir.Value | None], attributes: Mapping[str, int | float], name: str) -> ir.Node:
+    return ir.node(op_type, inputs, {**attributes, "plugin_namespace": ops.DOMAIN}, domain=ops.DOMAIN, name=name)
+
+
+def _output(node: ir.Node, name: str) -> ir.Value:
+    (value,) = node.outputs
+    value.name = name
+    return value

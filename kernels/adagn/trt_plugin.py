@@ -6,7 +6,7 @@ mean the same in every format.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import tensorrt as trt
 import tensorrt.plugin as trtp
 
 from .. import trt_launch
+from ..launch import OpLaunches
 from ..trt_launch import Node
 from . import launches
 from .spec import BY_ACTIVATION
@@ -44,7 +45,7 @@ def _combinations(node: Node) -> list[trtp.AutoTuneCombination]:
 
 
 def _kernel(activation: str, node: Node) -> trt_launch.Kernel:
-    sizes = _styled_sizes(activation, node)
+    sizes = styled_sizes(activation, node)
     plan = trt_launch.choose(launches.SINGLE, trt_launch.layout_of(node.x), sizes)
     return trt_launch.tensorrt_kernel(launches.SINGLE, plan, plan.launches[0], sizes, trt_launch.dtype_of(node.x))
 
@@ -55,23 +56,21 @@ def _partials(node: Node) -> trtp.TensorDesc:
     return trtp.from_shape_expr(shape, dtype=trt.float32)
 
 
-def _stats_combinations(node: Node) -> list[trtp.AutoTuneCombination]:
-    return _split_combinations(node, (*_STATS, "partials"))
-
-
 def _stats_kernel(node: Node) -> trt_launch.Kernel:
-    return _split_kernel(0, node, launches.sizes(trt_launch.extents(node.x), 1, node.groups, 0.0, "none"))
-
-
-def _apply_combinations(node: Node) -> list[trtp.AutoTuneCombination]:
-    return _split_combinations(node, (*_APPLY, "y"))
+    sizes = launches.sizes(trt_launch.extents(node.x), 1, node.groups, 0.0, "none")
+    return split_kernel(launches.SPLIT, 0, node, sizes)
 
 
 def _apply_kernel(activation: str, node: Node) -> trt_launch.Kernel:
-    return _split_kernel(1, node, _styled_sizes(activation, node))
+    return split_kernel(launches.SPLIT, 1, node, styled_sizes(activation, node))
 
 
-def _styled_sizes(activation: str, node: Node) -> dict[str, Any]:
+def styled_sizes(activation: str, node: Node) -> dict[str, Any]:
+    """The sizes of a node with x, scale and shift.
+
+    Raises:
+        ValueError: scale and shift have not as many rows as each other.
+    """
     # One row count for both; a dynamic one is -1.
     rows = node.scale.shape[0], node.shift.shape[0]
     if rows[0] != rows[1]:
@@ -80,31 +79,39 @@ def _styled_sizes(activation: str, node: Node) -> dict[str, Any]:
     return launches.sizes(extents, style_rows, node.groups, node.epsilon, activation)
 
 
-def _split_combinations(node: Node, tensors: tuple[str, ...]) -> list[trtp.AutoTuneCombination]:
+def split_combinations(
+    op: OpLaunches, tensors: Sequence[str], images: Sequence[str], node: Node
+) -> list[trtp.AutoTuneCombination]:
+    """What a node of one of several launches takes: the images' formats that the op's plans serve."""
     _, channels, height, width = trt_launch.extents(node.x)
     sizes = launches.sizes((1, channels, height, width), 1, node.groups, 0.0, "none")
     return [
-        trt_launch.combination(launches.SPLIT, tensors, _IMAGES, layout, dtype)
+        trt_launch.combination(op, tensors, images, layout, dtype)
         for layout, dtype in trt_launch.choices(channels)
-        if any(plan.serves(layout, sizes, aligned=True) for plan in launches.SPLIT.plans)
+        if any(plan.serves(layout, sizes, aligned=True) for plan in op.plans)
     ]
 
 
-def _split_kernel(number: int, node: Node, sizes: Mapping[str, Any]) -> trt_launch.Kernel:
-    """Stats (0) or apply (1) of the plan for x's format."""
-    plan = trt_launch.choose(launches.SPLIT, trt_launch.layout_of(node.x), sizes)
+def split_kernel(op: OpLaunches, number: int, node: Node, sizes: Mapping[str, Any]) -> trt_launch.Kernel:
+    """One launch, by its number, of the op's plan for x's format.
+
+    Raises:
+        ValueError: the node's chunks are not the plan's.
+    """
+    plan = trt_launch.choose(op, trt_launch.layout_of(node.x), sizes)
     if plan.derived["chunk_pixels"] != (node.chunk_pixels,):
         raise ValueError(
             f"AdaGN: chunk_pixels is {node.chunk_pixels}, for {sizes['pixels']} pixels it must be "
             f"{launches.chunk_pixels(sizes['pixels'])}"
         )
-    return trt_launch.tensorrt_kernel(launches.SPLIT, plan, plan.launches[number], sizes, trt_launch.dtype_of(node.x))
+    return trt_launch.tensorrt_kernel(op, plan, plan.launches[number], sizes, trt_launch.dtype_of(node.x))
 
 
 _CHUNKS = {"groups": "INT", "chunk_pixels": "INT"}
-trt_launch.define("AdaGNStats", _STATS, _CHUNKS, _partials, _stats_combinations, _stats_kernel)
+_stats = partial(split_combinations, launches.SPLIT, (*_STATS, "partials"), _IMAGES)
+_apply = partial(split_combinations, launches.SPLIT, (*_APPLY, "y"), _IMAGES)
+trt_launch.define("AdaGNStats", _STATS, _CHUNKS, _partials, _stats, _stats_kernel)
 for _activation, _op in BY_ACTIVATION.items():
     _whole, _applied = partial(_kernel, _activation), partial(_apply_kernel, _activation)
     trt_launch.define(_op.name, _FUSED, _op.attributes, _like_x, _combinations, _whole)
-    _chunked = {**_op.attributes, **_CHUNKS}
-    trt_launch.define(f"{_op.name}Apply", _APPLY, _chunked, _like_x, _apply_combinations, _applied)
+    trt_launch.define(f"{_op.name}Apply", _APPLY, {**_op.attributes, **_CHUNKS}, _like_x, _apply, _applied)

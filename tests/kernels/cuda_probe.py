@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 
 from ddgan_deploy.kernels import ops
 from ddgan_deploy.kernels.adagn import launches as adagn
+from ddgan_deploy.kernels.adagn_grad import launches as adagn_grad
 from ddgan_deploy.kernels.launch import ALIGNMENT, LINEAR, NCHW, Launch, OpLaunches, Plan, all_sizes, evaluate, launches
 from ddgan_deploy.kernels.launch_index import launch_index
 from ddgan_deploy.kernels.philox_normal import launches as philox_normal
@@ -129,7 +130,7 @@ def expected(folder: Folder, calls: Sequence[Call], arch: int = 80) -> Iterator[
     """What the driver and the allocator are asked for, by the Python plans; errors as {"error": part of the text}."""
     yield {"call": "cuInit", "context": 0}
     loaded: set[tuple[int, str]] = set()
-    granted: set[tuple[int, int, str]] = set()
+    granted: set[tuple[int, int, str, str]] = set()
     pointer = 0x500000000000
     for call in calls:
         context = {"context": 0xC000 + call.stream % 16}
@@ -155,7 +156,7 @@ def expected(folder: Folder, calls: Sequence[Call], arch: int = 80) -> Iterator[
                 loaded.add((context["context"], file))
                 yield {"call": "cuModuleLoadData", **context, "bytes": (folder.path / file).stat().st_size}
             # Plans may share a kernel; each asks for its shared memory.
-            user = (context["context"], id(launch), call.dtype)
+            user = (context["context"], id(plan), launch.kernel, call.dtype)
             if user not in granted and shared > SHARED_DEFAULT:
                 granted.add(user)
                 attribute = {"symbol": launch.kernel, "attribute": 8, "value": shared}
@@ -189,9 +190,14 @@ def adagn_call(
     rows: int = 1,
     layout: str = NCHW,
     activation: str = "silu",
+    op: OpLaunches = adagn.LAUNCHES,
     **rest: Any,
 ) -> Call:
-    return Call(adagn.LAUNCHES, layout, adagn.sizes((n, c, h, w), rows, groups, 1e-6, activation), **rest)
+    return Call(op, layout, adagn.sizes((n, c, h, w), rows, groups, 1e-6, activation), **rest)
+
+
+def adagn_grad_call(*shape: int, **rest: Any) -> Call:
+    return adagn_call(*shape, op=adagn_grad.LAUNCHES, **rest)
 
 
 def reverse_call(op: str, shape: Sequence[int], **rest: Any) -> Call:

@@ -19,6 +19,7 @@ import pytest
 from onnx import TensorProto
 
 from ddgan_deploy.kernels.adagn.spec import ADAGN_SILU, BY_ACTIVATION
+from ddgan_deploy.kernels.adagn_grad.spec import BY_ACTIVATION as GRAD_BY_ACTIVATION
 from ddgan_deploy.kernels.op import OpSpec
 from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
 from ddgan_deploy.kernels.philox_normal.spec import SPEC as PHILOX
@@ -33,6 +34,7 @@ from tests.kernels.cuda_probe import (
     SOURCES,
     Folder,
     adagn_call,
+    adagn_grad_call,
     compile_cc,
     compute_in,
     expected,
@@ -194,6 +196,33 @@ def test_activations(runtime: Runtime, folder: Folder, activation: str) -> None:
         check(record, wanted, inputs)
 
 
+@pytest.mark.parametrize("activation", GRAD_BY_ACTIVATION)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_adagn_grad(runtime: Runtime, folder: Folder, dtype: str, activation: str) -> None:
+    shapes = [*cases.ADAGN_GRAD_SHAPES, cases.ADAGN_LARGE]
+    attributes = [{"groups": shape[-1], "epsilon": 1e-6} for shape in shapes]
+    every = [cases.adagn_grad_inputs(shape, dtype, 1) for shape in shapes]
+    spec = GRAD_BY_ACTIVATION[activation]
+    outcomes, told = runtime([(spec, *case) for case in zip(every, attributes, strict=True)], str(folder.path))
+    assert outcomes == [{"shape": list(shape[:4])} for shape in shapes]
+    records = iter(launched(told))
+    for shape, (dy, x, scale, shift) in zip(shapes, every, strict=True):
+        call = adagn_grad_call(*shape, activation=activation, dtype=dtype, stream=0)
+        wanted = launched(list(expected(folder, [call])))
+        ours = [next(records) for _ in wanted]
+        if len(wanted) == 1:
+            check(ours[0], wanted[0], [dy, x, scale, shift])
+            continue
+        stats, sums, apply = ours
+        check(stats, wanted[0], [x])
+        check(sums, wanted[1], [dy, x, None, scale, shift])
+        check(apply, wanted[2], [dy, x, None, None, scale, shift])
+        partials, summed = apply["values"][2:4]
+        assert (partials, summed) == (sums["values"][2], sums["values"][-3]), "two temporaries"
+        assert partials == stats["values"][-3] != summed
+    assert next(records, None) is None
+
+
 @pytest.mark.parametrize("op", cases.REVERSE_OPS)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_reverse_step(runtime: Runtime, folder: Folder, dtype: str, op: str) -> None:
@@ -263,6 +292,11 @@ def test_nothing_is_launched_for_nothing(runtime: Runtime, folder: Folder) -> No
     nothing = [
         adagn_case((0, 12, 4, 4, 3)),
         adagn_case((2, 12, 0, 4, 3)),
+        (
+            GRAD_BY_ACTIVATION["silu"],
+            cases.adagn_grad_inputs((0, 12, 4, 4, 3), "float32", 1),
+            {"groups": 3, "epsilon": 1e-6},
+        ),
         (cases.REVERSE_OPS["step"], cases.reverse_inputs("step", (0, 3, 4, 4), "float32"), {}),
         (STYLE_LRELU, cases.style_inputs((0, 3, 4, 4), "float32", "one"), {"alpha": 0.2}),
         (PHILOX, (np.zeros((0, 1), np.int64),), {"stream": 0, "shape": [3, 4]}),
@@ -272,6 +306,7 @@ def test_nothing_is_launched_for_nothing(runtime: Runtime, folder: Folder) -> No
     assert [outcome["shape"] for outcome in outcomes] == [
         [0, 12, 4, 4],
         [2, 12, 0, 4],
+        [0, 12, 4, 4],
         [0, 3, 4, 4],
         [0, 3, 4, 4],
         [0, 3, 4],
@@ -285,6 +320,9 @@ def test_errors_are_statuses(runtime: Runtime, folder: Folder) -> None:
     spec, (x, scale, shift), attributes = case
     (outcome,), _ = runtime([(spec, (x, scale, shift[:, :3]), attributes)], str(folder.path))
     assert "AdaGNSilu: shift has shape [1, 3], it must be [N or 1, 12]" in outcome["error"]
+    dy, *rest = cases.adagn_grad_inputs((2, 12, 8, 8, 3), "float32", 1)
+    (outcome,), _ = runtime([(GRAD_BY_ACTIVATION["none"], (dy[:1], *rest), attributes)], str(folder.path))
+    assert "AdaGNGrad: dy and x must have one shape" in outcome["error"]
     (outcome,), _ = runtime([case], str(folder.path), FAKE_CUDA_FAIL="cuLaunchKernel=700")
     assert "CUDA: CUDA_ERROR_ILLEGAL_ADDRESS while launching adagn_fused_nchw" in outcome["error"]
     (outcome,), _ = runtime([case], str(folder.path), FAKE_CUDA_ARCH="70")

@@ -15,6 +15,7 @@ import torch
 from onnx import TensorProto
 
 from ddgan_deploy.kernels.adagn.spec import ADAGN_SILU, BY_ACTIVATION
+from ddgan_deploy.kernels.adagn_grad.spec import BY_ACTIVATION as GRAD_BY_ACTIVATION
 from ddgan_deploy.kernels.occupancy import SMS
 from ddgan_deploy.kernels.op import OpSpec
 from ddgan_deploy.kernels.philox_normal.philox import integers, normal
@@ -115,6 +116,20 @@ def test_adagn_in_bfloat16(session: Session) -> None:
     error, torch_error = cases.adagn_errors(shape, inputs, "silu", y)
     # The output's rounding, and what float32 leaves.
     assert error <= 2.0**-8 * float(np.abs(y).max()) + cases.tolerance(torch_error, "float32")
+
+
+@pytest.mark.parametrize("style_rows", [1, None])
+@pytest.mark.parametrize("activation", ["none", "silu"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("shape", [*cases.ADAGN_GRAD_SHAPES, cases.ADAGN_LARGE, (2, 8, 200, 300, 1)], ids=str)
+def test_adagn_grad(
+    session: Session, shape: cases.AdaGNShape, dtype: str, activation: str, style_rows: int | None
+) -> None:
+    inputs = cases.adagn_grad_inputs(shape, dtype, style_rows)
+    dx = run(session, GRAD_BY_ACTIVATION[activation], inputs, groups=shape[-1], epsilon=1e-6)
+    error, torch_error = cases.adagn_grad_errors(shape, inputs, activation, dx)
+    assert dx.dtype == inputs[1].dtype and dx.shape == inputs[1].shape
+    assert error <= cases.tolerance(torch_error, dtype)
 
 
 @pytest.mark.parametrize("noise", cases.STYLE_NOISES)

@@ -210,6 +210,33 @@ def test_adagn_in_two(build: Build, shape: tuple[int, int, int, int], dtype: str
     check_adagn(build(adagn_pair(shape), inputs, output, channels_last), shape, dtype)
 
 
+@pytest.mark.parametrize("channels_last", [(), ("dy", "x", "dx")], ids=["linear", "channels_last"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("shape", [SHAPES[0], *SPLIT], ids=str)
+def test_adagn_grad(build: Build, shape: tuple[int, int, int, int], dtype: str, channels_last: Sequence[str]) -> None:
+    skip_what_is_padded(shape, dtype, channels_last)
+    _, height, width, groups = shape
+    (x, *styles), (_, *image) = adagn_tensors(shape, dtype)
+    names = ["dy", "x", "scale", "shift"]
+    if shape in SPLIT:
+        common = {"groups": groups, "chunk_pixels": adagn.chunk_pixels(height * width)}
+        given = ["dy", "x", "partials"]
+        nodes = [
+            node("AdaGNStats", ["x"], "partials", **common),
+            node("AdaGNSiluGradSums", [*given, "scale", "shift"], "sums", epsilon=1e-6, **common),
+            node("AdaGNSiluGradApply", [*given, "sums", "scale", "shift"], "dx", epsilon=1e-6, **common),
+        ]
+    else:
+        nodes = [node("AdaGNSiluGrad", names, "dx", groups=groups, epsilon=1e-6)]
+    engine = build(nodes, [("dy", *image), x, *styles], ("dx", *image), channels_last)
+    for batch in BATCHES:
+        full = (batch, *shape)
+        inputs = cases.adagn_grad_inputs(full, dtype, None)
+        dx = engine(dict(zip(names, inputs, strict=True)))
+        error, torch_error = cases.adagn_grad_errors(full, inputs, "silu", dx)
+        assert error <= cases.tolerance(torch_error, dtype)
+
+
 @pytest.mark.parametrize("op", cases.REVERSE_OPS)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("channels_last", [False, True], ids=["linear", "channels_last"])

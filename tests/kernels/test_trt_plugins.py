@@ -20,6 +20,8 @@ import torch
 
 from ddgan_deploy.kernels.adagn import launches as adagn
 from ddgan_deploy.kernels.adagn.spec import BY_ACTIVATION
+from ddgan_deploy.kernels.adagn_grad import launches as adagn_grad
+from ddgan_deploy.kernels.adagn_grad.spec import BY_ACTIVATION as GRAD_BY_ACTIVATION
 from ddgan_deploy.kernels.launch import NCHW, NHWC
 from ddgan_deploy.kernels.philox_normal.philox import integers, normal
 from ddgan_deploy.kernels.philox_normal.spec import INTEGER, NORMAL_AT
@@ -74,6 +76,15 @@ SPLIT: list[tuple[Shape, int, list[tuple[str, str]]]] = [
     # Long chunks
     ((1, 136, 128, 1), 1, [LINEAR32, LINEAR16, LAST32]),
 ]
+GRAD_FUSED: list[tuple[Shape, list[tuple[str, str]]]] = [
+    ((128, 32, 32, 32), [LINEAR32, LINEAR16]),
+    ((64, 16, 16, 16), [LINEAR32, LINEAR16, LAST32, LAST16]),
+]
+GRAD_SPLIT: list[tuple[Shape, int, list[tuple[str, str]]]] = [
+    ((16, 48, 48, 4), 1, [LINEAR32, LINEAR16, LAST32, LAST16]),
+    ((12, 7, 5, 3), 5, [LINEAR32, LINEAR16, LAST32]),
+    ((12, 17, 16, 3), 2, [LINEAR32, LINEAR16, LAST32]),
+]
 REVERSE_SHAPES = [shape[1:] for shape in cases.REVERSE_SHAPES]
 
 
@@ -122,6 +133,23 @@ def split_nodes(trt: Any, shape: Shape, batch: int, activation: str = "silu") ->
     return stats, Node(
         trt, f"{BY_ACTIVATION[activation].name}Apply", attributes, [image, ("float32", stats.output[1]), style, style]
     )
+
+
+def grad_node(trt: Any, shape: Shape, batch: int, activation: str = "silu") -> Node:
+    channels, height, width, groups = shape
+    image, style = ("float32", (batch, channels, height, width)), ("float32", (batch, channels))
+    attributes = {"groups": groups, "epsilon": EPSILON}
+    return Node(trt, GRAD_BY_ACTIVATION[activation].name, attributes, [image, image, style, style])
+
+
+def split_grad_nodes(trt: Any, shape: Shape, batch: int, activation: str) -> tuple[Node, Node, Node]:
+    channels, height, width, groups = shape
+    name, (stats, _) = GRAD_BY_ACTIVATION[activation].name, split_nodes(trt, shape, batch)
+    attributes = {"groups": groups, "epsilon": EPSILON, "chunk_pixels": adagn.chunk_pixels(height * width)}
+    image, style = ("float32", (batch, channels, height, width)), ("float32", (batch, channels))
+    partials = ("float32", stats.output[1])
+    sums = Node(trt, f"{name}Sums", attributes, [image, image, partials, style, style])
+    return stats, sums, Node(trt, f"{name}Apply", attributes, [image, image, partials, partials, style, style])
 
 
 def reverse_node(trt: Any, op: str, shape: Sequence[int], batch: int) -> Node:
@@ -219,6 +247,50 @@ def test_adagn_in_two(trt: Any, interpreted: None, shape: Shape, batch: int, ima
                 check_adagn(full, [x, scale, shift], activation, y)
 
 
+def grad_inputs(shape: Shape, batch: int, dtype: str) -> tuple[cases.AdaGNShape, list[Any]]:
+    name = {"FLOAT": "float32", "HALF": "float16"}[dtype]
+    return (batch, *shape), [torch.from_numpy(value) for value in cases.adagn_grad_inputs((batch, *shape), name, None)]
+
+
+def check_grad(full: cases.AdaGNShape, inputs: list[torch.Tensor], activation: str, dx: torch.Tensor) -> None:
+    error, torch_error = cases.adagn_grad_errors(full, [v.numpy() for v in inputs], activation, dx.numpy())
+    assert error <= cases.tolerance(torch_error, str(dx.dtype).removeprefix("torch."))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(("shape", "images"), GRAD_FUSED, ids=str)
+def test_adagn_grad(trt: Any, interpreted: None, shape: Shape, images: list[tuple[str, str]], batch: int) -> None:
+    activation = ("silu", "none")[batch % 2]
+    node = grad_node(trt, shape, batch, activation)
+    assert node.output == ("float", (batch, *shape[:3])) and node.symbolic == [True, False, False, False]
+    assert node.combinations() == [combination("iitti", image) for image in images]
+    for each in node.combinations():
+        full, inputs = grad_inputs(shape, batch, each[0][0])
+        check_grad(full, inputs, activation, run(node, each, inputs))
+
+
+@pytest.mark.parametrize(("shape", "batch", "images"), GRAD_SPLIT, ids=str)
+def test_adagn_grad_in_three(
+    trt: Any, interpreted: None, shape: Shape, batch: int, images: list[tuple[str, str]]
+) -> None:
+    """Statistics in linear memory serve sums of every format of the type, and these what applies them in another."""
+    activation = ("silu", "none")[batch % 2]
+    stats, sums, apply = split_grad_nodes(trt, shape, batch, activation)
+    assert sums.output == stats.output and sums.symbolic == [True, False, False, False]
+    assert apply.output == ("float", (batch, *shape[:3]))
+    assert sums.combinations() == [combination("iipttp", image) for image in images]
+    assert apply.combinations() == [combination("iipptti", image) for image in images]
+    for first in stats.combinations()[:2]:
+        kind = first[0][0]
+        full, (dy, x, scale, shift) = grad_inputs(shape, batch, kind)
+        partials = run(stats, first, [x])
+        same = [image for image in images if image[0] == kind]
+        for one, other in zip(same, same[::-1], strict=True):
+            summed = run(sums, combination("iipttp", one), [dy, x, partials, scale, shift])
+            dx = run(apply, combination("iipptti", other), [dy, x, partials, summed, scale, shift])
+            check_grad(full, [dy, x, scale, shift], activation, dx)
+
+
 @pytest.mark.parametrize("op", cases.REVERSE_OPS)
 @pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize("shape", REVERSE_SHAPES, ids=str)
@@ -292,6 +364,7 @@ def test_philox_integer(trt: Any, interpreted: None, batch: int, below: int) -> 
 def test_attributes_are_those_of_the_ops(trt: Any) -> None:
     nodes = [
         *((spec, adagn_node(trt, FUSED[0][0], 1, activation)) for activation, spec in BY_ACTIVATION.items()),
+        *((spec, grad_node(trt, FUSED[0][0], 1, activation)) for activation, spec in GRAD_BY_ACTIVATION.items()),
         *((cases.REVERSE_OPS[op], reverse_node(trt, op, (3, 4, 4), 1)) for op in cases.REVERSE_OPS),
         (STYLE_LRELU, style_node(trt, (3, 4, 4), 1, "one")),
         (PHILOX, philox_node(trt, (3,), 1, 0)),
@@ -314,6 +387,9 @@ def test_which_images_take_one_launch() -> None:
     for (channels, height, width, groups), images in FUSED:
         assert adagn.single_launch(NCHW, channels, height * width, groups)
         assert adagn.single_launch(NHWC, channels, height * width, groups) == (LAST32 in images)
+    for (channels, height, width, groups), images in GRAD_FUSED:
+        assert adagn_grad.single_launch(NCHW, channels, height * width, groups)
+        assert adagn_grad.single_launch(NHWC, channels, height * width, groups) == (LAST32 in images)
     assert not adagn.single_launch(NCHW, 64, 128 * 128, 16)
     # Where there is no kernel at all.
     assert not adagn.single_launch(NCHW, 64, 2**40, 16)
@@ -322,6 +398,8 @@ def test_which_images_take_one_launch() -> None:
 def test_an_image_that_takes_two_launches_is_refused(trt: Any, interpreted: None) -> None:
     with pytest.raises(ValueError, match="64 channels in 16 groups of 128x128 pixels take two launches: make the node"):
         adagn_node(trt, (64, 128, 128, 16), 1).combinations()
+    with pytest.raises(ValueError, match="AdaGNGrad: 64 channels in 16 groups of 128x128 pixels take three launches"):
+        grad_node(trt, (64, 128, 128, 16), 1).combinations()
 
 
 def test_chunks_of_another_length_are_refused(trt: Any, interpreted: None) -> None:
@@ -378,6 +456,13 @@ def _rows(trt: Any) -> list[Row]:
         ("PhiloxNormalAt", {"shape": [3, 32, 32]}, [["int64", [1, 1]], ["int64", []]], 1),
         ("PhiloxInteger", {"stream_number": 2, "shape": [3], "below": 10}, [["int64", [1, 1]]], 1),
     ]
+    partials = ["float32", [1, 4, 9, 2]]
+    # Channels-last and narrow: what differs between the others, AdaGN's own rows have.
+    gradients = [
+        ("AdaGNGrad", {"groups": 4, **rest}, [*[["float32", [1, 16, 16, 16]]] * 2, style, style]),
+        ("AdaGNSiluGradSums", {**common, **rest}, [image, image, partials, style, style]),
+        ("AdaGNSiluGradApply", {**common, **rest}, [image, image, partials, partials, style, style]),
+    ]
     rows = [
         Row(name, attributes, inputs, number, 80)
         for name, attributes, inputs, count in nodes
@@ -385,7 +470,8 @@ def _rows(trt: Any) -> list[Row]:
     ]
     # The last is channels-last or narrow, where there is one.
     others = ((*node, arch) for node in nodes for arch in (75, 90, 120))
-    return rows + [Row(name, attributes, inputs, count - 1, arch) for name, attributes, inputs, count, arch in others]
+    rows += [Row(name, attributes, inputs, count - 1, arch) for name, attributes, inputs, count, arch in others]
+    return rows + [Row(*node, 3, 90) for node in gradients]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 // The CUDA provider's ops, registered for the CPU provider: with a fake driver they run in a stock
 // ONNX Runtime, which gives them a null stream and host memory.
 #include "../../kernels/adagn/ort_cuda_op.h"
+#include "../../kernels/adagn_grad/ort_cuda_op.h"
 #include "../../kernels/philox_normal/ort_cuda_op.h"
 #include "../../kernels/reverse_step/ort_cuda_op.h"
 #include "../../kernels/style_lrelu/ort_cuda_op.h"
@@ -20,6 +21,8 @@ RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) {
           ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16}) {
       add(new ddgan::CudaAdaGNOp(launcher, type));
       add(new ddgan::CudaAdaGNSiluOp(launcher, type));
+      add(new ddgan::CudaAdaGNGradOp(launcher, type));
+      add(new ddgan::CudaAdaGNSiluGradOp(launcher, type));
       add(new ddgan::CudaReverseStepOp(launcher, type));
       add(new ddgan::CudaReverseMeanOp(launcher, type));
       add(new ddgan::CudaStyleLreluOp(launcher, type));

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.parser
 import onnxruntime
 import pytest
 from onnx import numpy_helper
@@ -17,6 +18,7 @@ from ddgan_deploy.errors import GateError
 from ddgan_deploy.export.tensorrt.parser_graph import parser_model
 from ddgan_deploy.kernels.adagn.launches import chunk_pixels, single_launch
 from ddgan_deploy.kernels.adagn.spec import ADAGN_SILU
+from ddgan_deploy.kernels.adagn_grad.spec import ADAGN_SILU_GRAD
 from ddgan_deploy.kernels.launch import NCHW, NHWC
 from tests.conftest import DATA, golden_case
 from tests.export.conftest import export_golden
@@ -152,6 +154,38 @@ def test_the_layout_decides_which_are_split(tmp_path, channels, size, groups, pr
     applied = attributes(apply)
     assert applied.pop("epsilon") == pytest.approx(2e-5)
     assert applied == common
+
+
+def gradient_model(size: int) -> onnx.ModelProto:
+    """An AdaGN and its gradient, of one x."""
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 9, opset_import: ["" : 20, "ddgan" : 1]>
+        g (float16[n, 64, {size}, {size}] x, float16[n, 64] s) => (float16[n, 64, {size}, {size}] dx) {{
+            y = ddgan.AdaGNSilu <groups = 16, plugin_namespace = "ddgan", epsilon = 1e-05> (x, s, s)
+            dx = ddgan.AdaGNSiluGrad <groups = 16, plugin_namespace = "ddgan", epsilon = 1e-05> (y, x, s, s)
+        }}""")
+    for node, name in zip(model.graph.node, ("norm", "back"), strict=True):
+        node.name = name
+    model.functions.extend(spec.function() for spec in (ADAGN_SILU, ADAGN_SILU_GRAD))
+    return model
+
+
+def test_a_gradient_is_split_and_shares_the_statistics(tmp_path):
+    for size, ops in (
+        (16, ["AdaGNSilu", "AdaGNSiluGrad"]),
+        (64, ["AdaGNStats", "AdaGNSiluApply", "AdaGNSiluGradSums", "AdaGNSiluGradApply"]),
+    ):
+        onnx.save(gradient_model(size), tmp_path / "gradient.onnx")
+        graph = loaded(tmp_path / "gradient.onnx", "fused", "fp16").graph
+        assert [node.op_type for node in graph.node] == ops
+    _, norm, sums, back = graph.node
+    assert (sums.name, back.name) == ("back/Sums", "back/Apply")
+    assert list(norm.input) == ["x", "norm/partials", "s", "s"]
+    assert list(sums.input) == ["y", "x", "norm/partials", "s", "s"]
+    assert list(back.input) == ["y", "x", "norm/partials", "back/sums", "s", "s"] and list(back.output) == ["dx"]
+    told = {"groups": 16, "chunk_pixels": chunk_pixels(64 * 64), "plugin_namespace": b"ddgan"}
+    for node in (sums, back):
+        assert attributes(node) == {**told, "epsilon": pytest.approx(1e-5)}
 
 
 def test_layouts_differ_somewhere(tmp_path):
