@@ -129,7 +129,7 @@ def _guide(build: SamplerBuilder, reference: AdmReference, classifier: Classifie
     gradient = differentiate(graph, logits, graph.inputs[0], seed)
     graph.outputs[:] = [gradient]
     styles = _constant_styles(reference, classifier, "classifier_styles")
-    layers = {f"{name}{end}" for name in _float32_layers(classifier, CLASSIFIER) for end in ("", "/grad")}
+    layers = {f"{name}{end}" for name in _float32_layers(classifier, CLASSIFIER) for end in ("", "/grad")} | {"seed"}
     axes = build.constant("strength/axes", np.array([2, 3]))
     strength = build.op("Unsqueeze", [build.inputs["guidance"], axes], name="strength", float32=True)
 
@@ -268,17 +268,28 @@ class _Styles(nn.Module):
 
 
 class _Classify(nn.Module):
-    """A classifier's logits, and one-hot - softmax scaled: the log probability's gradient by them, of the class."""
-
-    classes: torch.Tensor
+    """A classifier's logits, and the scaled gradient of the class's log probability by them."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.classifier = classifier
-        self.register_buffer("classes", torch.arange(classifier.config.num_classes)[None], persistent=False)
+        self.seed = _Seed(classifier.config.num_classes)
 
     def forward(
         self, x: torch.Tensor, styles: list[torch.Tensor], label: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         logits = self.classifier(x, styles)
-        return logits, ((label == self.classes).float() - logits.softmax(-1)) * _SEED_SCALE
+        return logits, self.seed(logits, label)
+
+
+class _Seed(nn.Module):
+    """What the gradient starts from: of log softmax(logits)[label] by the logits it is one-hot - softmax."""
+
+    classes: torch.Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("classes", torch.arange(classes)[None], persistent=False)
+
+    def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        return ((label == self.classes).float() - logits.softmax(-1)) * _SEED_SCALE
