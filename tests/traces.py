@@ -7,6 +7,8 @@ patches how a module computes needs a type of its own, else it may get the graph
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import hashlib
 import os
 import types
@@ -19,6 +21,8 @@ import onnx_ir as ir
 import torch
 from torch import nn
 from torch.utils import _pytree
+
+from tests.locks import locked
 
 _OWN = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
 """What a module keeps its tensors and parts in, which are named one by one."""
@@ -48,6 +52,22 @@ def key(module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> 
     return None if " at 0x" in text else hashlib.sha256(text.encode()).hexdigest()
 
 
+@functools.cache
+def _know_operators() -> None:
+    """Has PyTorch work out what ONNX has for its operators once in a process instead of at every export."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    known = functools.cache(ONNXRegistry.from_torchlib)
+
+    def registry(**options: Any) -> ONNXRegistry:
+        made = copy.copy(known(**options))
+        # An export adds its own.
+        made.functions = {operator: list(ours) for operator, ours in made.functions.items()}
+        return made
+
+    ONNXRegistry.from_torchlib = staticmethod(registry)  # type: ignore[assignment, method-assign]
+
+
 @contextlib.contextmanager
 def kept(folder: Path) -> Iterator[None]:
     """In the block a module is traced only if no other of its structure was, in any process that uses the folder."""
@@ -57,18 +77,20 @@ def kept(folder: Path) -> Iterator[None]:
     honest = getattr(before, "honest", before)
 
     def exported(module: Any, inputs: tuple[Any, ...] = (), **options: Any) -> Any:
+        _know_operators()
         name = key(module, inputs, options) if isinstance(module, nn.Module) else None
         if name is None:
             return honest(module, inputs, **options)
         path = folder / f"{name}.onnx"
-        if not path.exists():
-            program = honest(module, inputs, **options)
-            assert program is not None
-            # Whole or not at all, for another process may look for it.
-            partial = path.with_suffix(f".{os.getpid()}")
-            partial.write_bytes(ir.to_proto(program.model).SerializeToString())
-            partial.replace(path)
-            return program
+        with locked(path.with_suffix(".lock")):
+            if not path.exists():
+                program = honest(module, inputs, **options)
+                assert program is not None
+                # Whole or not at all, for this may be interrupted.
+                partial = path.with_suffix(f".{os.getpid()}")
+                partial.write_bytes(ir.to_proto(program.model).SerializeToString())
+                partial.replace(path)
+                return program
         model = ir.from_proto(onnx.load_from_string(path.read_bytes()))
         weights = _tensors(module)
         for weight, value in model.graph.initializers.items():
