@@ -19,6 +19,7 @@ from ddgan_deploy.families.ddgan import checkpoint
 from ddgan_deploy.families.ddgan.checkpoint import DdganCheckpoint
 from ddgan_deploy.kernels.native_library import ort_library
 from tests import quick, sources_only, traces
+from tests.exports import Exports
 
 DATA = Path(__file__).parent / "data"
 CASES = {"biggan": 4, "biggan_oneadagn": 4, "gray_t8": 8, "no_fir_t2": 2, "training_state": 4}
@@ -94,6 +95,12 @@ def _traces(request: pytest.FixtureRequest, shared_folder: Path) -> Iterator[Non
     else:
         with traces.kept(shared_folder / "traces"):
             yield
+
+
+@pytest.fixture(scope="session")
+def exports(shared_folder: Path) -> Exports:
+    """Artifacts for tests that look at them and leave them as they are."""
+    return Exports(shared_folder / "artifacts")
 
 
 @pytest.fixture(scope="session")

@@ -14,12 +14,11 @@ from ddgan_deploy.cli import sample as command
 from ddgan_deploy.cli import sample_outputs
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.errors import GateError, InputError
-from tests.export.conftest import export_golden
 
 
-@pytest.fixture(scope="module")
-def artifact(biggan, tmp_path_factory):
-    return export_golden(biggan, tmp_path_factory.mktemp("sample"), verify=False).artifact.path
+@pytest.fixture
+def artifact(biggan, exports):
+    return exports.golden(biggan).path
 
 
 def test_grid_single_images_and_npz_agree(artifact, tmp_path):

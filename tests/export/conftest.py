@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.export import ExportOptions, ExportResult, export
 from ddgan_deploy.families.ddgan.network import Generator
 from tests.conftest import Golden
+from tests.exports import Exports
 
 
 def export_golden(
@@ -32,13 +34,13 @@ def export_golden(
 
 
 @pytest.fixture(scope="session")
-def biggan_fp32(biggan: Golden, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
-    return export_golden(biggan, tmp_path_factory.mktemp("export"))
+def biggan_fp32(biggan: Golden, exports: Exports) -> Artifact:
+    return exports.golden(biggan)
 
 
 @pytest.fixture(scope="session")
-def biggan_fp16(biggan: Golden, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
-    return export_golden(biggan, tmp_path_factory.mktemp("export"), fp16=True)
+def biggan_fp16(biggan: Golden, exports: Exports) -> Artifact:
+    return exports.golden(biggan, "fp16")
 
 
 def make_one_step_wrong(generator: Generator) -> None:

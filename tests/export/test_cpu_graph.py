@@ -15,12 +15,12 @@ from ddgan_deploy.inputs import rows
 
 @pytest.fixture(scope="module")
 def engines(library, biggan_fp32):
-    path = biggan_fp32.artifact.path
+    path = biggan_fp32.path
     return open_artifact(path, "onnxruntime"), open_artifact(path, "onnxruntime-portable")
 
 
 def test_a_golden_case(biggan_fp32):
-    model = onnx.load(biggan_fp32.artifact.path / SAMPLER, load_external_data=False)
+    model = onnx.load(biggan_fp32.path / SAMPLER, load_external_data=False)
     # In each of four steps the two convolutions of the ten residual blocks that end in 8 x 8 pixels or more; the
     # second of each takes the block's last sum along.
     assert specialize(model) == 80
@@ -45,5 +45,5 @@ def test_any_inner_value_can_still_be_read(engines, biggan):
 
 
 def test_a_float16_artifact_is_left_alone(biggan_fp16):
-    path = biggan_fp16.artifact.path / SAMPLER
+    path = biggan_fp16.path / SAMPLER
     assert specialized(path) == path

@@ -18,33 +18,33 @@ PINNED = json.loads((DATA / "pinned.json").read_text())
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_published_numbers_step_by_step(case, tmp_path):
+def test_published_numbers_step_by_step(case, exports):
     golden = golden_case(case)
-    result = export_golden(golden, tmp_path)
-    engine = open_artifact(result.artifact.path)
+    artifact = exports.golden(golden)
+    engine = open_artifact(artifact.path)
     trajectory = traced(engine, golden.inputs)
     for k in range(golden.steps):
         if "x0" in golden.io:
             assert np.abs(trajectory.x0[k] - golden.io["x0"][k]).max() <= 1e-4, f"x0 of step {k}"
         assert np.abs(trajectory.x_prev[k] - golden.io["x_prev"][k]).max() <= 1e-4, f"x_prev of step {k}"
     assert np.abs(engine.sample(golden.inputs) - golden.io["x_prev"][-1]).max() <= 1e-4
-    parity = result.artifact.manifest.parity
+    parity = artifact.manifest.parity
     assert parity is not None
     assert {
         "gates": [gate.name for gate in parity.gates],
-        **{name: structure(result.artifact.path / name) for name in ("sampler.onnx", "ddgan.onnx")},
+        **{name: structure(artifact.path / name) for name in ("sampler.onnx", "ddgan.onnx")},
     } == PINNED[case]
 
 
 @pytest.mark.parametrize("case", ["biggan_oneadagn", "no_fir_t2"])
-def test_fp16_keeps_40_db(case, tmp_path):
+def test_fp16_keeps_40_db(case, exports):
     golden = golden_case(case)
-    result = export_golden(golden, tmp_path, fp16=True)
-    manifest = json.loads((result.artifact.path / "manifest.json").read_text())
+    artifact = exports.golden(golden, "fp16")
+    manifest = json.loads((artifact.path / "manifest.json").read_text())
     assert manifest["precision"] == "fp16"
     places = [row["place"] for row in manifest["parity"]["probes"][::2]]
     assert places == [f"step {k} (t={golden.steps - 1 - k})" for k in range(golden.steps)]
-    x_0 = open_artifact(result.artifact.path).sample(golden.inputs)
+    x_0 = open_artifact(artifact.path).sample(golden.inputs)
     error = np.mean((x_0.astype(np.float64) - golden.io["x_prev"][-1]) ** 2)
     assert 10 * np.log10(4 / error) >= 40
 

@@ -67,7 +67,7 @@ def test_published_numbers_step_by_step(looped, biggan):
 
 @pytest.mark.parametrize("engine", [*ENGINES, "openvino-f32"])
 def test_a_seed_is_the_image_that_copies_draw(looped, biggan_fp32, engine, library):
-    with open_artifact(looped.path, engine) as one, open_artifact(biggan_fp32.artifact.path, engine) as copies:
+    with open_artifact(looped.path, engine) as one, open_artifact(biggan_fp32.path, engine) as copies:
         images = one.generate(SEEDS)
         assert np.abs(images.astype(int) - copies.generate(SEEDS)).max() <= 1
         # Alone as in a batch.
@@ -190,13 +190,11 @@ def test_where_the_weights_cannot_be_copied_it_says_so(looped, monkeypatch, tmp_
 
 
 def test_the_native_library_has_its_convolutions_in_the_loop(looped, biggan_fp32):
-    assert (
-        biggan_fp32.artifact.manifest.steps * specialize(loaded(looped)) == specialize(loaded(biggan_fp32.artifact)) > 0
-    )
+    assert biggan_fp32.manifest.steps * specialize(loaded(looped)) == specialize(loaded(biggan_fp32)) > 0
 
 
 def test_it_costs_what_the_copies_cost(looped, biggan_fp32):
-    loop, copies = (graph_cost(loaded(artifact), 2) for artifact in (looped, biggan_fp32.artifact))
+    loop, copies = (graph_cost(loaded(artifact), 2) for artifact in (looped, biggan_fp32))
     # Time biases are added to images, since no step's is constant.
     assert copies.flops < loop.flops < 1.002 * copies.flops
     assert copies.least_bytes == pytest.approx(loop.least_bytes, rel=0.03)

@@ -49,7 +49,7 @@ def test_native_equals_portable(request, native, biggan, name, tolerance, levels
 
 
 def test_a_seed_gives_the_same_image_alone_and_in_a_batch(native, biggan_fp32):
-    session = native.session(biggan_fp32.artifact.path / SERVED)
+    session = native.session(biggan_fp32.path / SERVED)
     (images,) = session.run(None, {"seed": np.arange(3)[:, None]})
     (alone,) = session.run(None, {"seed": np.array([[1]])})
     assert np.abs(alone[0].astype(int) - images[1]).max() <= 1
@@ -57,7 +57,7 @@ def test_a_seed_gives_the_same_image_alone_and_in_a_batch(native, biggan_fp32):
 
 def test_onnx_runtime_has_nothing_to_say_of_the_shapes(library, biggan_fp32):
     # Its log is the process's.
-    model = biggan_fp32.artifact.path / SERVED
+    model = biggan_fp32.path / SERVED
     result = subprocess.run([sys.executable, "-c", _SERVE, library, model], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "shape" not in result.stderr

@@ -11,10 +11,9 @@ import pytest
 
 from ddgan_deploy import open_artifact
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED
-from ddgan_deploy.data import DIGITS_STEPS, digits_checkpoint
 from ddgan_deploy.engines.onnxruntime.session import new_session
-from ddgan_deploy.export import ExportOptions, export
 from tests.conftest import DATA
+from tests.exports import Exports
 from tests.packages import ROOT, packages, python_with
 
 SEEDS = [0, 1, -1, 2**63 - 1]
@@ -27,11 +26,12 @@ import numpy, onnxruntime
 
 options = onnxruntime.SessionOptions()
 options.log_severity_level = 3
-folder, *artifacts = sys.argv[1:]
+folder, inputs, *artifacts = sys.argv[1:]
 for number, artifact in enumerate(artifacts):
     for name in ("sampler.onnx", "ddgan.onnx"):
         session = onnxruntime.InferenceSession(f"{artifact}/{name}", options, providers=["CPUExecutionProvider"])
-        numpy.save(f"{folder}/{number}-{name}.npy", session.run(None, dict(numpy.load(f"{artifact}/{name}.npz")))[0])
+        feeds = dict(numpy.load(f"{inputs}/{number}-{name}.npz"))
+        numpy.save(f"{folder}/{number}-{name}.npy", session.run(None, feeds)[0])
 print("onnxruntime==" + onnxruntime.__version__)
 """
 _SAMPLE = """
@@ -55,25 +55,26 @@ def floor() -> str:
     return found.replace(">=", "==")
 
 
-def exported(folder: Path, fp16: bool) -> Path:
-    """The bundled checkpoint as an artifact."""
-    options = ExportOptions(digits_checkpoint(), DIGITS_STEPS, fp16=fp16, out=folder, engine="none", verify=False)
-    return export(options).artifact.path
+@pytest.fixture(scope="module")
+def fp32(exports: Exports) -> Path:
+    """The bundled checkpoint's artifact."""
+    return exports.digits().path
 
 
 @pytest.fixture(scope="module")
-def fp32(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return exported(tmp_path_factory.mktemp("digits") / "fp32", fp16=False)
+def fp16(exports: Exports) -> Path:
+    return exports.digits("fp16").path
 
 
 @pytest.fixture(scope="module")
-def fp16(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return exported(tmp_path_factory.mktemp("digits") / "fp16", fp16=True)
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where what the files are fed with lies, by artifact and file."""
+    return tmp_path_factory.mktemp("inputs")
 
 
 @pytest.fixture(scope="module")
-def expected(fp32: Path, fp16: Path) -> dict[tuple[int, str], np.ndarray]:
-    """Outputs of both artifacts' files in this environment, from inputs that it leaves beside the files."""
+def expected(fp32: Path, fp16: Path, inputs: Path) -> dict[tuple[int, str], np.ndarray]:
+    """Outputs of both artifacts' files in this environment."""
     rng, outputs = np.random.default_rng(0), {}
     for number, artifact in enumerate((fp32, fp16)):
         for name in (SAMPLER, SERVED):
@@ -82,7 +83,7 @@ def expected(fp32: Path, fp16: Path) -> dict[tuple[int, str], np.ndarray]:
             feeds = {key: value.astype(np.float32) for key, value in drawn.items()}
             if "seed" in feeds:
                 feeds["seed"] = np.array(SEEDS)[:, None]
-            np.savez(artifact / f"{name}.npz", **feeds)
+            np.savez(inputs / f"{number}-{name}.npz", **feeds)
             (outputs[number, name],) = session.run(None, feeds)
     return outputs
 
@@ -91,13 +92,14 @@ def expected(fp32: Path, fp16: Path) -> dict[tuple[int, str], np.ndarray]:
 def test_the_files_compute_the_same(
     fp32: Path,
     fp16: Path,
+    inputs: Path,
     expected: dict[tuple[int, str], np.ndarray],
     requirements: tuple[str, ...],
     tmp_path: Path,
 ) -> None:
     if requirements == OLDEST and sys.version_info >= (3, 13):
         pytest.skip("there is no wheel for this Python")
-    done = python_with(packages(*requirements), "-c", _RUN, tmp_path, fp32, fp16)
+    done = python_with(packages(*requirements), "-c", _RUN, tmp_path, inputs, fp32, fp16)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == requirements[0]
     # Convolutions sum in another order; in fp16 their results are rounded to it.

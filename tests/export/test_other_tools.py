@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -25,7 +27,7 @@ import pytest
 
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED
 from tests.conftest import golden_case
-from tests.export.conftest import export_golden
+from tests.exports import Exports
 from tests.packages import packages, python_with
 
 ONNXSIM = "onnxsim==0.8.1"
@@ -34,10 +36,8 @@ Tool = Callable[[Path, Path], None]
 
 
 @pytest.fixture(scope="module", params=["fp32", "fp16"])
-def artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tools")
-    fp16 = request.param == "fp16"
-    return export_golden(golden_case("no_fir_t2"), folder, fp16=fp16, verify=False).artifact.path
+def artifact(request: pytest.FixtureRequest, exports: Exports) -> Path:
+    return exports.golden(golden_case("no_fir_t2"), request.param).path
 
 
 def run(model: Path | onnx.ModelProto) -> np.ndarray:
@@ -98,23 +98,24 @@ def slim(source: Path, target: Path) -> None:
 _SIMPLIFY = """
 import onnx, onnxsim, sys
 
-for name in sys.argv[2:]:
+for name in sys.argv[3:]:
     model, same = onnxsim.simplify(f"{sys.argv[1]}/{name}")
     assert same
-    onnx.save(model, f"{sys.argv[1]}/onnxsim-{name}")
+    onnx.save(model, f"{sys.argv[2]}/{name}")
 """
 
 
 @functools.cache
-def simplified(artifact: Path) -> None:
-    """Both files in one process, which takes seconds to start."""
-    done = python_with(packages(ONNXSIM), "-c", _SIMPLIFY, artifact, SAMPLER, SERVED)
+def simplified(artifact: Path) -> Path:
+    """A folder of both files, made in one process, which takes seconds to start."""
+    folder = Path(tempfile.mkdtemp())
+    done = python_with(packages(ONNXSIM), "-c", _SIMPLIFY, artifact, folder, SAMPLER, SERVED)
     assert done.returncode == 0, done.stderr
+    return folder
 
 
 def simplify(source: Path, target: Path) -> None:
-    simplified(source.parent)
-    source.with_name(f"onnxsim-{source.name}").rename(target)
+    shutil.copy(simplified(source.parent) / source.name, target)
 
 
 def optimize(source: Path, target: Path) -> None:

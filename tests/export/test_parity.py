@@ -31,7 +31,7 @@ def _changed(checkpoint, key, factor):
 
 
 def test_every_gate_is_there_and_passes(biggan, biggan_fp32):
-    gates = {gate.name: gate for gate in biggan_fp32.artifact.manifest.parity.gates}
+    gates = {gate.name: gate for gate in biggan_fp32.manifest.parity.gates}
     expected = {
         "x_0 of the file as it is",
         "no NaN or Inf",
@@ -56,7 +56,7 @@ def test_every_gate_is_there_and_passes(biggan, biggan_fp32):
     ],
 )
 def test_another_weight_fails_the_first_step_and_names_the_layer(biggan, biggan_fp32, key, layer):
-    engine = open_artifact(biggan_fp32.artifact.path)
+    engine = open_artifact(biggan_fp32.path)
     result = verify(_changed(biggan.load(), key, 1.5), engine, seeds=[0, 1]).result
     assert not result.passed
     first = result.failures[0]
@@ -71,7 +71,7 @@ def test_a_change_in_a_later_step_alone_names_that_step(biggan, biggan_fp32):
     make_one_step_wrong(generator)
     checkpoint = dataclasses.replace(checkpoint)
     object.__setattr__(checkpoint, "generator", lambda: generator)
-    result = verify(checkpoint, open_artifact(biggan_fp32.artifact.path), seeds=[0]).result
+    result = verify(checkpoint, open_artifact(biggan_fp32.path), seeds=[0]).result
     assert result.failures[0].name == "step 2 (t=1) x0"
     assert result.failures[0].where.startswith("step2/all_modules.10.GroupNorm_1")
 
@@ -141,7 +141,7 @@ def test_one_weight_that_is_off_by_a_hundredth_fails_in_a_large_range_too(unboun
 
 
 def test_values_that_are_not_finite_fail(biggan, biggan_fp32, monkeypatch):
-    engine = open_artifact(biggan_fp32.artifact.path)
+    engine = open_artifact(biggan_fp32.path)
     honest = OnnxRuntime.probe
 
     def broken(self, inputs, nodes, states=None):
@@ -159,7 +159,7 @@ def test_values_that_are_not_finite_fail(biggan, biggan_fp32, monkeypatch):
 
 
 def test_a_row_that_depends_on_its_neighbours_fails(biggan, biggan_fp32, monkeypatch):
-    engine = open_artifact(biggan_fp32.artifact.path)
+    engine = open_artifact(biggan_fp32.path)
     honest = OnnxRuntime.probe
 
     def leaking(self, inputs, nodes, states=None):
@@ -201,14 +201,14 @@ def test_a_failed_export_is_kept_under_a_name_that_says_so(biggan, tmp_path, mon
 
 
 def test_verify_command(biggan, biggan_fp32, capsys):
-    assert verify_command.main([str(biggan_fp32.artifact.path), "--ckpt", str(biggan.path), "--seeds", "5"]) == 0
+    assert verify_command.main([str(biggan_fp32.path), "--ckpt", str(biggan.path), "--seeds", "5"]) == 0
     assert "gates passed" in capsys.readouterr().out
 
 
 def test_verify_command_finds_damaged_weights(biggan, biggan_fp32, tmp_path, capsys):
     folder = tmp_path / "damaged"
     folder.mkdir()
-    for file in filter(Path.is_file, biggan_fp32.artifact.path.iterdir()):
+    for file in filter(Path.is_file, biggan_fp32.path.iterdir()):
         (folder / file.name).write_bytes(file.read_bytes())
     weights = np.fromfile(folder / "weights.bin", np.float32)
     weights[: len(weights) // 4] *= 1.5
@@ -231,8 +231,8 @@ def test_pixels_round_half_up_and_are_clipped():
     assert to_pixels(np.zeros((2, 3, 4, 5), np.float32)).shape == (2, 4, 5, 3)
 
 
-def test_verify_command_needs_no_config(tmp_path):
+def test_verify_command_needs_no_config(exports):
     """What the weights do not tell, such as fir, is as it was at the export."""
     golden = golden_case("no_fir_t2")
-    artifact = export_golden(golden, tmp_path, verify=False).artifact.path
+    artifact = exports.golden(golden).path
     assert verify_command.main([str(artifact), "--ckpt", str(golden.path), "--seeds", "0"]) == 0

@@ -28,16 +28,15 @@ from ddgan_deploy.export.tensorrt.job import EngineJob, log_path
 from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.files import sha256
 from tests.conftest import golden_case
-from tests.export.conftest import export_golden
 from tests.export.report.test_report import Page, make_verification
 from tests.fake_bindings import VERSION
 
 SECTION = re.compile("<!-- engines -->.*<!-- /engines -->", re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    return export_golden(golden_case("no_fir_t2"), tmp_path_factory.mktemp("rebuild"), verify=False).artifact.path
+@pytest.fixture
+def exported(exports):
+    return exports.golden(golden_case("no_fir_t2")).path
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Golden, golden_case
-from tests.export.conftest import export_golden
+from tests.exports import Exports
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +20,8 @@ def small() -> Golden:
 
 
 @pytest.fixture(scope="session")
-def artifact(small: Golden, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_golden(small, tmp_path_factory.mktemp("bench"), verify=False).artifact.path
+def artifact(small: Golden, exports: Exports) -> Path:
+    return exports.golden(small).path
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import pytest
 
 from tests.conftest import Golden
 from tests.ddgan_deploy.engines.tensorrt.fake_tensorrt import HostDevice, fake_module
-from tests.export.conftest import export_golden
+from tests.exports import Exports
 
 
 @pytest.fixture(scope="session")
-def exported(biggan: Golden, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(biggan: Golden, exports: Exports) -> Path:
     """An artifact that nobody changes."""
-    return export_golden(biggan, tmp_path_factory.mktemp("engines"), verify=False).artifact.path
+    return exports.golden(biggan).path
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ddgan_deploy.data import DIGITS_STEPS, digits_checkpoint
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.serving.server.launch import RunningServer, started
 from ddgan_deploy.serving.server.options import ServerOptions
 from ddgan_deploy.serving.server.tritonserver import found_server
+from tests.exports import Exports
 
 Serve = Callable[..., contextlib.AbstractContextManager["Served"]]
 
@@ -52,11 +51,9 @@ def tritonserver() -> None:
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def digits(exports: Exports) -> Path:
     """The bundled checkpoint as an artifact."""
-    target = tmp_path_factory.mktemp("serving") / "digits"
-    options = ExportOptions(digits_checkpoint(), DIGITS_STEPS, out=target, engine="none", verify=False)
-    return export(options).artifact.path
+    return exports.digits().path
 
 
 @pytest.fixture(scope="session")

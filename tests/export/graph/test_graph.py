@@ -20,7 +20,7 @@ RES_BLOCKS = 10
 
 @pytest.fixture(scope="module")
 def models(biggan_fp32):
-    folder = biggan_fp32.artifact.path
+    folder = biggan_fp32.path
     return {name: onnx.load(folder / name, load_external_data=False) for name in ("sampler.onnx", "ddgan.onnx")}
 
 
@@ -91,7 +91,7 @@ def test_time_bias_is_part_of_the_convolutions(models):
 
 
 def test_weights_are_stored_once(biggan_fp32, models):
-    manifest = biggan_fp32.artifact.manifest
+    manifest = biggan_fp32.manifest
     assert manifest.files["weights.bin"].bytes <= 1.0 * 4 * manifest.checkpoint.parameters
     assert sum(info.bytes for info in manifest.files.values()) <= 1.1 * 4 * manifest.checkpoint.parameters
     places = {
@@ -108,7 +108,7 @@ def test_weights_are_stored_once(biggan_fp32, models):
 
 
 def test_fp16_weights_are_half(biggan_fp32, biggan_fp16):
-    full, half = (r.artifact.manifest.files["weights.bin"].bytes for r in (biggan_fp32, biggan_fp16))
+    full, half = (each.manifest.files["weights.bin"].bytes for each in (biggan_fp32, biggan_fp16))
     assert half <= 0.51 * full
 
 
@@ -116,7 +116,7 @@ def test_metadata_says_what_the_file_is(biggan_fp32, models):
     for model in models.values():
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         assert metadata["steps"] == "4"
-        assert metadata["checkpoint_sha256"] == biggan_fp32.artifact.manifest.checkpoint.sha256
+        assert metadata["checkpoint_sha256"] == biggan_fp32.manifest.checkpoint.sha256
         assert json.loads(metadata["sampling"])["beta_max"] == 20
         assert metadata["ddgan_deploy_version"]
 
@@ -124,27 +124,27 @@ def test_metadata_says_what_the_file_is(biggan_fp32, models):
 def test_files_run_anywhere_in_stock_onnx_runtime(biggan_fp32, tmp_path):
     """Without our package: the files alone, moved elsewhere, at several batch sizes."""
     for name in ("sampler.onnx", "ddgan.onnx", "weights.bin"):
-        (tmp_path / name).write_bytes((biggan_fp32.artifact.path / name).read_bytes())
+        (tmp_path / name).write_bytes((biggan_fp32.path / name).read_bytes())
     sampler, served = (
         onnxruntime.InferenceSession(str(tmp_path / name), providers=["CPUExecutionProvider"])
         for name in ("sampler.onnx", "ddgan.onnx")
     )
     for seeds in ([7], [1, 2, 3]):
-        inputs = draw(biggan_fp32.artifact.manifest.sampler, seeds)
+        inputs = draw(biggan_fp32.manifest.sampler, seeds)
         (x_0,) = sampler.run(None, inputs)
         (image,) = served.run(None, {"seed": np.array(seeds, np.int64)[:, None]})
         assert np.abs(image.astype(int) - to_pixels(x_0).astype(int)).max() <= 1
 
 
 def test_manifest_describes_the_files(biggan_fp32, models):
-    manifest = json.loads((biggan_fp32.artifact.path / "manifest.json").read_text())
+    manifest = json.loads((biggan_fp32.path / "manifest.json").read_text())
     assert manifest["graphs"]["sampler.onnx"]["nodes"] == len(models["sampler.onnx"].graph.node)
     assert manifest["graphs"]["ddgan.onnx"]["inputs"] == [{"name": "seed", "dtype": "int64", "shape": ["batch", 1]}]
     assert manifest["family"]["model"]["ch_mult"] == [1, 2]
     assert manifest["steps"] == manifest["family"]["sampling"]["steps"] == manifest["sampler"]["steps"] == 4
     assert manifest["parity"]["gates"]
     assert all(gate["passed"] for gate in manifest["parity"]["gates"])
-    names = {path.name for path in biggan_fp32.artifact.path.iterdir()}
+    names = {path.name for path in biggan_fp32.path.iterdir()}
     assert names == {
         "sampler.onnx",
         "ddgan.onnx",

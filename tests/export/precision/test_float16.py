@@ -22,7 +22,7 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def test_where_fp16_ends(biggan_fp16):
-    model = onnx.load(biggan_fp16.artifact.path / "sampler.onnx")
+    model = onnx.load(biggan_fp16.path / "sampler.onnx")
     types = _types(model)
     for node in model.graph.node:
         floats = {types[name] for name in (*node.input, *node.output) if types.get(name) in (1, 10)}
@@ -38,17 +38,17 @@ def test_where_fp16_ends(biggan_fp16):
 
 def test_casts_stand_only_at_the_borders(biggan_fp16):
     """For the state and the last activation a step, and for the latent."""
-    model = onnx.load(biggan_fp16.artifact.path / "sampler.onnx", load_external_data=False)
+    model = onnx.load(biggan_fp16.path / "sampler.onnx", load_external_data=False)
     casts = [node for node in model.graph.node if node.op_type == "Cast"]
     assert len(casts) == 4 + 4 + 1
 
 
 def test_all_weights_are_half(biggan_fp16):
-    model = onnx.load(biggan_fp16.artifact.path / "ddgan.onnx", load_external_data=False)
+    model = onnx.load(biggan_fp16.path / "ddgan.onnx", load_external_data=False)
     external = [i for i in model.graph.initializer if i.data_location == TensorProto.EXTERNAL]
     assert external
     assert {i.data_type for i in external} == {TensorProto.FLOAT16}
-    assert biggan_fp16.artifact.manifest.kept_fp32 == ()
+    assert biggan_fp16.manifest.kept_fp32 == ()
 
 
 def _rescaled(biggan, tmp_path, factor, key="all_modules.8.Conv_0"):
@@ -100,7 +100,7 @@ def test_kept_layers_are_fp32_at_every_step_and_stored_once(biggan, tmp_path):
 
 def test_fp16_noise_is_the_fp32_noise(biggan_fp32, biggan_fp16):
     """The same seeds draw the same x_T: images differ by rounding alone."""
-    full, half = (open_artifact(r.artifact.path).generate(range(4)) for r in (biggan_fp32, biggan_fp16))
+    full, half = (open_artifact(each.path).generate(range(4)) for each in (biggan_fp32, biggan_fp16))
     assert np.abs(full.astype(int) - half.astype(int)).max() <= 8
-    inputs = draw(biggan_fp16.artifact.manifest.sampler, [0])
+    inputs = draw(biggan_fp16.manifest.sampler, [0])
     assert {value.dtype for value in inputs.values()} == {np.dtype(np.float32)}

@@ -290,7 +290,7 @@ def test_a_scale_that_is_wrong_fails(exported, tmp_path, which):
 
 def test_each_step_starts_from_the_state_it_is_given(biggan, biggan_fp32):
     """Of a float artifact it is the trajectory itself; from other states each step but the first goes elsewhere."""
-    engine, golden, generator = OnnxRuntime(biggan_fp32.artifact), biggan, biggan.load().generator()
+    engine, golden, generator = OnnxRuntime(biggan_fp32), biggan, biggan.load().generator()
     inputs = golden.inputs
     reference = published(generator, Schedule(4), inputs)
     same = traced(engine, inputs, reference.x_prev[:-1])

@@ -17,7 +17,7 @@ from tests.export.conftest import export_golden
 
 @pytest.fixture
 def artifact(biggan_fp32, tmp_path):
-    return shutil.copytree(biggan_fp32.artifact.path, tmp_path / "artifact")
+    return shutil.copytree(biggan_fp32.path, tmp_path / "artifact")
 
 
 def _rebuild(artifact, engine):

@@ -16,15 +16,14 @@ from ddgan_deploy.export.repository.write import REPOSITORY, write_model_reposit
 from ddgan_deploy.sampler import Knob
 from ddgan_deploy.serving.knobs import knobs_of
 from tests.conftest import golden_case
-from tests.export.conftest import export_golden
 
 KNOBS = (Knob("gain", "float32", (1,), 0.1, 10, default=1.5), Knob("low_res", "uint8", (4, 2, 3), 0, 255))
 TYPES = {"seed": DataType.TYPE_INT64, "gain": DataType.TYPE_FP32, "low_res": DataType.TYPE_UINT8}
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    return export_golden(golden_case("no_fir_t2"), tmp_path_factory.mktemp("knobs"), verify=False).artifact.path
+@pytest.fixture
+def exported(exports):
+    return exports.golden(golden_case("no_fir_t2")).path
 
 
 @pytest.fixture(params=["python", "onnxruntime"])

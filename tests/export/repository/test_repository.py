@@ -26,16 +26,15 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import cli
 from ddgan_deploy.export.repository.write import REPOSITORY, write_model_repository
 from tests.conftest import golden_case
-from tests.export.conftest import export_golden
 
 KINDS = ModelInstanceGroup.Kind
 UINT8, INT64, BYTES = DataType.TYPE_UINT8, DataType.TYPE_INT64, DataType.TYPE_STRING
 PROFILE = BatchProfile(1, 4, 16)
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    return export_golden(golden_case("no_fir_t2"), tmp_path_factory.mktemp("serving"), verify=False).artifact.path
+@pytest.fixture
+def exported(exports):
+    return exports.golden(golden_case("no_fir_t2")).path
 
 
 @pytest.fixture

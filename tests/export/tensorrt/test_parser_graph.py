@@ -21,7 +21,6 @@ from ddgan_deploy.kernels.adagn.spec import ADAGN_SILU
 from ddgan_deploy.kernels.adagn_grad.spec import ADAGN_SILU_GRAD
 from ddgan_deploy.kernels.launch import NCHW, NHWC
 from tests.conftest import DATA, golden_case
-from tests.export.conftest import export_golden
 
 NAMES = ("no_fir_t2", "biggan_oneadagn")
 OLDER = DATA / "format1" / "artifact"
@@ -29,10 +28,9 @@ LAYOUTS = {"fp32": NCHW, "fp16": NHWC}
 
 
 @pytest.fixture(scope="module", params=[("no_fir_t2", "fp32"), ("no_fir_t2", "fp16"), ("biggan_oneadagn", "fp32")])
-def exported(request, tmp_path_factory):
+def exported(request, exports):
     name, precision = request.param
-    folder = tmp_path_factory.mktemp("graphs")
-    return export_golden(golden_case(name), folder, fp16=precision == "fp16", verify=False).artifact
+    return exports.golden(golden_case(name), precision)
 
 
 def loaded(path: Path, kernels: str, precision: str) -> onnx.ModelProto:
