@@ -45,6 +45,7 @@ def load_checkpoint(
     claiming = [family for family in every if family.claims(contents)]
     if not claiming:
         _refuse_snapshot(contents, path)
+        _refuse_optimizer(contents, path)
         # Of a file of weights alone the first, whose form that is, says what is missing.
         claiming = every[:1]
     if len(claiming) > 1:
@@ -74,6 +75,14 @@ def _refuse_snapshot(contents: Mapping[str, Any], path: Path) -> None:
     raise InputError(
         f"{path} holds no {AVERAGED}, the generator's averaged weights, only {there}: give a whole snapshot"
     )
+
+
+def _refuse_optimizer(contents: Collection[str], path: Path) -> None:
+    if {"state", "param_groups"} <= set(contents):
+        raise InputError(
+            f"{path} is the state of an optimizer, which holds no network: give the weights that were saved beside it, "
+            "such as ema_0.9999_<step>.pt or netG_<epoch>.pth"
+        )
 
 
 def _refuse_foreign(family: Family, path: Path, asked: Collection[str]) -> None:

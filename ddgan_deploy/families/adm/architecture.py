@@ -47,8 +47,8 @@ class Told:
 
 
 def seems_a_network(names: Iterable[str]) -> bool:
-    """Whether these are weights of a UNet or of a classifier."""
-    return {"time_embed.0.weight", "input_blocks.0.0.weight"} <= set(names)
+    """Whether these are weights of a UNet or of a classifier, perhaps not all of them."""
+    return any(name.startswith("input_blocks.") for name in names)
 
 
 def is_classifier(names: Iterable[str]) -> bool:
@@ -84,7 +84,7 @@ def told_by_classifier(shapes: Shapes, image_size: int, depth: int | None) -> To
     blocks = _count(shapes, "input_blocks")
     convolutions = [i for i in range(blocks) if f"input_blocks.{i}.0.op.weight" in shapes]
     if "out.2.positional_embedding" in shapes:
-        side = isqrt(max(_shape(shapes, "out.2.positional_embedding")[-1] - 1, 1))
+        side = isqrt(max(shape_of(shapes, "out.2.positional_embedding")[-1] - 1, 1))
         levels = (image_size // side).bit_length() or 1
         res_blocks = blocks // levels - 1 if blocks % levels == 0 else 0
     elif convolutions:
@@ -95,7 +95,7 @@ def told_by_classifier(shapes: Shapes, image_size: int, depth: int | None) -> To
         raise InputError(
             "nothing in it tells how many residual blocks a level has: give --config a JSON file with classifier_depth"
         )
-    if res_blocks < 1 or blocks % (res_blocks + 1) or not _may_halve(shapes, range(0, blocks, res_blocks + 1)[1:]):
+    if res_blocks < 1 or blocks % (res_blocks + 1) or not _are_levels(shapes, blocks, res_blocks + 1):
         raise InputError(
             f"its {blocks} input blocks make no levels at {image_size} pixels: give the classifier that was trained "
             "for this size, and its own classifier_depth if --config has one"
@@ -118,14 +118,26 @@ def pool_of(shapes: Shapes) -> Pool:
 def classes_of(shapes: Shapes, pool: Pool) -> int:
     """How many logits a classifier has."""
     last = {"attention": "out.2.c_proj.weight", "spatial": "out.2.weight"}.get(pool, "out.3.weight")
-    return _shape(shapes, last)[0]
+    return shape_of(shapes, last)[0]
+
+
+def shape_of(shapes: Shapes, name: str) -> tuple[int, ...]:
+    """Of a weight that every such network has, of one axis or more.
+
+    Raises:
+        InputError: it is not there, or a single number.
+    """
+    shape = shapes.get(name)
+    if not shape:
+        raise InputError(f"the key {name!r} is missing, or a single number: the file is incomplete")
+    return shape
 
 
 def _told(shapes: Shapes, res_blocks: int, levels: int) -> Told:
-    width = _shape(shapes, "time_embed.0.weight")[-1]
+    width = shape_of(shapes, "time_embed.0.weight")[-1]
     firsts = [f"input_blocks.{1 + level * (res_blocks + 1)}" for level in range(levels)]
-    outputs = [_shape(shapes, f"{name}.0.in_layers.2.weight")[0] for name in firsts]
-    of_embedding = _shape(shapes, f"{firsts[0]}.0.emb_layers.1.weight")[0]
+    outputs = [shape_of(shapes, f"{name}.0.in_layers.2.weight")[0] for name in firsts]
+    of_embedding = shape_of(shapes, f"{firsts[0]}.0.emb_layers.1.weight")[0]
     return Told(
         num_channels=width,
         num_res_blocks=res_blocks,
@@ -136,10 +148,13 @@ def _told(shapes: Shapes, res_blocks: int, levels: int) -> Told:
     )
 
 
-def _may_halve(shapes: Shapes, blocks: Iterable[int]) -> bool:
-    """Whether all of these may halve the size: such a block has no attention, and as many channels as before."""
-    others = ("0.skip_connection.weight", "1.norm.weight")
-    return not any(f"input_blocks.{i}.{other}" in shapes for i in blocks for other in others)
+def _are_levels(shapes: Shapes, blocks: int, of_level: int) -> bool:
+    """Whether channels change in the first block of a level alone, and no block attends that halves the size."""
+    widening = (i for i in range(blocks) if f"input_blocks.{i}.0.skip_connection.weight" in shapes)
+    halving = range(0, blocks, of_level)
+    return all(i % of_level == 1 for i in widening) and not any(
+        f"input_blocks.{i}.1.norm.weight" in shapes for i in halving
+    )
 
 
 def _count(shapes: Shapes, blocks: str) -> int:
@@ -149,10 +164,3 @@ def _count(shapes: Shapes, blocks: str) -> int:
 
 def _resamples(shapes: Shapes, name: str) -> bool:
     return any(f"{name}.{i}.{key}.weight" in shapes for i in (1, 2) for key in ("conv", "in_layers.0"))
-
-
-def _shape(shapes: Shapes, name: str) -> tuple[int, ...]:
-    shape = shapes.get(name)
-    if not shape:
-        raise InputError(f"the key {name!r} is missing: the file is incomplete")
-    return shape

@@ -124,7 +124,7 @@ def _numbers(value: object) -> tuple[float, ...] | None:
     if not isinstance(value, list):
         return None
     numbers = [_number(item) for item in value]
-    return None if any(item is None or item <= 0 for item in numbers) else tuple(map(float, numbers))  # type: ignore[arg-type]
+    return None if any(item is None or not 0 < item < 2**31 for item in numbers) else tuple(map(float, numbers))  # type: ignore[arg-type]
 
 
 _FORMS: dict[str, _Form] = {

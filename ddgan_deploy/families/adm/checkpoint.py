@@ -24,6 +24,7 @@ from ddgan_deploy.families.adm.model import Read, classifier_of, unet_of
 from ddgan_deploy.families.adm.sampling import choose
 from ddgan_deploy.families.base import Checkpoint, Family, Given
 from ddgan_deploy.files import sha256
+from ddgan_deploy.names import short
 from ddgan_deploy.weight_files.kinds import Kind
 from ddgan_deploy.weight_files.names import plain_name
 from ddgan_deploy.weight_files.reading import read
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _DEFAULTS = ("diffusion_steps", "noise_schedule", "predict_xstart", "rescale_timesteps")
 """Of the process that it was trained for: fields whose published defaults hold where nothing states them."""
+_GUIDE_HEADS = "classifier_num_head_channels"
+"""A constant in the published code, whose place this argument takes."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,11 @@ class AdmCheckpoint(Checkpoint[AdmConfig, AdmSampling]):
         """What neither the file nor a config tells."""
         source = f"of the published {self.recognised}, whose keys and shapes these are"
         values = {**vars(self.model), **vars(sampling)}
+        if self.model.classifier:
+            values[_GUIDE_HEADS] = self.model.classifier.num_head_channels
         return tuple(
             Assumed(name, json.dumps(values[name]), source if name in self.taken else "the published default")
-            for name in dict.fromkeys((*self.taken, *_DEFAULTS))
+            for name in dict.fromkeys((*self.taken, *_DEFAULTS, _GUIDE_HEADS))
             if name not in self.stated and name in values
         )
 
@@ -100,10 +105,10 @@ def read_checkpoint(family: Family, contents: dict[str, Any], path: Path, given:
         raise InputError(f"{said_by}: {error}") from None
     model = found.model
     others: Mapping[str, torch.Tensor] = {}
-    guide = given.asked.get("classifier")
+    guide, before = given.asked.get("classifier"), given.known.get("classifier") or {}
     if guide is not None:
-        model, others = _guided(found, Path(guide), arguments)
-    elif given.known.get("classifier"):
+        model, others = _guided(found, Path(guide), arguments, before)
+    elif before:
         raise InputError(f"{path} was exported with a classifier: give it again by --classifier FILE")
     elif "guidance" in given.asked:
         raise InputError("--guidance needs a classifier to follow: give --classifier FILE, or leave it out")
@@ -115,7 +120,7 @@ def read_checkpoint(family: Family, contents: dict[str, Any], path: Path, given:
         model,
         _checked(weights, path) | {f"{CLASSIFIER}{name}": value for name, value in others.items()},
         kind,
-        {*arguments, *given.known} - {*given.guessed},
+        {*arguments, *given.known, *([_GUIDE_HEADS] if before else [])} - {*given.guessed},
         {name: value for name, value in given.asked.items() if name != "classifier"},
         arguments,
         {**(recognised.known if recognised else {}), **given.known},
@@ -129,7 +134,9 @@ def is_unet_or_classifier(contents: Mapping[str, Any]) -> bool:
     return seems_a_network(map(plain_name, contents))
 
 
-def _guided(found: Read, path: Path, arguments: Mapping[str, Any]) -> tuple[AdmConfig, Mapping[str, torch.Tensor]]:
+def _guided(
+    found: Read, path: Path, arguments: Mapping[str, Any], known: Mapping[str, Any]
+) -> tuple[AdmConfig, Mapping[str, torch.Tensor]]:
     """The model with its classifier, and the classifier's weights."""
     model = found.model
     if model.small_size:
@@ -141,23 +148,31 @@ def _guided(found: Read, path: Path, arguments: Mapping[str, Any]) -> tuple[AdmC
     if not is_classifier(weights):
         raise InputError(f"{path} is a UNet: give --classifier a classifier, and this by --ckpt")
     try:
-        classifier = classifier_of(_shapes(weights), arguments, model.image_size)
+        classifier = classifier_of(_shapes(weights), arguments, known, model.image_size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    _check_classes(model, classifier, path)
+    _check_classes(model.num_classes or arguments.get("num_classes"), classifier, path)
     return dataclasses.replace(model, classifier=classifier), _checked(weights, path)
 
 
-def _check_classes(model: AdmConfig, classifier: ClassifierConfig, path: Path) -> None:
-    if model.num_classes and model.num_classes != classifier.num_classes:
+def _check_classes(wanted: int | None, classifier: ClassifierConfig, path: Path) -> None:
+    """Refuses another number than the UNet has or, of one without classes, than is stated."""
+    if wanted not in (None, classifier.num_classes):
         raise InputError(
-            f"{path} knows {classifier.num_classes} classes, the UNet {model.num_classes}: give the classifier that "
-            "was trained on the same"
+            f"{path} knows {classifier.num_classes} classes, and the UNet or --config {wanted}: give the classifier "
+            "that was trained on the same"
         )
 
 
 def _weights(contents: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]:
-    return checked_tensors({plain_name(name): value for name, value in contents.items()}, path)
+    plain: dict[str, Any] = {}
+    for name, value in contents.items():
+        if plain_name(name) in plain:
+            raise InputError(
+                f"{path} holds {short(plain_name(name))} twice, with and without a prefix: keep one network"
+            )
+        plain[plain_name(name)] = value
+    return checked_tensors(plain, path)
 
 
 def _shapes(weights: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:

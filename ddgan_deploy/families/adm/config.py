@@ -12,6 +12,8 @@ NoiseSchedule = Literal["linear", "cosine"]
 Pool = Literal["attention", "adaptive", "spatial", "spatial_v2"]
 SPATIAL_WIDTH = 2048
 """Of the hidden layer of a spatial pool."""
+CLASSIFIER_HEADS = 64
+"""Channels of each head of a classifier, a constant in the published code."""
 MOST_GUIDANCE = 1000.0
 GROUPS = 32
 """Of every norm, which all widths are multiples of."""
@@ -62,12 +64,12 @@ class ClassifierConfig(Trunk):
     Attributes:
         pool: how features become logits.
         num_classes: of the logits.
-        num_head_channels: of each head, a constant upstream.
+        num_head_channels: of each head.
     """
 
     pool: Pool
     num_classes: int
-    num_head_channels: int = 64
+    num_head_channels: int = CLASSIFIER_HEADS
 
     @property
     def in_channels(self) -> int:
@@ -160,5 +162,6 @@ class AdmSampling:
         # Also false for NaN.
         if not -MOST_GUIDANCE <= self.guidance <= MOST_GUIDANCE:
             raise InputError(
-                f"guidance {self.guidance:g} is out of range: give a number in {-MOST_GUIDANCE:g}..{MOST_GUIDANCE:g}"
+                f"guidance {self.guidance:g} is out of range: give --guidance, or classifier_scale in --config, in "
+                f"{-MOST_GUIDANCE:g}..{MOST_GUIDANCE:g}"
             )

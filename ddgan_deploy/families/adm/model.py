@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.adm.architecture import classes_of, pool_of, told_by_classifier, told_by_unet
-from ddgan_deploy.families.adm.config import GROUPS, AdmConfig, ClassifierConfig
+from ddgan_deploy.families.adm.architecture import classes_of, pool_of, shape_of, told_by_classifier, told_by_unet
+from ddgan_deploy.families.adm.config import CLASSIFIER_HEADS, GROUPS, AdmConfig, ClassifierConfig
 from ddgan_deploy.families.adm.keys import Shapes, expected_shapes
-from ddgan_deploy.families.adm.layout import Network, all_layers
+from ddgan_deploy.families.adm.layout import Layer, Network, all_layers
 from ddgan_deploy.families.adm.published import Published, published
 from ddgan_deploy.names import shown
 from ddgan_deploy.weight_files.expected import check_shapes
@@ -54,14 +54,18 @@ def unet_of(shapes: Shapes, stated: Arguments, known: Arguments) -> Read:
         InputError: it is no UNet, contradicts what is stated, or nothing tells its heads or its size.
     """
     told = told_by_unet(shapes)
-    classes = shapes["label_emb.weight"][0] if "label_emb.weight" in shapes else 0
-    upsampler = shapes["input_blocks.0.0.weight"][1] == 6
+    classes = shape_of(shapes, "label_emb.weight")[0] if "label_emb.weight" in shapes else 0
+    upsampler = shape_of(shapes, "input_blocks.0.0.weight")[1:2] == (6,)
     like = published(told, classes, upsampler)
     otherwise = known or (like.known if like else {})
-    fields = {**dataclasses.asdict(told), "num_classes": classes, "learn_sigma": shapes["out.2.weight"][0] == 6}
+    fields = {
+        **dataclasses.asdict(told),
+        "num_classes": classes,
+        "learn_sigma": shape_of(shapes, "out.2.weight")[0] == 6,
+    }
     fields["image_size"] = _image_size(fields["attention_levels"], stated, otherwise)
     if upsampler:
-        fields["small_size"] = _first("small_size", stated, otherwise)
+        fields["small_size"] = _small_size(fields["image_size"], stated, otherwise)
     fields |= _heads(stated, otherwise)
     model = AdmConfig(**fields)
     several = any(layer.heads > 1 for layer in all_layers(model) if layer.kind == "attention")
@@ -84,26 +88,27 @@ def unet_of(shapes: Shapes, stated: Arguments, known: Arguments) -> Read:
     return Read(model, like if taken else None, taken)
 
 
-def classifier_of(shapes: Shapes, stated: Arguments, image_size: int) -> ClassifierConfig:
+def classifier_of(shapes: Shapes, stated: Arguments, known: Arguments, image_size: int) -> ClassifierConfig:
     """The architecture of a classifier.
 
     Args:
         shapes: of its weights.
         stated: published arguments; those of the classifier must fit the shapes.
+        known: fields of `ClassifierConfig` that hold where nothing is stated.
         image_size: of the UNet that it guides.
 
     Raises:
         InputError: it is no classifier, or contradicts what is stated.
     """
     own = {name.removeprefix("classifier_"): value for name, value in stated.items() if name.startswith("classifier_")}
-    told = told_by_classifier(shapes, image_size, own.get("depth"))
+    told = told_by_classifier(shapes, image_size, own.get("depth", known.get("num_res_blocks")))
     pool = pool_of(shapes)
     model = ClassifierConfig(
         **dataclasses.asdict(told),
         image_size=image_size,
         pool=pool,
         num_classes=classes_of(shapes, pool),
-        num_head_channels=own.get("num_head_channels", 64),
+        num_head_channels={"num_head_channels": CLASSIFIER_HEADS, **known, **own}["num_head_channels"],
     )
     alike = {"width": model.num_channels, "depth": model.num_res_blocks, "pool": pool}
     _check(model, shapes, own, alike, "classifier_")
@@ -113,13 +118,25 @@ def classifier_of(shapes: Shapes, stated: Arguments, image_size: int) -> Classif
 def _image_size(levels: tuple[int, ...], stated: Arguments, otherwise: Arguments) -> int:
     """Pixels along a side: no weight has them, but attention at a stated resolution sits at a level of its own."""
     sizes: list[int] = [stated[name] for name in ("large_size", "image_size") if name in stated]
+    if len(set(sizes)) > 1:
+        raise InputError(
+            f"large_size {sizes[0]} contradicts image_size {sizes[1]}, the same in other words: leave one out"
+        )
     if not sizes and stated.get("attention_resolutions") and levels:
         sizes = [int(max(stated["attention_resolutions"])) << min(levels)]
     if not sizes:
         sizes = [_first("image_size", stated, otherwise)]
     if not 0 < sizes[0] <= _MOST_SIZE:
-        raise InputError(f"image_size {sizes[0]} is out of range: give 1..{_MOST_SIZE}")
+        raise InputError(f"image_size {shown(sizes[0])} is out of range: give 1..{_MOST_SIZE}")
     return sizes[0]
+
+
+def _small_size(image_size: int, stated: Arguments, otherwise: Arguments) -> int:
+    """Pixels along a side of what an upsampler enlarges."""
+    size: int = _first("small_size", stated, otherwise)
+    if not 0 < size <= image_size:
+        raise InputError(f"small_size {size} is out of range: give 1..{image_size}, the size that it is enlarged to")
+    return size
 
 
 def _heads(stated: Arguments, otherwise: Arguments) -> dict[str, int]:
@@ -127,7 +144,7 @@ def _heads(stated: Arguments, otherwise: Arguments) -> dict[str, int]:
     if {"num_heads", "num_head_channels"} & set(stated):
         source: Arguments = {"num_heads": 4, **stated}
     elif {"num_heads", "num_head_channels"} & set(otherwise):
-        source = otherwise
+        source = {**otherwise, **stated}
     else:
         raise InputError(
             "nothing tells how many heads its attention has, and it is none of the published networks: give --config a "
@@ -150,16 +167,14 @@ def _check(model: Network, shapes: Shapes, stated: Arguments, alike: Arguments, 
     for width in model.widths:
         if width % GROUPS:
             raise InputError(
-                f"a layer of {width} channels cannot be normalized in {GROUPS} groups: this is another network"
+                f"a layer of {width} channels cannot be normalized in {GROUPS} groups, as all are: give a checkpoint "
+                "of the published network"
             )
     if model.image_size % (1 << (len(model.channel_mult) - 1)):
         raise InputError(f"image_size {model.image_size} cannot be halved {len(model.channel_mult) - 1} times: {_FIX}")
     for layer in all_layers(model):
-        if layer.kind == "attention" and (layer.heads < 1 or not _divides(model, layer.inputs, layer.heads)):
-            heads = f"{prefix}num_heads or {prefix}num_head_channels"
-            raise InputError(
-                f"{layer.name} has {layer.inputs} channels, which such heads do not divide: {heads}: {_FIX}"
-            )
+        if layer.kind == "attention":
+            _check_heads(model, layer, prefix)
     for name, own in {**_alike(model, stated), **alike}.items():
         if name in stated and stated[name] != own:
             raise InputError(
@@ -168,9 +183,17 @@ def _check(model: Network, shapes: Shapes, stated: Arguments, alike: Arguments, 
     check_shapes(shapes, expected_shapes(model))
 
 
-def _divides(model: Network, channels: int, heads: int) -> bool:
-    per_head = model.num_head_channels
-    return channels % per_head == 0 if per_head != -1 else channels % heads == 0
+def _check_heads(model: Network, layer: Layer, prefix: str) -> None:
+    """Refuses heads of unequal width."""
+    name, number = "num_head_channels", model.num_head_channels
+    if number == -1:
+        up = isinstance(model, AdmConfig) and model.num_heads_upsample != -1 and layer.name.startswith("output_blocks.")
+        name, number = "num_heads_upsample" if up else "num_heads", layer.heads
+    if layer.inputs % number:
+        raise InputError(
+            f"{prefix}{name} {number} does not divide the {layer.inputs} channels of {layer.name}: give --config a "
+            f"JSON file with the {prefix}{name} that it was trained with"
+        )
 
 
 def _alike(model: Network, stated: Arguments) -> Arguments:

@@ -9,6 +9,7 @@ from typing import Any
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.adm.config import AdmSampling
 from ddgan_deploy.families.adm.schedule import LEAST_STEPS, kept_timesteps, process
+from ddgan_deploy.names import short
 
 Arguments = Mapping[str, Any]
 _FIELDS = {each.name for each in dataclasses.fields(AdmSampling)}
@@ -33,11 +34,13 @@ def choose(steps: int | None, asked: Arguments, arguments: Arguments, known: Arg
     found |= _said("sampler", "use_ddim", asked, {**arguments, **_as_sampler(arguments)})
     found |= _said("guidance", "classifier_scale", asked, {**arguments, **_as_guidance(arguments)}) if guided else {}
     trained = found.get("diffusion_steps", 1000)
-    text = arguments.get("timestep_respacing") or ("" if steps is not None else known.get("timestep_respacing", ""))
+    text = arguments.get("timestep_respacing") or _known_respacing(steps, known)
     if text:
         kept = len(kept_timesteps(trained, text))
         if steps not in (None, kept):
-            raise InputError(f"--steps {steps} contradicts timestep_respacing {text!r}, which keeps {kept}: {_FIX}")
+            raise InputError(
+                f"--steps {steps} contradicts timestep_respacing {short(text)}, which keeps {kept}: {_FIX}"
+            )
         steps = kept
     elif steps is None:
         raise InputError(f"nothing tells in how many steps to sample: give --steps T, {LEAST_STEPS}..{trained}")
@@ -46,6 +49,12 @@ def choose(steps: int | None, asked: Arguments, arguments: Arguments, known: Arg
     sampling = AdmSampling(**{**found, "steps": steps, "timestep_respacing": text})
     process(sampling)
     return sampling
+
+
+def _known_respacing(steps: int | None, known: Arguments) -> str:
+    """Of an artifact of the same network, where it has as many steps; "": nothing is known."""
+    text: str = known.get("timestep_respacing", "")
+    return text if steps in (None, known.get("steps")) else ""
 
 
 def _respacing(steps: int, trained: int, sampler: str) -> str:

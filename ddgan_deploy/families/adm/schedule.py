@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.adm.config import AdmSampling, NoiseSchedule
+from ddgan_deploy.names import short
 
 Float64 = npt.NDArray[np.float64]
 LEAST_STEPS = 2
 """The published tables need a second one."""
 _MOST_STEPS = 100_000
-_MOST_SHOWN = 40
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def process(sampling: AdmSampling) -> tuple[Kept, ...]:
     kept = kept_timesteps(sampling.diffusion_steps, sampling.timestep_respacing)
     if len(kept) < LEAST_STEPS:
         raise InputError(
-            f"timestep_respacing {sampling.timestep_respacing!r} keeps {len(kept)} step, and the published process "
-            f"has no fewer than {LEAST_STEPS}: give more"
+            f"timestep_respacing {short(sampling.timestep_respacing)} keeps {len(kept)} step, and the published "
+            f"process has no fewer than {LEAST_STEPS}: give more"
         )
     trained = _betas(sampling.noise_schedule, sampling.diffusion_steps)
     alphas = np.cumprod(1 - trained)[list(kept)]
@@ -128,22 +128,26 @@ def kept_timesteps(trained: int, text: str) -> tuple[int, ...]:
     Raises:
         InputError: the text is none of these, or there are not so many steps.
     """
+    if not 0 < trained <= _MOST_STEPS:
+        raise InputError(f"diffusion_steps {trained} is out of range: give {LEAST_STEPS}..{_MOST_STEPS}")
     if not text:
         return tuple(range(trained))
     if match := re.fullmatch("ddim([0-9]{1,6})", text):
         return _strided(trained, int(match[1]))
     if not re.fullmatch("[0-9]{1,6}( *, *[0-9]{1,6})*", text):
-        raise InputError(
-            f"timestep_respacing {text[:_MOST_SHOWN]!r} is unknown: give counts such as 25 or 10,10,5, or ddim25"
-        )
+        raise InputError(f"timestep_respacing {short(text)} is unknown: give counts such as 25 or 10,10,5, or ddim25")
     counts = [int(count) for count in text.split(",")]
+    if len(counts) > trained:
+        raise InputError(f"timestep_respacing {short(text)} has {len(counts)} sections of {trained} steps: give fewer")
     size, longer = divmod(trained, len(counts))
     kept: list[int] = []
     start = 0
     for i, count in enumerate(counts):
         here = size + (i < longer)
         if not 0 < count <= here:
-            raise InputError(f"timestep_respacing {text!r} takes {count} steps of a section of {here}: give 1..{here}")
+            raise InputError(
+                f"timestep_respacing {short(text)} takes {count} steps of a section of {here}: give 1..{here}"
+            )
         stride = (here - 1) / (count - 1) if count > 1 else 1.0
         # Added up rather than multiplied, and rounded half to even, as published: the last bits tell which step it is.
         place = 0.0
@@ -168,8 +172,6 @@ def _strided(trained: int, count: int) -> tuple[int, ...]:
 
 def _betas(kind: NoiseSchedule, count: int) -> Float64:
     """Of the trained process, ascending."""
-    if not 0 < count <= _MOST_STEPS:
-        raise InputError(f"diffusion_steps {count} is out of range: give {LEAST_STEPS}..{_MOST_STEPS}")
     if kind == "cosine":
         # Nichol & Dhariwal 2021, equation 17.
         edges = [math.cos((i / count + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(count + 1)]

@@ -93,9 +93,9 @@ def test_its_own_arguments_tell_the_same(name, tmp_path):
 def test_a_published_classifier(name, tmp_path):
     it = made_as(name)
     (tmp_path / "args.json").write_text(json.dumps(PUBLISHED[name]["args"]))
-    found = classifier_of(shapes(it), {}, it.image_size)
+    found = classifier_of(shapes(it), {}, {}, it.image_size)
     assert is_classifier(shapes(it))
-    assert found == classifier_of(shapes(it), read_arguments(tmp_path / "args.json"), it.image_size)
+    assert found == classifier_of(shapes(it), read_arguments(tmp_path / "args.json"), {}, it.image_size)
     assert expected_shapes(found) == shapes(it)
     assert (found.widths, found.attention_levels) == (tuple(it.widths), it.attention)
     assert (found.num_res_blocks, found.num_classes, found.pool) == (it.num_res_blocks, 1000, "attention")
@@ -125,7 +125,7 @@ def test_one_that_differs_is_not_recognised(change):
 def test_pools(pool):
     it = Made(pool=pool, num_classes=5, attention=(1,), num_head_channels=16)
     assert pool_of(shapes(it)) == pool
-    found = classifier_of(shapes(it), {"classifier_depth": 1, "classifier_num_head_channels": 16}, it.image_size)
+    found = classifier_of(shapes(it), {"classifier_depth": 1, "classifier_num_head_channels": 16}, {}, it.image_size)
     assert (found.pool, found.num_classes, found.num_res_blocks) == (pool, 5, 1)
 
 
@@ -154,4 +154,4 @@ def test_a_classifier_of_another_size(name, size):
     if size == it.image_size:
         return
     with pytest.raises(InputError, match=f"input blocks make no levels at {size} pixels: give the classifier that was"):
-        classifier_of(shapes(it), {}, size)
+        classifier_of(shapes(it), {}, {}, size)
