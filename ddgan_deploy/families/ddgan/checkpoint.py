@@ -21,6 +21,7 @@ from ddgan_deploy.families.ddgan.schedule import MAX_STEPS, MIN_STEPS, Schedule
 from ddgan_deploy.families.ddgan.training_args import own_arguments, read_config
 from ddgan_deploy.families.ddgan.weights import generator
 from ddgan_deploy.files import sha256
+from ddgan_deploy.weight_files.expected import check_shapes
 from ddgan_deploy.weight_files.tensors import as_float32
 
 if TYPE_CHECKING:
@@ -134,17 +135,7 @@ def _expected_shapes(config: GeneratorConfig) -> Shapes:
 
 def _check_keys(shapes: Shapes, config: GeneratorConfig, by_order: bool = False) -> None:
     expected = _expected_shapes(config)
-    for key, shape in expected.items():
-        if key not in shapes:
-            raise InputError(f"the key {key!r} is missing, of shape {list(shape)}: the file is incomplete")
-        if shapes[key] != shape:
-            raise InputError(
-                f"{key} has shape {list(shapes[key])}, this architecture needs {list(shape)}: "
-                "give the file as it was trained"
-            )
-    extra = [key for key in shapes if key not in expected]
-    if extra:
-        raise InputError(f"{len(extra)} keys are left over, the first is {extra[0]!r}: this is another network")
+    check_shapes(shapes, expected)
     moved = [(ours, key) for ours, key in zip(shapes, expected, strict=True) if ours != key]
     if by_order and moved:
         raise InputError(

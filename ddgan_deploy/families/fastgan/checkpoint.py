@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from ddgan_deploy.families.fastgan import published
 from ddgan_deploy.families.fastgan.config import SMALLEST, WIDTHS, FastganConfig, FastganSampling
 from ddgan_deploy.families.fastgan.stated import check_asked, check_config
 from ddgan_deploy.files import sha256
-from ddgan_deploy.names import short
+from ddgan_deploy.weight_files.expected import check_shapes
 from ddgan_deploy.weight_files.objects import AVERAGED, Saved, parts, state_dict
 from ddgan_deploy.weight_files.tensors import as_float32, checked_tensors
 
@@ -71,20 +72,26 @@ def read_checkpoint(family: Family, contents: dict[str, Any], path: Path, given:
     if given.config is not None:
         check_config(given.config)
     generator = contents[AVERAGED]
-    try:
+    with _named(path):
         state = state_dict(generator)
         model = _model(generator, state)
-        _check_names(state, model)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    tensors = checked_tensors({name: state[name] for name in published.needed(model)}, path)
-    _check_shapes(tensors, model, path)
+    unused = published.unused(model)
+    tensors = checked_tensors({name: value for name, value in state.items() if name not in unused}, path)
+    with _named(path):
+        check_shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()}, published.needed(model))
     finite = {name: as_float32(tensor, name, path) for name, tensor in tensors.items()}
-    try:
+    with _named(path):
         weights = folded(model, finite)
+    return FastganCheckpoint(family, path, sha256(path), model, weights, "ema")
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Begins an error within the block by the file's name."""
+    try:
+        yield
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return FastganCheckpoint(family, path, sha256(path), model, weights, "ema")
 
 
 def _model(generator: Saved, state: Mapping[str, Any]) -> FastganConfig:
@@ -109,25 +116,3 @@ def _model(generator: Saved, state: Mapping[str, Any]) -> FastganConfig:
         cond=published.EMBEDDING in state,
         lite=not any(key.startswith(("synthesis.feat_8.conv2.", "synthesis.feat_8.5.")) for key in state),
     )
-
-
-def _check_names(state: Collection[str], model: FastganConfig) -> None:
-    shapes = published.needed(model)
-    missing = [name for name in shapes if name not in state]
-    if missing:
-        raise InputError(
-            f"the key {missing[0]!r} is missing, of shape {list(shapes[missing[0]])}: the snapshot is incomplete"
-        )
-    extra = sorted(set(state) - set(shapes) - published.unused(model))
-    if extra:
-        raise InputError(f"{len(extra)} keys are left over, the first is {short(extra[0])}: this is another network")
-
-
-def _check_shapes(tensors: Mapping[str, Any], model: FastganConfig, path: Path) -> None:
-    for name, shape in published.needed(model).items():
-        found = tuple(tensors[name].shape)
-        if found != shape:
-            raise InputError(
-                f"{path}: {name} has shape {list(found)}, this network needs {list(shape)}: "
-                "give a snapshot as it was saved"
-            )
