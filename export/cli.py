@@ -157,20 +157,22 @@ def _source(args: argparse.Namespace) -> tuple[Path, int | None, Path | None]:
 def _parser() -> Parser:
     parser = Parser(
         prog="ddgan-export",
-        description="Turns a trained generator (Denoising Diffusion GAN, StyleGAN2, FastGAN) into a verified artifact.",
+        description="Turns a trained generator (Denoising Diffusion GAN, StyleGAN2, FastGAN or ADM) into a verified "
+        "artifact.",
     )
     parser.add_argument(
         "--ckpt",
         type=Path,
         metavar="FILE",
-        help="netG_<epoch>.pth, content.pth, .safetensors, or network-snapshot-<kimg>.pkl of a StyleGAN2 or FastGAN",
+        help="netG_<epoch>.pth, content.pth, .safetensors, network-snapshot-<kimg>.pkl of a StyleGAN2 or FastGAN, or "
+        "ema_<rate>_<step>.pt of an ADM",
     )
     parser.add_argument(
         "--steps",
         type=steps_argument,
         metavar="T",
         help="denoising steps the network was trained for, 1..64; may be left out where a content.pth or --config "
-        "tells it, and for a StyleGAN2 or FastGAN, which have one",
+        "tells it, and for a StyleGAN2 or FastGAN, which have one; for an ADM how many of the trained steps are kept",
     )
     parser.add_argument("--demo", action="store_true", help="the bundled checkpoint of handwritten digits")
     parser.add_argument("--fp16", action="store_true", help="half precision where it holds")
