@@ -157,7 +157,9 @@ from ddgan_deploy.kernels.launch import launches
 target = GPUTarget("cuda", 90, 32)
 backend = make_backend(target)
 tried = 0
-for op, plan, launch in launches(ops.all_launches()):
+# Plans share kernels; here they do not know of aligned ones either.
+distinct = {launch.name: (op, launch) for op, plan, launch in launches(ops.all_launches())}
+for op, launch in distinct.values():
     kernel = getattr(importlib.import_module(f"ddgan_deploy.kernels.{op.folder}.tl_kernel"), launch.kernel)
     for number, parameter in enumerate(kernel.params):
         if parameter.name in op.tensors or parameter.is_constexpr or parameter.do_not_specialize:
