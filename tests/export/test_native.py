@@ -36,7 +36,7 @@ def native(library):
 # float16 rounds whatever the two compute differently, and the steps add it up.
 @pytest.mark.parametrize(("name", "tolerance", "levels"), [("biggan_fp32", 1e-5, 1), ("biggan_fp16", 1e-2, 3)])
 def test_native_equals_portable(request, native, biggan, name, tolerance, levels):
-    folder = request.getfixturevalue(name).artifact.path
+    folder = request.getfixturevalue(name).path
     inputs = biggan.inputs
     (portable_x_0,) = new_session(folder / SAMPLER).run(None, inputs)
     (x_0,) = native.session(folder / SAMPLER).run(None, inputs)
