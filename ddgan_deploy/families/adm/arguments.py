@@ -6,9 +6,7 @@ other models change: num_classes, sigma_small, and of a classifier channel_mult 
 
 from __future__ import annotations
 
-import difflib
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -17,6 +15,7 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.adm.config import NoiseSchedule, Pool
 from ddgan_deploy.names import short, shown
 from ddgan_deploy.weight_files.json_config import read_json_config
+from ddgan_deploy.weight_files.json_values import flag, integer, meant, number
 
 _WITHOUT_A_SAY = frozenset(
     [
@@ -80,28 +79,12 @@ def read_arguments(path: Path) -> dict[str, Any]:
 
 
 def _hint(name: str) -> str:
-    known = sorted(_WITHOUT_A_SAY | set(_FORMS))
-    meant = difflib.get_close_matches(name.strip().lower().lstrip("-").replace("-", "_"), known, n=1)
-    return f"; did you mean {meant[0]}? Correct it" if meant else ": leave it out"
+    near = meant(name, _WITHOUT_A_SAY | set(_FORMS))
+    return f"; did you mean {near}? Correct it" if near else ": leave it out"
 
 
 def _integer(least: int) -> Callable[[object], int | None]:
-    def convert(value: object) -> int | None:
-        right = isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**31
-        return value if right else None  # type: ignore[return-value]
-
-    return convert
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    # Also false for NaN, and for integers that no float can hold.
-    return float(value) if abs(value) <= sys.float_info.max else None
-
-
-def _flag(value: object) -> bool | None:
-    return bool(value) if isinstance(value, int) and value in (0, 1) else None
+    return lambda value: integer(value, least, 2**31)
 
 
 def _one_of(choices: tuple[str, ...]) -> _Form:
@@ -123,7 +106,7 @@ def _numbers(value: object) -> tuple[float, ...] | None:
         value = [float(item) for item in items]
     if not isinstance(value, list):
         return None
-    numbers = [_number(item) for item in value]
+    numbers = [number(item) for item in value]
     return None if any(item is None or not 0 < item < 2**31 for item in numbers) else tuple(map(float, numbers))  # type: ignore[arg-type]
 
 
@@ -149,7 +132,7 @@ _FORMS: dict[str, _Form] = {
         for name in ("num_head_channels", "num_heads_upsample")
     },
     **{
-        name: _Form("true or false", _flag)
+        name: _Form("true or false", flag)
         for name in [
             "class_cond",
             "use_scale_shift_norm",
@@ -174,7 +157,7 @@ _FORMS: dict[str, _Form] = {
             "classifier_attention_resolutions",
         ]
     },
-    "classifier_scale": _Form("a finite number", _number),
+    "classifier_scale": _Form("a finite number", number),
     "timestep_respacing": _Form("a text, such as 250 or ddim25", _respacing),
     "noise_schedule": _one_of(get_args(NoiseSchedule)),
     "classifier_pool": _one_of(get_args(Pool)),

@@ -6,13 +6,13 @@ WaveDiff (wavelets), LDDGAN (latents of an autoencoder) and those that draw from
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from types import NoneType
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.names import short
+from ddgan_deploy.weight_files.json_values import meant
 
 _NAMES = """
     image_size num_channels centered num_channels_dae n_mlp ch_mult num_res_blocks attn_resolutions dropout
@@ -96,7 +96,7 @@ def refuse_unknown(arguments: Mapping[str, object], source: str) -> None:
 
 def _hint(name: str) -> str:
     """What to do about an unknown name."""
-    meant = difflib.get_close_matches(name.strip().lower().lstrip("-").replace("-", "_"), sorted(PUBLISHED), n=1)
-    if meant:
-        return f"; did you mean {meant[0]}? Correct it"
+    near = meant(name, PUBLISHED)
+    if near:
+        return f"; did you mean {near}? Correct it"
     return ": leave it out, or give the training script's own name of it, such as beta_max or not_use_tanh"

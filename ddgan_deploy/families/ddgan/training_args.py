@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.ddgan.argument_names import refuse_other_networks, refuse_unknown
 from ddgan_deploy.names import shown
 from ddgan_deploy.weight_files.json_config import read_json_config
+from ddgan_deploy.weight_files.json_values import flag, integer, number
 
 _PICKLES = (b"PK", b"\x80")
 """How PyTorch's files begin, the newer ones and the older."""
@@ -104,23 +104,6 @@ def training_args(content: Mapping[str, Any], source: str, stated: Collection[st
     return found
 
 
-def _integer(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if abs(value) < 2**63 else None
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    # Also false for NaN, and for integers that no float can hold.
-    return float(value) if abs(value) <= sys.float_info.max else None
-
-
-def _flag(value: object) -> bool | None:
-    return bool(value) if isinstance(value, int) and value in (0, 1) else None
-
-
 def _text(value: object) -> str | None:
     return value.lower() if isinstance(value, str) else None
 
@@ -139,15 +122,15 @@ _KINDS: dict[str, tuple[str, Callable[[object], Any]]] = {
         (
             "image_size num_channels num_channels_dae num_res_blocks nz z_emb_dim n_mlp",
             "an integer",
-            _integer,
+            integer,
         ),
-        ("num_timesteps", "an integer", _integer),
-        ("ch_mult attn_resolutions", "a list of integers", _each(_integer)),
-        ("fir_kernel", "a list of numbers", _each(_number)),
-        ("fir skip_rescale conditional centered not_use_tanh use_geometric", "true or false", _flag),
+        ("num_timesteps", "an integer", integer),
+        ("ch_mult attn_resolutions", "a list of integers", _each(integer)),
+        ("fir_kernel", "a list of numbers", _each(number)),
+        ("fir skip_rescale conditional centered not_use_tanh use_geometric", "true or false", flag),
         ("resblock_type progressive progressive_input progressive_combine", "a text", _text),
         ("embedding_type", "a text", _text),
-        ("beta_min beta_max", "a finite number", _number),
+        ("beta_min beta_max", "a finite number", number),
     )
     for name in names.split()
 }

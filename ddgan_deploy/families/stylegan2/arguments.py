@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,6 +9,7 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.stylegan2.flags import Noise
 from ddgan_deploy.names import short, shown
 from ddgan_deploy.weight_files.json_config import read_json_config
+from ddgan_deploy.weight_files.json_values import number
 
 NAMES = {"noise_mode": "noise", "truncation_psi": "truncation", "truncation_cutoff": "truncation_cutoff"}
 """Published name -> field of `config.Sampling`."""
@@ -30,14 +30,14 @@ def read_arguments(path: Path) -> dict[str, Any]:
 
 
 def _checked(name: str, value: object, path: Path) -> Any:
-    # Also false for NaN, and for integers that no float can hold.
-    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    converted: Any = value
     if name == "noise_mode":
         right, wanted = value in get_args(Noise), f"one of {', '.join(get_args(Noise))}"
     elif name == "truncation_psi":
-        right, wanted = number, "a finite number"
+        converted = number(value)
+        right, wanted = converted is not None, "a finite number"
     else:
-        right, wanted = value is None or (number and isinstance(value, int)), "an integer or null"
+        right, wanted = value is None or (isinstance(value, int) and number(value) is not None), "an integer or null"
     if not right:
         raise InputError(f"{path}: {name} is {shown(value)}, it must be {wanted}: correct it")
-    return float(value) if name == "truncation_psi" else value  # type: ignore[arg-type]
+    return converted
