@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import isqrt
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.families.adm.config import Pool
+from ddgan_deploy.families.adm.config import Pool, Told
 from ddgan_deploy.families.adm.keys import Shapes
 
 POOLS: dict[str, Pool] = {
@@ -27,23 +26,6 @@ POOLS: dict[str, Pool] = {
     "out.3.weight": "adaptive",
 }
 """Keys that only one pool has, in the order in which to look -> the pool."""
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a network's keys and shapes tell.
-
-    Attributes:
-        num_channels, num_res_blocks, channel_mult, attention_levels, use_scale_shift_norm, resblock_updown: as in
-            `config.Trunk`.
-    """
-
-    num_channels: int
-    num_res_blocks: int
-    channel_mult: tuple[float, ...]
-    attention_levels: tuple[int, ...]
-    use_scale_shift_norm: bool
-    resblock_updown: bool
 
 
 def seems_a_network(names: Iterable[str]) -> bool:

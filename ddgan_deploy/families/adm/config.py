@@ -20,11 +20,10 @@ GROUPS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trunk:
-    """What the UNet and the classifier share: the way down, and the middle.
+class Told:
+    """What a network's keys and shapes tell of the way down, which a UNet and a classifier share.
 
     Attributes:
-        image_size: pixels along a side of x_t.
         num_channels: the width by which those of all levels are multiplied.
         num_res_blocks: of a level.
         channel_mult: of each level, the finest first: its width over ``num_channels``.
@@ -33,13 +32,23 @@ class Trunk:
         resblock_updown: whether a block resamples, or a convolution.
     """
 
-    image_size: int
     num_channels: int
     num_res_blocks: int
     channel_mult: tuple[float, ...]
     attention_levels: tuple[int, ...]
     use_scale_shift_norm: bool
     resblock_updown: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trunk(Told):
+    """The way down and the middle of a network.
+
+    Attributes:
+        image_size: pixels along a side of x_t, which no weight tells.
+    """
+
+    image_size: int
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -91,18 +91,11 @@ def up_blocks(config: AdmConfig) -> Iterator[Block]:
             channels, number = width, number + 1
 
 
-def encoder_layers(config: Network) -> Iterator[Layer]:
-    """Of the way down and the middle, in running order."""
-    for block in (*down_blocks(config), middle_block(config)):
-        yield from block.layers
-
-
 def all_layers(config: Network) -> Iterator[Layer]:
     """Of all blocks, in running order."""
-    yield from encoder_layers(config)
-    if isinstance(config, AdmConfig):
-        for block in up_blocks(config):
-            yield from block.layers
+    up = up_blocks(config) if isinstance(config, AdmConfig) else ()
+    for block in (*down_blocks(config), middle_block(config), *up):
+        yield from block.layers
 
 
 def _block(config: Network, name: str, level: int, inputs: int, outputs: int, up: bool = False) -> Iterator[Layer]:

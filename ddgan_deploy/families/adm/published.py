@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ddgan_deploy.families.adm.architecture import Told
+from ddgan_deploy.families.adm.config import Told
 
 CLASSES = 1000
 
@@ -38,7 +38,14 @@ class Published:
 
 
 def _told(width: int, res_blocks: int, mult: tuple[float, ...], attention: tuple[int, ...]) -> Told:
-    return Told(width, res_blocks, mult, attention, True, True)
+    return Told(
+        num_channels=width,
+        num_res_blocks=res_blocks,
+        channel_mult=mult,
+        attention_levels=attention,
+        use_scale_shift_norm=True,
+        resblock_updown=True,
+    )
 
 
 _LARGE = (1.0, 1.0, 2.0, 2.0, 4.0, 4.0)

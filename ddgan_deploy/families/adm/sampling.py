@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ddgan_deploy.errors import InputError
@@ -31,8 +31,9 @@ def choose(steps: int | None, asked: Arguments, arguments: Arguments, known: Arg
             process.
     """
     found = {name: value for name, value in {**known, **arguments}.items() if name in _FIELDS}
-    found |= _said("sampler", "use_ddim", asked, {**arguments, **_as_sampler(arguments)})
-    found |= _said("guidance", "classifier_scale", asked, {**arguments, **_as_guidance(arguments)}) if guided else {}
+    found |= _said("sampler", "use_ddim", asked, arguments, lambda on: "ddim" if on else "ddpm")
+    if guided:
+        found |= _said("guidance", "classifier_scale", asked, arguments, lambda scale: scale)
     trained = found.get("diffusion_steps", 1000)
     text = arguments.get("timestep_respacing") or _known_respacing(steps, known)
     if text:
@@ -68,19 +69,14 @@ def _respacing(steps: int, trained: int, sampler: str) -> str:
     return f"ddim{steps}" if sampler == "ddim" else str(steps)
 
 
-def _as_sampler(arguments: Arguments) -> Arguments:
-    return {"sampler": "ddim" if arguments["use_ddim"] else "ddpm"} if "use_ddim" in arguments else {}
-
-
-def _as_guidance(arguments: Arguments) -> Arguments:
-    return {"guidance": arguments["classifier_scale"]} if "classifier_scale" in arguments else {}
-
-
-def _said(flag: str, published: str, asked: Arguments, stated: Arguments) -> Arguments:
-    """What a flag says, else the config under its published name."""
-    if flag in asked and flag in stated and asked[flag] != stated[flag]:
+def _said(
+    flag: str, published: str, asked: Arguments, arguments: Arguments, meaning: Callable[[Any], Any]
+) -> Arguments:
+    """What a flag says, else the config under its published name, whose values have the given meaning."""
+    stated = {flag: meaning(arguments[published])} if published in arguments else {}
+    said = {flag: asked[flag]} if flag in asked else stated
+    if stated and said != stated:
         raise InputError(
-            f"--{flag} {asked[flag]} contradicts the config's {published} {str(stated[published]).lower()}: {_FIX}"
+            f"--{flag} {asked[flag]} contradicts the config's {published} {str(arguments[published]).lower()}: {_FIX}"
         )
-    source = asked if flag in asked else stated
-    return {flag: source[flag]} if flag in source else {}
+    return said
