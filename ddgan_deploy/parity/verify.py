@@ -108,7 +108,7 @@ def verify(checkpoint: Checkpoint[Any, Any], engine: Engine, seeds: Sequence[int
     if isinstance(engine, Probing):
         verification = _verify_probes(reference, values, engine, tried)
         return dataclasses.replace(verification, result=_timed(verification.result, start))
-    result = verify_outputs(values[-1], engine, tried, manifest.precision)
+    result = verify_outputs(values[-1], engine, tried, manifest.precision, manifest.probes)
     return Outcome(_timed(result, start))
 
 
@@ -122,7 +122,11 @@ def reference_values(reference: Reference, inputs: Inputs) -> tuple[Array, ...]:
 
 
 def verify_outputs(
-    reference_x_0: npt.NDArray[np.float32], engine: Engine, tried: Trial, precision: Precision
+    reference_x_0: npt.NDArray[np.float32],
+    engine: Engine,
+    tried: Trial,
+    precision: Precision,
+    probes: Sequence[Probe] = (),
 ) -> ParityResult:
     """Runs the gates that look at the end of the way alone, on any engine.
 
@@ -131,10 +135,11 @@ def verify_outputs(
         engine: what should compute the same.
         tried: what both sample with.
         precision: of the engine.
+        probes: of the artifact, which tell whether errors are amplified on the way.
     """
     start = time.perf_counter()
     images, x_0 = engine.generate(tried.seeds, **tried.knobs), engine.sample(tried.inputs)
-    at_end = _at_end(engine.artifact.manifest.probes, reference_x_0, x_0, precision)
+    at_end = _at_end(probes, reference_x_0, x_0, precision)
     # Side by side, so that an engine that splits the batch has both in one.
     twins = engine.sample(rows(tried.inputs, [0, 0, *range(1, len(tried.seeds))]))
     gates = (
@@ -163,16 +168,10 @@ def _verify_steps(reference: Reference, engine: Any, tried: Trial) -> ParityResu
             before[k - 1] = values[-1]
         with torch.inference_mode():
             values += [value.float().numpy() for value in reference.run(tensors, k, state)]
-    twice = [*range(len(tried.seeds)), 0]
-    states = {
-        probe.node: before[probe.step][twice] for probe in manifest.probes if probe.state and probe.step in before
-    }
-    doubled = engine.probe(rows(inputs, twice), [probe.node for probe in probes], states)
-    own = [value[:-1] for value in doubled]
-    compared = [_compared(*each) for each in zip(probes, values, own, strict=True)]
+    states = {probe.node: before[probe.step] for probe in manifest.probes if probe.state and probe.step in before}
+    doubled, compared = _probed(engine, tried, probes, values, states)
     gates = (
-        finite_gate(values, own),
-        *(probe_gate(probe, row, manifest.precision) for probe, row in zip(probes, compared, strict=True)),
+        *_inner_gates(probes, values, doubled, compared, manifest.precision),
         twin_gate(*(np.concatenate([value[i].ravel() for value in doubled]) for i in (0, -1))),
     )
     return ParityResult(engine.name, tried.seeds, gates, 0.0, tuple(compared))
@@ -182,24 +181,18 @@ def _verify_probes(reference: Reference, values: tuple[Array, ...], engine: Any,
     """The gates of every inner value, and of the file as it is, whose inner values nobody reads."""
     manifest = engine.artifact.manifest
     precision, probes, inputs = manifest.precision, manifest.probes, tried.inputs
-    # The first seed twice, so that one run also shows whether equal rows stay equal.
-    first_again = [*range(len(tried.seeds)), 0]
-    states = None
+    states: Mapping[str, Array] = {}
     if precision == "int8" or _amplifies(probes):
         # What rounds to int8, or amplifies an error, moves a state far enough that the steps after it would show its
         # error rather than their own.
-        paired = zip(probes, values, strict=True)
-        states = {probe.node: value[first_again] for probe, value in paired if probe.state}
-    doubled = engine.probe(rows(inputs, first_again), [probe.node for probe in probes], states)
-    own = tuple(value[:-1] for value in doubled)
+        states = {probe.node: value for probe, value in zip(probes, values, strict=True) if probe.state}
+    doubled, compared = _probed(engine, tried, probes, values, states)
     images, x_0 = engine.generate(tried.seeds, **tried.knobs), engine.sample(inputs)
     at_end = _at_end(probes, values[-1], x_0, precision)
-    compared = [_compared(*each) for each in zip(probes, values, own, strict=True)]
     # Of what is handed on and of the end: where these are equal, so is what leads there.
     twins = [value for probe, value in zip(probes, doubled, strict=True) if probe.state] + [doubled[-1]]
     gates = [
-        finite_gate(values, own),
-        *(probe_gate(probe, row, precision) for probe, row in zip(probes, compared, strict=True)),
+        *_inner_gates(probes, values, doubled, compared, precision),
         tensor_gate("x_0 of the file as it is", at_end, precision),
         twin_gate(np.stack([value[0] for value in twins]), np.stack([value[-1] for value in twins])),
         alone_gate(engine.sample(rows(inputs, [0])), x_0, at_end.scale, precision),
@@ -207,7 +200,36 @@ def _verify_probes(reference: Reference, values: tuple[Array, ...], engine: Any,
     ]
     gates = list(_located(gates, reference, values, engine, inputs))
     result = ParityResult(engine.name, tried.seeds, tuple(gates), 0.0, tuple(compared))
-    return Verification(result, probes, values, own, images)
+    return Verification(result, probes, values, tuple(value[:-1] for value in doubled), images)
+
+
+def _probed(
+    engine: Any, tried: Trial, probes: Sequence[Probe], values: Sequence[Array], states: Mapping[str, Array]
+) -> tuple[list[Array], list[ProbeParity]]:
+    """What the engine has for each probe, the first row once more at its end, and how far it is from the reference.
+
+    Args:
+        values: the reference's, of the probes.
+        states: what steps start from in place of the engine's own, by node.
+    """
+    # The first seed twice, so that one run also shows whether equal rows stay equal.
+    first_again = [*range(len(tried.seeds)), 0]
+    given = {node: state[first_again] for node, state in states.items()}
+    doubled = engine.probe(rows(tried.inputs, first_again), [probe.node for probe in probes], given)
+    paired = zip(probes, values, doubled, strict=True)
+    return doubled, [_compared(probe, value, own[:-1]) for probe, value, own in paired]
+
+
+def _inner_gates(
+    probes: Sequence[Probe],
+    values: Sequence[Array],
+    doubled: Sequence[Array],
+    compared: Sequence[ProbeParity],
+    precision: Precision,
+) -> Iterator[Gate]:
+    """Of inner values: that all are finite, and each for itself."""
+    yield finite_gate(values, [own[:-1] for own in doubled])
+    yield from (probe_gate(probe, row, precision) for probe, row in zip(probes, compared, strict=True))
 
 
 def _amplifies(probes: Sequence[Probe]) -> bool:

@@ -64,4 +64,4 @@ def prove_cpu_engine(
         if reference is None:
             with OnnxRuntime(artifact) as portable:
                 reference = portable.sample(tried.inputs)
-        return verify_outputs(reference, engine, tried, manifest.precision)
+        return verify_outputs(reference, engine, tried, manifest.precision, manifest.probes)

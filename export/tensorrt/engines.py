@@ -129,7 +129,8 @@ def _prove(
         # Built for other GPUs than this one.
         return None
     with engine:
-        return verify_outputs(reference_x_0, engine, trial(manifest.sampler, seeds), manifest.precision)
+        tried = trial(manifest.sampler, seeds)
+        return verify_outputs(reference_x_0, engine, tried, manifest.precision, manifest.probes)
 
 
 def _gpu(runtime: Runtime) -> _Gpu | None:
