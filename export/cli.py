@@ -17,14 +17,17 @@ from ddgan_deploy.export.loop_choice import LoopChoice
 from ddgan_deploy.export.repository.arguments import add_serving_options, serving_options
 from ddgan_deploy.export.tensorrt.arguments import add_engine_options, engine_options
 from ddgan_deploy.export.tensorrt.options import EngineOptions
-from ddgan_deploy.screen import StepList
+from ddgan_deploy.names import quoted
+from ddgan_deploy.screen import StepList, say
 
 if TYPE_CHECKING:
     from ddgan_deploy.export.proof import ExportResult
 
+_AS_THEY_ARE = "takes artifacts as they are"
 _ONLY_EXPORT = ("out", "overwrite", "loop")
 """Options that mean nothing where an existing artifact is changed."""
-_NOT_REBUILD = ("ckpt", "steps", "demo", "fp16", "int8", "config", "weights", "no_verify", *_ONLY_EXPORT)
+_OF_WEIGHTS = ("ckpt", "steps", "demo", "fp16", "int8", "config", "weights", "no_verify")
+_NOT_REBUILD = (*_OF_WEIGHTS, *_ONLY_EXPORT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> None:
     args = _parser().parse_args(argv)
+    if args.cascade:
+        _cascade(args)
+        return
     work = _rebuild(args) if args.rebuild else _refit(args) if args.refit else _export(args)
     # Here PyTorch is imported, which takes seconds.
     from ddgan_deploy.export.proof import FailedGate
@@ -124,7 +130,22 @@ def _refit(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
     return work
 
 
-def _refuse(args: argparse.Namespace, mode: str, names: Sequence[str]) -> None:
+def _cascade(args: argparse.Namespace) -> None:
+    _refuse(args, "cascade", (*_OF_WEIGHTS, "loop", "rebuild", "refit", *asked_of_family(args)), _AS_THEY_ARE)
+    built = (args.engine, engine_options(args), serving_options(args, DEFAULT_SERVING))
+    if built != ("auto", EngineOptions(), DEFAULT_SERVING):
+        raise InputError(
+            f"--cascade {_AS_THEY_ARE}: choose engines and the backend of each with --rebuild DIR, and leave them out"
+        )
+    if args.out is None:
+        raise InputError("--cascade needs a folder for the model repository: give --out DIR")
+    from ddgan_deploy.export.cascade import cascade
+
+    cascade(args.cascade, args.out, args.overwrite, StepList())
+    say(f"next: ddgan-serve --repository {quoted(args.out)}")
+
+
+def _refuse(args: argparse.Namespace, mode: str, names: Sequence[str], why: str = "changes DIR itself") -> None:
     """Options that do not go with a mode.
 
     Raises:
@@ -132,9 +153,7 @@ def _refuse(args: argparse.Namespace, mode: str, names: Sequence[str]) -> None:
     """
     for name in names:
         if getattr(args, name) is not None and getattr(args, name) is not False:
-            raise InputError(
-                f"--{name.replace('_', '-')} does not go with --{mode}, which changes DIR itself: leave it out"
-            )
+            raise InputError(f"--{name.replace('_', '-')} does not go with --{mode}, which {why}: leave it out")
 
 
 def _source(args: argparse.Namespace) -> tuple[Path, int | None, Path | None]:
@@ -205,6 +224,14 @@ def _parser() -> Parser:
     )
     existing.add_argument(
         "--refit", type=Path, metavar="DIR", help="put the weights of --ckpt, of the same architecture, into DIR"
+    )
+    existing.add_argument(
+        "--cascade",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="a model repository, in --out, that draws with the first artifact and enlarges with the others in their "
+        "order",
     )
     add_family_flags(parser)
     add_engine_options(parser)

@@ -34,7 +34,7 @@ EXPORT_FLOORS = (
     "tensorrt",
     "repository",
     "report",
-    "options proof pipeline rebuild refit cli",
+    "options proof pipeline rebuild refit cascade cli",
 )
 """Within export; see `FLOORS`."""
 

@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,20 +21,18 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ddgan_deploy.engines.base import Engine
-
 
 @dataclass(frozen=True)
 class SampleOptions:
     """What to draw, and where it goes.
 
     Attributes:
-        source: the folder of an artifact, or the url of a server.
+        source: the folders of artifacts, of which each enlarges what the one before it draws, or the url of a server.
         timeout: seconds that a server may take to its next answer.
         outputs: the seeds and knobs, and the files of their images.
     """
 
-    source: Path | str
+    source: tuple[Path, ...] | str
     timeout: float
     batch: int
     engine: str
@@ -52,37 +49,44 @@ def _main(argv: Sequence[str] | None) -> None:
     options = _options(argv)
     options.outputs.check()
     with written(options.outputs) as drawn:
-        if isinstance(options.source, Path):
-            _from_artifact(options.source, options, drawn)
-        else:
+        if isinstance(options.source, str):
             _from_server(options.source, options, drawn)
+        elif isinstance(options.outputs, WalkOutputs):
+            _walk(options.source[0], options.outputs, options, drawn)
+        else:
+            _from_artifacts(options.source, options, drawn)
     for path in options.outputs.paths:
         say(str(path))
 
 
-def _from_artifact(artifact: Path, options: SampleOptions, drawn: Drawn) -> None:
+def _from_artifacts(folders: Sequence[Path], options: SampleOptions, drawn: Drawn) -> None:
     """Draws a batch at a time."""
-    from ddgan_deploy.engines import open_artifact
+    from ddgan_deploy.engines.cascade import open_cascade
+    from ddgan_deploy.inputs import rows, served_knobs
 
-    outputs = options.outputs
-    progress = StepList()
-    with progress("Open the artifact"):
-        engine = open_artifact(artifact, options.engine, options.threads)
-    with engine, progress(f"Draw {outputs.count} images on {engine.name}") as report:
-        draw = partial(draw_walk, engine, outputs) if isinstance(outputs, WalkOutputs) else _of_seeds(engine, outputs)
-        for start in range(0, outputs.count, options.batch):
-            drawn.take(start, *draw(range(start, min(start + options.batch, outputs.count))))
+    progress, seeds = StepList(), options.outputs.seeds
+    with progress(f"Open the artifact{'s' * (len(folders) > 1)}"):
+        cascade = open_cascade(folders, options.engine, options.threads)
+    with cascade, progress(f"Draw {len(seeds)} images on {cascade.name}") as report:
+        knobs = served_knobs(cascade.knobs, len(seeds), options.outputs.knobs)
+        for start in range(0, len(seeds), options.batch):
+            batch = slice(start, start + options.batch)
+            drawn.take(start, cascade.generate(seeds[batch], **rows(knobs, batch)))
             _tell(report, drawn)
 
 
-def _of_seeds(engine: Engine, outputs: Outputs) -> Callable[[range], tuple[npt.NDArray[np.uint8]]]:
-    """What draws the images of some places."""
-    from ddgan_deploy.inputs import rows, served_knobs
+def _walk(folder: Path, outputs: WalkOutputs, options: SampleOptions, drawn: Drawn) -> None:
+    """Draws a batch at a time along the way from seed to seed."""
+    from ddgan_deploy.engines import open_artifact
 
-    knobs = served_knobs(engine.artifact.manifest.sampler.knobs, outputs.count, outputs.knobs)
-    return lambda places: (
-        engine.generate([outputs.seeds[place] for place in places], **rows(knobs, slice(places.start, places.stop))),
-    )
+    progress = StepList()
+    with progress("Open the artifact"):
+        engine = open_artifact(folder, options.engine, options.threads)
+    with engine, progress(f"Draw {outputs.count} images on {engine.name}") as report:
+        for start in range(0, outputs.count, options.batch):
+            places = range(start, min(start + options.batch, outputs.count))
+            drawn.take(start, *draw_walk(engine, outputs, places))
+            _tell(report, drawn)
 
 
 def _from_server(url: str, options: SampleOptions, drawn: Drawn) -> None:
@@ -115,10 +119,14 @@ def _options(argv: Sequence[str] | None) -> SampleOptions:
         raise InputError("--timeout is how long a server may take: give it with --url")
     if args.url is not None and args.interpolate is not None:
         raise InputError("a server takes seeds, and nothing between them: give DIR instead of --url with --interpolate")
+    if args.then and args.url is not None:
+        raise InputError("--then enlarges what DIR draws here: leave it out with --url, whose server draws")
+    if args.then and args.interpolate is not None:
+        raise InputError("--interpolate goes between the seeds of one artifact: leave out --then")
     if args.batch < 1 or (args.threads is not None and args.threads < 1):
         raise InputError("--batch and --threads must be 1 or more")
     return SampleOptions(
-        source=args.artifact if args.url is None else args.url,
+        source=(args.artifact, *args.then) if args.url is None else args.url,
         timeout=60.0 if args.timeout is None else args.timeout,
         batch=args.batch,
         engine=args.engine,
@@ -143,6 +151,14 @@ def _parser() -> Parser:
     parser = Parser(prog="ddgan-sample", description="Draws images from an exported artifact, here or on a server.")
     parser.add_argument("artifact", nargs="?", type=Path, metavar="DIR", help="folder that ddgan-export wrote")
     parser.add_argument("--url", help="instead of DIR: a server, as http://HOST:PORT, grpc://HOST:PORT or HOST:PORT")
+    parser.add_argument(
+        "--then",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="an upsampler's artifact, which enlarges what DIR draws, from the same seeds; again for a third",
+    )
     parser.add_argument("--seeds", default="0-15", help="such as 0-15 or 3,7 (default: 0-15)")
     parser.add_argument("--out", type=Path, metavar="FILE.png", help="all images as one grid")
     parser.add_argument(

@@ -6,27 +6,29 @@ import dataclasses
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.artifact.serving import Serving, check_serving
-from ddgan_deploy.export.repository.backends import engine_model
-from ddgan_deploy.export.repository.tensors import inputs_of
-from ddgan_deploy.serving import ENCODER_MODEL, MODEL, PNG_MODEL
+from ddgan_deploy.export.repository.stages import IMAGE, Drawing, Stage, Step, drawing
+from ddgan_deploy.serving import CHECKER_MODEL, ENCODER_MODEL, MODEL, PNG_MODEL
 from ddgan_deploy.serving.knobs import knob_parameters
 
 REPOSITORY = "model_repository"
 TEMPLATES = Path(__file__).resolve().parents[2] / "triton_repo"
 VERSION = "1"
+CONFIG = "config.pbtxt"
 
-_CONFIG, _SCRIPT, _WARM_UP = "config.pbtxt", "model.py", "warmup"
+_SCRIPT, _WARM_UP = "model.py", "warmup"
 _QUEUE_DELAY_US = 500
 """How long a request waits for others: clients that were answered together send their next within it."""
 _QUEUE_TIMEOUT_US = 30_000_000
 _QUEUED_BATCHES = 32
 """Batches that may wait; what comes on top is refused at once."""
 _KEPT_FOLDER = "An ensemble has no file of its own, and an object store keeps no empty folder.\n"
+_PNG = '{ name: "png" data_type: TYPE_STRING dims: [ 1 ] }'
 
 
 def write_model_repository(artifact: Artifact, serving: Serving) -> Path:
@@ -43,42 +45,112 @@ def write_model_repository(artifact: Artifact, serving: Serving) -> Path:
         InputError: the options do not fit the artifact.
     """
     check_serving(serving)
-    engine = engine_model(artifact, serving)
-    sampler = artifact.manifest.sampler
-    channels, height, width = sampler.image
-    # Only our own engine puts in what a request leaves out, and tells what it drew: the other backends run in the
-    # server's own process, and ddgan.onnx gives images alone.
-    ours = engine.backend == "python"
-    inputs = inputs_of(sampler, may_lack=ours)
+    manifest = dataclasses.replace(artifact.manifest, serving=serving)
+    way = drawing([Artifact(artifact.path, manifest)])
     folder = artifact.path / REPOSITORY
-    values = {
-        "channels": channels,
-        "height": height,
-        "width": width,
-        "precision": artifact.manifest.precision.upper(),
-        "queue_delay_us": _QUEUE_DELAY_US,
-        "queue_timeout_us": _QUEUE_TIMEOUT_US,
-        "queue_size": _QUEUED_BATCHES * engine.max_batch,
-        "warmup": sorted({1, engine.max_batch}),
-        "inputs": inputs,
-        "knob_parameters": knob_parameters(sampler.knobs),
-        "echoes": ours,
-        **{field.name: getattr(engine, field.name) for field in dataclasses.fields(engine)},
-    }
-    for name in (MODEL, ENCODER_MODEL, PNG_MODEL):
-        _write_config(folder, name, values)
-    (folder / PNG_MODEL / VERSION / "README").write_text(_KEPT_FOLDER, encoding="utf-8")
-    for name in (*([MODEL] if ours else []), ENCODER_MODEL):
-        shutil.copyfile(TEMPLATES / name / VERSION / _SCRIPT, folder / name / VERSION / _SCRIPT)
-    _copy_all(engine.files, folder / MODEL / VERSION)
-    _copy_all(engine.beside, folder / MODEL)
-    (folder / MODEL / _WARM_UP).mkdir()
-    for each in inputs:
-        (folder / MODEL / _WARM_UP / each.name).write_bytes(each.example)
+    _write_stage(folder, way.stages[0], "What clients ask for pixels, and what draws")
+    _write_png_models(folder, way)
     return folder
 
 
-def _write_config(folder: Path, name: str, values: Mapping[str, object]) -> None:
+def write_cascade(folder: Path, way: Drawing) -> None:
+    """Writes the model repository of several artifacts, of which each enlarges what the one before it draws.
+
+    Clients ask it as they ask that of one artifact.
+
+    Args:
+        folder: to write into.
+        way: how they draw.
+    """
+    for place, stage in enumerate(way.stages):
+        _write_stage(folder, stage, "What enlarges the images of the model before it" if place else "What draws first")
+    *before, last = way.steps
+    if way.told:
+        last_steps = [last, way.last(CHECKER_MODEL, IMAGE)]
+        does = "What hands pixels on: those that were asked for, and no others"
+        _write_last(folder, way, CHECKER_MODEL, "checker.py", does, _image(way))
+    else:
+        last_steps = [dataclasses.replace(last, outputs={IMAGE: IMAGE})]
+    _write_ensemble(folder, way, MODEL, [*before, *last_steps], "pixels: a seed in, an image out.", _image(way))
+    _write_png_models(folder, way)
+
+
+def _write_stage(folder: Path, stage: Stage, draws: str) -> None:
+    """A model that draws, with its files."""
+    engine, sampler, model = stage.engine, stage.artifact.manifest.sampler, folder / stage.model
+    channels, height, width = sampler.image
+    values = {
+        "draws": draws,
+        "name": stage.model,
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "precision": stage.artifact.manifest.precision.upper(),
+        "queue_delay_us": _QUEUE_DELAY_US,
+        "warmup": sorted({1, engine.max_batch}),
+        "inputs": stage.inputs,
+        "knob_parameters": knob_parameters(sampler.knobs),
+        "echoes": stage.tells,
+        **_queue(engine.max_batch),
+        **{field.name: getattr(engine, field.name) for field in dataclasses.fields(engine)},
+    }
+    _write_config(model, "drawing", values)
+    if stage.tells:
+        shutil.copyfile(TEMPLATES / "drawing.py", model / VERSION / _SCRIPT)
+    _copy_all(engine.files, model / VERSION)
+    _copy_all(engine.beside, model)
+    (model / _WARM_UP).mkdir()
+    for each in stage.inputs:
+        (model / _WARM_UP / each.name).write_bytes(each.example)
+
+
+def _write_png_models(folder: Path, way: Drawing) -> None:
+    _write_last(folder, way, ENCODER_MODEL, "encoder.py", "What encodes: pixels in, a PNG file out.", _PNG)
+    steps = [*way.steps, way.last(ENCODER_MODEL, "png")]
+    _write_ensemble(folder, way, PNG_MODEL, steps, "PNG files: a seed in, a file out.", _PNG)
+
+
+def _write_last(folder: Path, way: Drawing, name: str, script: str, does: str, output: str) -> None:
+    """A model that is given images and what they were drawn from, before a client gets them."""
+    channels, height, width = way.size
+    values = {
+        "does": does,
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "told": way.told,
+        **_queue(way.most),
+    }
+    _write_config(folder / name, "last", values | _whole(way, name, output))
+    shutil.copyfile(TEMPLATES / script, folder / name / VERSION / _SCRIPT)
+
+
+def _write_ensemble(folder: Path, way: Drawing, name: str, steps: list[Step], wanted: str, output: str) -> None:
+    _write_config(folder / name, "ensemble", {"wanted": wanted, "steps": steps} | _whole(way, name, output))
+    (folder / name / VERSION / "README").write_text(_KEPT_FOLDER, encoding="utf-8")
+
+
+def _whole(way: Drawing, name: str, output: str) -> dict[str, Any]:
+    """What a model's configuration has that takes what the whole takes."""
+    return {
+        "name": name,
+        "max_batch": way.most,
+        "inputs": way.inputs,
+        "output": output,
+        "knob_parameters": knob_parameters(way.knobs),
+    }
+
+
+def _queue(max_batch: int) -> dict[str, int]:
+    return {"queue_timeout_us": _QUEUE_TIMEOUT_US, "queue_size": _QUEUED_BATCHES * max_batch}
+
+
+def _image(way: Drawing) -> str:
+    channels, height, width = way.size
+    return f'{{ name: "{IMAGE}" data_type: TYPE_UINT8 dims: [ {height}, {width}, {channels} ] }}'
+
+
+def _write_config(model: Path, template: str, values: Mapping[str, object]) -> None:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
@@ -86,9 +158,9 @@ def _write_config(folder: Path, name: str, values: Mapping[str, object]) -> None
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    text = environment.get_template(f"{name}/{_CONFIG}.j2").render(values)
-    (folder / name / VERSION).mkdir(parents=True)
-    (folder / name / _CONFIG).write_text(text, encoding="utf-8")
+    text = environment.get_template(f"{template}.pbtxt.j2").render(values)
+    (model / VERSION).mkdir(parents=True)
+    (model / CONFIG).write_text(text, encoding="utf-8")
 
 
 def _copy_all(files: Mapping[str, Path | bytes], folder: Path) -> None:

@@ -83,7 +83,8 @@ class Toy:
         return KEY in contents
 
     def read(self, contents, path, given):
-        return ToyCheckpoint(self, path, sha256(path), Model(8, UPSAMPLER in contents), {KEY: contents[KEY]})
+        model = Model(16, True) if UPSAMPLER in contents else Model(8, False)
+        return ToyCheckpoint(self, path, sha256(path), model, {KEY: contents[KEY]})
 
     def sampler(self, model, sampling):
         size, small = model.size, model.size // 2

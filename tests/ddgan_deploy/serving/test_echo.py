@@ -10,7 +10,7 @@ import pytest
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.images import grid, png, with_comment
 from ddgan_deploy.sampler import Knob
-from ddgan_deploy.serving.backend.png_model import padded_png
+from ddgan_deploy.serving.backend.last_model import padded_png
 from ddgan_deploy.serving.client.way import Way
 from ddgan_deploy.serving.echo import WrongAnswerError, check, comment_of_png, comments
 from ddgan_deploy.serving.knobs import knob_parameters

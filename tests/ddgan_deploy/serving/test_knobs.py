@@ -192,7 +192,7 @@ def test_the_cache_tells_knobs_apart(served, engine):
 
 
 def test_a_picture_that_must_be_given(serve, tmp_path_factory, tmp_path):
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
     artifact = _exported(tmp_path_factory.mktemp("knobs"), UPSAMPLER)
     with serve(artifact) as running, open_artifact(artifact) as opened, Client(f"grpc://{running.grpc}") as client:
         expected = opened.generate([1, 1, 1], low_res=pictures)
@@ -203,7 +203,7 @@ def test_a_picture_that_must_be_given(serve, tmp_path_factory, tmp_path):
         np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(files[2]))), expected[2])
         assert "low_res sha256:" in comment_of_png(files[2])
         drawn = total(running, "ddgan_images_total")
-        with pytest.raises(InputError, match=r"the knob low_res must be given: uint8 \[4, 4, 3\] for every image"):
+        with pytest.raises(InputError, match=r"the knob low_res must be given: uint8 \[8, 8, 3\] for every image"):
             client.generate([1])
         probe = subprocess.run([sys.executable, ALIVE, f"http://{running.http}"], timeout=60)
         assert probe.returncode == 0 and total(running, "ddgan_images_total") > drawn

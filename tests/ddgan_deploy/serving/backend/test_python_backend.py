@@ -16,7 +16,7 @@ from ddgan_deploy import open_artifact
 from ddgan_deploy.serving import CACHE_VARIABLE
 from ddgan_deploy.serving.backend import engine_model
 from ddgan_deploy.serving.backend.heartbeat import Heartbeat
-from ddgan_deploy.serving.backend.png_model import padded_png
+from ddgan_deploy.serving.backend.last_model import padded_png
 from ddgan_deploy.serving.echo import comment_of_png
 from ddgan_deploy.serving.python_backend import EngineModel, PngModel
 from tests.ddgan_deploy.serving.backend import fake_backend_utils as fake
