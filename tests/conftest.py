@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["TRITON_INTERPRET"] = "1"
     # Else libraries multiply float32 in TensorFloat-32, which has ten bits; they read this when they are loaded.
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+    # In the background of a script, or under nohup, a process ignores these; its children would too, if it did not
+    # take them and do nothing.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     config.pluginmanager.register(sources_only)
 
 
