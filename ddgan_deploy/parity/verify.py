@@ -146,7 +146,7 @@ def verify_outputs(
         finite_gate((reference_x_0,), (x_0,)),
         tensor_gate("x_0 against PyTorch", at_end, precision),
         twin_gate(twins[0], twins[1]),
-        alone_gate(engine.sample(rows(tried.inputs, [0])), x_0, at_end.scale, precision),
+        *_alone(engine, tried, x_0, at_end.scale, precision),
         engine_pixel_gate(images, x_0, at_end.scale, precision),
     )
     return _timed(ParityResult(engine.name, tried.seeds, gates, 0.0), start)
@@ -195,7 +195,7 @@ def _verify_probes(reference: Reference, values: tuple[Array, ...], engine: Any,
         *_inner_gates(probes, values, doubled, compared, precision),
         tensor_gate("x_0 of the file as it is", at_end, precision),
         twin_gate(np.stack([value[0] for value in twins]), np.stack([value[-1] for value in twins])),
-        alone_gate(engine.sample(rows(inputs, [0])), x_0, at_end.scale, precision),
+        *_alone(engine, tried, x_0, at_end.scale, precision),
         served_pixel_gate(images, x_0, at_end.scale, precision),
     ]
     gates = list(_located(gates, reference, values, engine, inputs))
@@ -230,6 +230,12 @@ def _inner_gates(
     """Of inner values: that all are finite, and each for itself."""
     yield finite_gate(values, [own[:-1] for own in doubled])
     yield from (probe_gate(probe, row, precision) for probe, row in zip(probes, compared, strict=True))
+
+
+def _alone(engine: Engine, tried: Trial, x_0: Array, scale: float, precision: Precision) -> Iterator[Gate]:
+    """Whether the first of several images is the same without the others; one has been drawn alone already."""
+    if len(tried.seeds) > 1:
+        yield alone_gate(engine.sample(rows(tried.inputs, [0])), x_0, scale, precision)
 
 
 def _amplifies(probes: Sequence[Probe]) -> bool:
