@@ -56,11 +56,34 @@ def differentiate(graph: ir.Graph, of: ir.Value, to: ir.Value, seed: ir.Value) -
                 part = rule(at, position)
                 known = cotangents.get(value)
                 cotangents[value] = part if known is None else at.op("Add", known, part, like=value)
-    graph.extend(build.nodes)
+    own = list(build.nodes)
+    _give_weights_of_their_own(graph, own)
+    graph.extend(own)
     for constant in build.initializers:
         graph.register_initializer(constant)
     share_constants(graph)
     return cotangents[to]
+
+
+def _give_weights_of_their_own(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
+    """Lets nodes read the graph's weights under other names; the tensors are the same, and stored once.
+
+    A network and its gradient read a matrix along different axes, as Conv and ConvTranspose do. OpenVINO (2026.4 was
+    seen to) arranges it for whichever runs first, and where it is square both then run with that, without a word.
+    """
+    twins: dict[ir.Value, ir.Value] = {}
+    for node in nodes:
+        for position, value in enumerate(node.inputs):
+            if value is None or value.graph is not graph or value.const_value is None:
+                continue
+            if value.shape is None or len(value.shape) < 2:
+                continue
+            if value not in twins:
+                twins[value] = ir.Value(
+                    name=f"{value.name}/grad", const_value=value.const_value, shape=value.shape, type=value.type
+                )
+                graph.register_initializer(twins[value])
+            node.replace_input_with(position, twins[value])
 
 
 def _infer_shapes(graph: ir.Graph) -> None:

@@ -116,6 +116,7 @@ def _range_problem(value: ir.Value, ranges: Mapping[str, Range]) -> str:
 def _convert_inputs(graph: ir.Graph, half: set[ir.Node]) -> None:
     """Gives every node its inputs in its own precision: weights converted, values cast once."""
     converted: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
+    tensors: dict[tuple[int, ir.DataType], ir.TensorProtocol] = {}
     loop_of = around(graph)
     for node in list(graph.all_nodes()):
         if node.meta.get(ANY_FLOAT):
@@ -128,21 +129,27 @@ def _convert_inputs(graph: ir.Graph, half: set[ir.Node]) -> None:
             if position in own_type:
                 continue
             if (value, wanted) not in converted:
-                convert = _weight_as if value.const_value is not None else _cast
                 home, before = value.graph, node
                 if home is not node.graph:
                     # Outside the Loop, once for all of its trips.
                     assert isinstance(node.graph, ir.Graph)
                     before = loop_of[node.graph]
                 assert isinstance(home, ir.Graph)
-                converted[value, wanted] = convert(home, value, wanted, before)
+                tensor = value.const_value
+                if tensor is None:
+                    converted[value, wanted] = _cast(home, value, wanted, before)
+                else:
+                    # What two values have in common is stored once.
+                    key = id(tensor), wanted
+                    tensors[key] = tensors.get(key) or ir.tensor(tensor.numpy().astype(wanted.numpy()))
+                    converted[value, wanted] = _weight(home, value, tensors[key])
             node.replace_input_with(position, converted[value, wanted])
 
 
-def _weight_as(graph: ir.Graph, value: ir.Value, dtype: ir.DataType, _: ir.Node) -> ir.Value:
-    assert value.const_value is not None
-    tensor = ir.tensor(value.const_value.numpy().astype(dtype.numpy()))
-    weight = ir.Value(name=f"{value.name}.fp16", const_value=tensor, shape=value.shape, type=ir.TensorType(dtype))
+def _weight(graph: ir.Graph, value: ir.Value, tensor: ir.TensorProtocol) -> ir.Value:
+    weight = ir.Value(
+        name=f"{value.name}.fp16", const_value=tensor, shape=value.shape, type=ir.TensorType(tensor.dtype)
+    )
     graph.register_initializer(weight)
     return weight
 

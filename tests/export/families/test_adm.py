@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import shutil
+
 import numpy as np
 import pytest
+import torch
+from google.protobuf import json_format, text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.cli import verify
+from ddgan_deploy.engines import open_engine
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
+from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs, export
 from ddgan_deploy.export.recipe import Recipe
+from ddgan_deploy.export.refit import RefitOptions, refit
 from ddgan_deploy.parity import budget
 from ddgan_deploy.progress import Clock
+from ddgan_deploy.serving.backend.heartbeat import Heartbeat
+from ddgan_deploy.serving.python_backend import EngineModel
 from tests.ddgan_deploy.families.adm.golden import SMALL, adm_case
+from tests.ddgan_deploy.serving.backend import fake_backend_utils as fake
 
 GUIDED = "guided_ddim"
 
@@ -57,6 +70,12 @@ def test_the_whole_way_alone_and_in_a_batch(case, engine):
     alone = engine.sample({name: value[1:] for name, value in inputs.items()})
     np.testing.assert_allclose(five, np.concatenate([x_0, x_0, x_0[:1]]), atol=1e-4)
     np.testing.assert_allclose(alone, x_0[1:], atol=1e-4)
+
+
+def test_openvino_draws_the_same(case, engine):
+    """It arranges a square weight for one op that reads it, and has others run with that: see `gradient`."""
+    with open_engine(engine.artifact, "openvino-f32", 2) as other:
+        np.testing.assert_allclose(other.sample(case.inputs()), case.io["x_prev"][-1], atol=1e-4)
 
 
 def test_weights_are_stored_once(checkpoint, engine):
@@ -125,3 +144,43 @@ def test_an_upsampler_passes_its_gates(tmp_path):
     assert parity is not None and parity.passed
     limits = {gate.name: gate.limit for gate in parity.gates}
     assert limits["x_0 of the file as it is"] == pytest.approx(1e-3) == 10 * limits["step 5 (t=0) x_0"]
+
+
+def test_other_weights_of_both_networks_go_in(guided, tmp_path):
+    artifact, path, classifier, case = guided
+    folder = shutil.copytree(artifact.path, tmp_path / "made")
+    others = [tmp_path / "other.pt", tmp_path / "other_classifier.pt"]
+    for old, new in zip((path, classifier), others, strict=True):
+        # An affine that grows is another network of the same architecture.
+        weights = torch.load(old)
+        torch.save({name: value * 1.1 if value.dim() == 1 else value for name, value in weights.items()}, new)
+    options = RefitOptions(folder, others[0], case.config, fp16=artifact.manifest.precision == "fp16")
+    with pytest.raises(InputError, match="was exported with a classifier: give it again by --classifier FILE"):
+        refit(options)
+    result = refit(dataclasses.replace(options, asked={"classifier": others[1]})).artifact.manifest
+    assert result.parity is not None and result.parity.passed
+    assert result.checkpoint.sha256 != artifact.manifest.checkpoint.sha256
+    with OnnxRuntime(artifact) as before, OnnxRuntime(Artifact(folder, result)) as after:
+        assert (before.generate([3], label=1) != after.generate([3], label=1)).any()
+
+
+def test_its_repository_answers_with_the_knobs_of_each_request(guided, monkeypatch):
+    monkeypatch.setattr(Heartbeat, "start", lambda heart: None)
+    artifact = guided[0]
+    model = type("Guided", (EngineModel,), {"server": fake})()
+    folder = artifact.path / "model_repository" / "ddgan"
+    config = text_format.Parse((folder / "config.pbtxt").read_text(), ModelConfig())
+    told = json_format.MessageToDict(config, preserving_proto_field_name=True)
+    told["parameters"]["engine"]["string_value"] = "onnxruntime-portable"
+    for tensor in told["input"]:
+        tensor["dims"] = [int(dim) for dim in tensor["dims"]]
+    model.initialize({"model_config": json.dumps(told), "model_repository": str(folder), "model_version": "1"})
+    seed, label, guidance = np.array([[3]]), np.array([[7]]), np.array([[4]], np.float32)
+    strong, plain = model.execute(
+        [fake.Request({"seed": seed, "label": label, "guidance": guidance}), fake.Request({"seed": seed})]
+    )
+    with OnnxRuntime(artifact) as engine:
+        expected = engine.generate([3, 3], label=[7, -1], guidance=[4.0, 1.0])
+    np.testing.assert_array_equal(strong.tensors[0].array[0], expected[0])
+    np.testing.assert_array_equal(plain.tensors[0].array[0], expected[1])
+    model.finalize()
