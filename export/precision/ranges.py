@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import onnx_ir as ir
 
 from ddgan_deploy.export.graph.loop import loops
@@ -13,6 +14,8 @@ from ddgan_deploy.export.precision.scratch_session import scratch_session
 from ddgan_deploy.inputs import Inputs
 
 _REDUCTIONS = ("ReduceMin", "ReduceMax")
+_MOST_TRIPS = 8
+"""Of a Loop: its steps differ by what time says alone, and hundreds of them would take hours where images are large."""
 
 
 class Range(NamedTuple):
@@ -28,7 +31,7 @@ class Range(NamedTuple):
 
 
 def activation_ranges(model: ir.Model, inputs: Inputs, scratch: Path) -> dict[str, Range]:
-    """Runs a float32 sampler once.
+    """Runs a float32 sampler once, of a Loop the first trip, the last and some between, one after the other.
 
     Args:
         model: the sampler, left as it is.
@@ -45,6 +48,7 @@ def activation_ranges(model: ir.Model, inputs: Inputs, scratch: Path) -> dict[st
     # Reduced inside the graph: the values themselves would need gigabytes for large images.
     reductions = [_reduced(graph, value, op_type) for value in values for op_type in _REDUCTIONS]
     for loop, body in loops(graph):
+        _take_fewer_trips(graph, loop, body)
         inner = [output for node in body for output in node.outputs if _is_float(output)]
         values += inner
         reductions += _of_all_trips(graph, loop, body, inner)
@@ -57,6 +61,30 @@ def activation_ranges(model: ir.Model, inputs: Inputs, scratch: Path) -> dict[st
 
 def _is_float(value: ir.Value) -> bool:
     return value.dtype is not None and value.dtype.is_floating_point()
+
+
+def _take_fewer_trips(graph: ir.Graph, loop: ir.Node, body: ir.Graph) -> None:
+    """Each with the number that it has among all of them."""
+    limit, number = loop.inputs[0], body.inputs[0]
+    assert limit is not None and limit.const_value is not None
+    trips = int(limit.const_value.numpy())
+    if trips <= _MOST_TRIPS:
+        return
+    looked_at = np.linspace(0, trips - 1, _MOST_TRIPS).round().astype(np.int64)
+    numbers, fewer = (
+        ir.Value(name=f"{loop.name}/{name}", const_value=ir.tensor(each), type=number.type, shape=ir.Shape(each.shape))
+        for name, each in (("looked_at", looked_at), ("fewer", np.array(_MOST_TRIPS)))
+    )
+    body.register_initializer(numbers)
+    graph.register_initializer(fewer)
+    loop.replace_input_with(0, fewer)
+    readers = list(number.uses())
+    gather = ir.node("Gather", [numbers, number], name=f"{loop.name}/number_among_all")
+    (output,) = gather.outputs
+    output.name, output.type, output.shape = gather.name, number.type, number.shape
+    for node, position in readers:
+        node.replace_input_with(position, output)
+    body.insert_before(body[0], gather)
 
 
 def _of_all_trips(graph: ir.Graph, loop: ir.Node, body: ir.Graph, values: Sequence[ir.Value]) -> list[ir.Value]:

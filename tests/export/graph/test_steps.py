@@ -14,6 +14,7 @@ from ddgan_deploy.export.graph import steps as steps_module
 from ddgan_deploy.export.graph.save import save
 from ddgan_deploy.export.graph.served import seed_to_pixels
 from ddgan_deploy.export.graph.steps import SamplerBuilder
+from ddgan_deploy.export.precision import ranges
 from ddgan_deploy.export.precision.float16 import to_float16
 from ddgan_deploy.export.precision.ranges import activation_ranges
 from ddgan_deploy.inputs import draw
@@ -175,6 +176,22 @@ def test_ranges_are_those_of_all_trips(tmp_path):
     of_steps = [copies[f"step{k}/out"] for k in range(STEPS)]
     assert found["step/out"].low == pytest.approx(min(each.low for each in of_steps))
     assert found["step/out"].high == pytest.approx(max(each.high for each in of_steps))
+
+
+def test_of_many_trips_some_are_looked_at(tmp_path, monkeypatch):
+    """The first, the last and some between, with their own numbers, each from the state that the one before it made."""
+    monkeypatch.setattr(ranges, "_MOST_TRIPS", 3)
+    model, inputs = built("always"), draw(sampler(), SEEDS)
+    found = activation_ranges(model, inputs, tmp_path)
+    x, outs = inputs["x_T"], []
+    for k in (0, 2, 4):
+        c0, *_, ct, s = coefficients(STEPS, Coefficients())[k]
+        outs.append(GAINS[k] * x)
+        x = c0 * outs[-1] + ct * x + (s * inputs["noise"][:, k] if k < STEPS - 1 else 0)
+    assert found["step/out"].low == pytest.approx(np.min(outs), rel=1e-5)
+    assert found["step/out"].high == pytest.approx(np.max(outs), rel=1e-5)
+    # The model itself has all of them.
+    np.testing.assert_allclose(run(model, inputs, tmp_path), -expected(inputs)[-1], rtol=1e-5)
 
 
 def test_what_fp16_needs_in_the_loop_is_cast_once_outside(tmp_path):
