@@ -105,7 +105,7 @@ class ExportOptions:
                 "--refittable needs the gates, since it can change what TensorRT computes: leave --no-verify out"
             )
         if self.steps is not None and self.steps < 1:
-            raise InputError(f"steps {self.steps} is out of range: give 1..64")
+            raise InputError(f"steps {self.steps} is out of range: give 1 or more")
         for path in (self.checkpoint, self.config):
             if path is not None and not path.exists():
                 raise InputError(f"{path} does not exist: give the path of an existing file")

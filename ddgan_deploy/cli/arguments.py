@@ -78,7 +78,7 @@ def steps_argument(text: str) -> int:
     """T from the command line; the range is checked by the schedule."""
     if re.fullmatch("[+-]?[0-9]{1,9}", text) is None:
         # Not an InputError: argparse would take that for a ValueError of its own.
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, give 1..64")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number: give one from 1 on")
     return int(text)
 
 
