@@ -191,7 +191,8 @@ def _parser() -> Parser:
         type=steps_argument,
         metavar="T",
         help="denoising steps the network was trained for, 1..64; may be left out where a content.pth or --config "
-        "tells it, and for a StyleGAN2 or FastGAN, which have one; for an ADM how many of the trained steps are kept, 2 or more",
+        "tells it, and for a StyleGAN2 or FastGAN, which have one; for an ADM how many of the trained steps are kept, "
+        "2 or more",
     )
     parser.add_argument("--demo", action="store_true", help="the bundled checkpoint of handwritten digits")
     parser.add_argument("--fp16", action="store_true", help="half precision where it holds")

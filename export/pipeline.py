@@ -30,6 +30,7 @@ from ddgan_deploy.artifact.staging import staged
 from ddgan_deploy.bench.limits.graph_cost import graph_cost
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo
+from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.families.base import graph_family
 from ddgan_deploy.export.graph.loop import loops
 from ddgan_deploy.export.graph.save import save
@@ -48,6 +49,7 @@ from ddgan_deploy.names import recorded
 from ddgan_deploy.parity.verify import trial
 from ddgan_deploy.progress import Clock, Progress, no_progress
 
+_MOST_INT8_NODES = 10_000
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnx-ir", "numpy")
 
 
@@ -92,6 +94,8 @@ def build_graphs(folder: Path, recipe: Recipe, clock: Clock) -> Manifest:
         loop = "never" if precision == "int8" else recipe.loop
         graph = graph_family(family).build(checkpoint.reference(sampling), sampler, recipe.without, loop)
     kept: tuple[KeptLayer, ...] = ()
+    if precision == "int8":
+        _check_size(graph, sampler.steps)
     if precision == "fp16":
         with clock.stop("Measure activations for fp16"):
             inputs = trial(sampler, range(2 if sampler.is_small else 1)).inputs
@@ -128,6 +132,21 @@ def build_graphs(folder: Path, recipe: Recipe, clock: Clock) -> Manifest:
         save(models, folder, _metadata(manifest))
     cost = graph_cost(onnx.load(folder / SAMPLER, load_external_data=False))
     return dataclasses.replace(manifest, graphs=graphs, gflops=round(cost.flops / 1e9, 3))
+
+
+def _check_size(graph: ir.Model, steps: int) -> None:
+    """Refuses what int8 would measure for hours: dozens of graphs are opened, in time quadratic in their nodes.
+
+    Raises:
+        InputError: there are too many copies of a step.
+    """
+    nodes = sum(1 for _ in graph.graph.all_nodes())
+    if nodes > _MOST_INT8_NODES:
+        fewer = max(1, steps * _MOST_INT8_NODES // nodes)
+        raise InputError(
+            f"--int8 has a copy of every step, and {steps} of these are {nodes:,} nodes, which would take hours: give "
+            f"at most --steps {fewer}, or --fp16"
+        )
 
 
 def _graph_info(model: ir.Model) -> GraphInfo:

@@ -20,7 +20,7 @@ from ddgan_deploy.engines import open_artifact, openvino
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.engines.tensorrt.plan import RTX_PLAN, BatchProfile
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.export import cli
+from ddgan_deploy.export import cli, pipeline
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs
 from ddgan_deploy.export.precision.int8 import Calibration
@@ -107,6 +107,14 @@ def _from(made: dict[str, onnx.NodeProto], node: onnx.NodeProto, position: int) 
     """The DequantizeLinear behind an input."""
     source = made.get(node.input[position])
     return source if source is not None and source.op_type == "DequantizeLinear" else None
+
+
+def test_too_many_copies_are_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pipeline, "_MOST_INT8_NODES", 260)
+    assert cli.main(["--demo", "--int8", "--engine", "none", "--out", str(tmp_path / "made")]) == 2
+    said = capsys.readouterr().err
+    assert "--int8 has a copy of every step, and 4 of these are 521 nodes" in said and "give at most --steps 1" in said
+    assert not list(tmp_path.iterdir())
 
 
 def test_weights_are_stored_once_as_bytes(exported):
