@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.names import short
+from ddgan_deploy.names import printable, short
 
 AVERAGED = "G_ema"
 """Under which a snapshot has the moving average of a generator: what its authors sample from."""
@@ -56,6 +56,11 @@ class Saved:
     arguments: tuple[Any, ...] = ()
     items: list[Any] = field(default_factory=list)
 
+    @property
+    def told(self) -> str:
+        """It in a line for people."""
+        return f"the {printable(self.kind)} at byte {self.offset}"
+
     def __repr__(self) -> str:
         """Of one line, whatever it holds."""
         return f"Saved({self.kind!r}, {self.offset})"
@@ -73,7 +78,7 @@ class Saved:
         """
         found = self.state.get(group)
         if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-            raise InputError(f"the {self.kind} at byte {self.offset} is no PyTorch module: {_WHOLE}")
+            raise InputError(f"{self.told} is no PyTorch module: {_WHOLE}")
         return {name: member for name, member in found.items() if member is not None}
 
 
@@ -99,7 +104,7 @@ def modules(root: Saved) -> Iterator[tuple[str, Saved]]:
         if depth >= MAX_DEPTH and inside:
             raise InputError(f"modules lie more than {MAX_DEPTH} deep in each other at {short(path)}: {_WHOLE}")
         if count > MAX_MODULES:
-            raise InputError(f"the {root.kind} at byte {root.offset} has more than {MAX_MODULES} modules: {_WHOLE}")
+            raise InputError(f"{root.told} has more than {MAX_MODULES} modules: {_WHOLE}")
         for name, member in reversed(inside.items()):
             where = f"{path}.{name}" if path else name
             if len(where) > MAX_PATH or not isinstance(member, Saved):
@@ -124,7 +129,7 @@ def state_dict(root: Saved) -> dict[str, Any]:
             members = module.members(group)
             count += len(members)
             if count > MAX_TENSORS:
-                raise InputError(f"the {root.kind} at byte {root.offset} has more than {MAX_TENSORS} tensors: {_WHOLE}")
+                raise InputError(f"{root.told} has more than {MAX_TENSORS} tensors: {_WHOLE}")
             for name, value in members.items():
                 if group == "_parameters" or not isinstance(left_out, list) or name not in left_out:
                     found[f"{path}.{name}" if path else name] = value

@@ -74,7 +74,7 @@ def test_an_archive_without_the_array(tmp_path):
     np.savez(tmp_path / "a.npz", z=[1], y=[2])
     with pytest.raises(InputError, match=r"a\.npz holds no array low_res, images or arr_0, but y, z"):
         given("--low-res", tmp_path / "a.npz")
-    np.savez(tmp_path / "e.npz", low_res=np.zeros((0, 4, 4, 3)))
+    np.savez(tmp_path / "e.npz", low_res=np.zeros((0, 8, 8, 3)))
     with pytest.raises(InputError, match=r"e\.npz holds nothing in its array low_res"):
         given("--low-res", tmp_path / "e.npz")
     np.savez(tmp_path / "o.npz", low_res=np.array([{}], object))
@@ -92,7 +92,7 @@ def artifact(tmp_path_factory):
 
 
 def test_samples_with_knobs(artifact, tmp_path):
-    pictures = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
     np.savez(tmp_path / "base.npz", images=pictures)
     knobs = ["--label", "0,1,2,3,4", "--set", "gain=2", "--low-res", str(tmp_path / "base.npz")]
     arguments = [*knobs, "--seeds", "3,5-8", "--batch", "2", "--npz", str(tmp_path / "out.npz")]
@@ -115,7 +115,7 @@ def test_files_of_seeds_that_come_twice_would_replace_each_other(artifact, tmp_p
 def test_what_must_be_given_is_told():
     needed = (
         Knob("label", "int64", (1,), 0, 9),
-        Knob("low_res", "uint8", (4, 4, 3), 0, 255),
+        Knob("low_res", "uint8", (8, 8, 3), 0, 255),
         Knob("x", "int64", (1,), 0, 9),
     )
     assert asked_for(needed) == " --label K --low-res FILE.npz --set x=VALUE"
@@ -125,10 +125,10 @@ def test_what_must_be_given_is_told():
 @pytest.mark.parametrize(
     ("knobs", "says"),
     [
-        ([], "the knob low_res must be given: uint8 [4, 4, 3] for every image"),
+        ([], "the knob low_res must be given: uint8 [8, 8, 3] for every image"),
         (["--set", "low_res=0", "--label", "0,1"], "label has shape [2]: give int64 [1] for all images, or [3, 1]"),
         (["--set", "low_res=0", "--guidance", "2"], "there is no knob guidance, only gain, label, low_res"),
-        (["--set", "low_res=1,2,3"], "low_res has shape [3]: give uint8 [4, 4, 3] for all images, or [3, 4, 4, 3]"),
+        (["--set", "low_res=1,2,3"], "low_res has shape [3]: give uint8 [8, 8, 3] for all images, or [3, 8, 8, 3]"),
         (["--set", "low_res=256"], "low_res 256 is out of range: give a number in 0..255"),
     ],
 )

@@ -76,7 +76,7 @@ def test_its_ends_are_the_seeds_images_and_no_image_comes_twice(artifact, librar
 
 
 def test_knobs_go_along(toy, tmp_path):
-    pictures, arrays = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), np.uint8), tmp_path / "walk.npz"
+    pictures, arrays = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8), tmp_path / "walk.npz"
     np.savez(tmp_path / "low_res.npz", low_res=pictures)
     knobs = ["--set", "gain=1,3", "--label", "4,7", "--low-res", str(tmp_path / "low_res.npz")]
     arguments = ["--seeds", "5,6", "--interpolate", "4", *knobs, "--npz", str(arrays)]

@@ -307,11 +307,14 @@ def test_sample_on_a_full_disk(capsys, monkeypatch, disk):
     """With several outputs, whichever fails: what was drawn by then is there, each file whole, and nothing else."""
     import numpy as np
 
-    from ddgan_deploy import engines
+    from ddgan_deploy.engines import cascade
 
     class Engine:
         name = "stand-in"
         artifact = SimpleNamespace(manifest=SimpleNamespace(sampler=Sampler((1, 8, 8), 1, ())))
+
+        def close(self):
+            pass
 
         def __enter__(self):
             return self
@@ -331,7 +334,7 @@ def test_sample_on_a_full_disk(capsys, monkeypatch, disk):
         with path.open("wb") as file:
             return file.write(content)
 
-    monkeypatch.setattr(engines, "open_artifact", lambda *_: Engine())
+    monkeypatch.setattr(cascade, "open_artifact", lambda *_: Engine())
     monkeypatch.setattr(Path, "write_bytes", write)
     argv = ["none", "--seeds", "0-2", "--out", "a/b/grid.png", "--npz", "a/c/all.npz", "--png-dir", "a/d"]
     drawn = disk - 1

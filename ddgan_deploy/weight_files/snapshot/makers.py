@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.names import printable
 from ddgan_deploy.weight_files.objects import Named, Saved
 from ddgan_deploy.weight_files.snapshot.allowance import Allowance
 from ddgan_deploy.weight_files.snapshot.keys import as_key
@@ -49,7 +50,7 @@ class Objects:
             raise
         except Exception:  # arguments that make no sense end in an error of almost any type
             raise InputError(
-                f"is damaged, what calls {kind} at byte {offset} gives it other things: copy it again"
+                f"is damaged, what calls {printable(kind)} at byte {offset} gives it other things: copy it again"
             ) from None
 
     def created(self, what: object, arguments: tuple[Any, ...], offset: int) -> Any:

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.weight_files.objects import Saved, state_dict
@@ -87,6 +87,7 @@ def test_the_small_one_is_whole(folder):
 
 
 @anything
+@example(changed=[(0.03125, ("insert", b"\x00"))])  # within a name
 @given(changed=mutations)
 def test_a_small_snapshot(folder, changed):
     outcome(folder / "small.pkl", SMALL[:2] + mutated(SMALL[2:], changed))
