@@ -62,14 +62,14 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-# Each worker with one of PyTorch's threads: with more they wait for each other. One worker more than the two cores of the
-# smallest machine, for a fifth of the time a test waits for a server.
+# Each worker with one of PyTorch's threads: with more they wait for each other. Two workers more than the cores of the
+# smallest machine, for the time that tests wait for a server.
 unit: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadscope --durations=40
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadscope --no-loadscope-reorder --durations=40
 
 # What is left out tests/quick.py says.
 quick: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope --quick
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder --quick
 
 # ASan sees an overrun only in memory that it handed out, so Python itself has to run under it; and
 # it looks for the C++ runtime's functions before Python has loaded any C++.

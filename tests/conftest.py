@@ -23,6 +23,23 @@ from tests import quick, sources_only, traces
 from tests.exports import Exports
 
 DATA = Path(__file__).parent / "data"
+LONG = (
+    "kernels/test_aot.py",
+    "ddgan_deploy/serving/test_nothing_leaves.py",
+    "tools/test_gpu_bundle.py",
+    "ddgan_deploy/serving/test_load.py",
+    "export/families/test_adm.py",
+    "export/test_architectures.py",
+    "export/test_onnxruntime_versions.py",
+    "export/test_oldest_packages.py",
+    "test_readme.py",
+    "kernels/test_trt_plugins.py",
+    "kernels/test_cuda_launches.py",
+    "kernels/test_cuda_ops.py",
+    "ddgan_deploy/serving/server/test_serve.py",
+    "export/precision/test_int8.py",
+)
+"""Files that take longest; they begin, lest a process is alone with one at the end."""
 CASES = {"biggan": 4, "biggan_oneadagn": 4, "gray_t8": 8, "no_fir_t2": 2, "training_state": 4}
 """Case -> steps."""
 
@@ -43,6 +60,11 @@ def pytest_configure(config: pytest.Config) -> None:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
     config.pluginmanager.register(sources_only)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {DATA.parent / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_collection_finish() -> None:
@@ -68,6 +90,22 @@ def _patience() -> Iterator[None]:
     """On a busy machine, too, a command that fails says so in one line."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(screen, "PATIENCE", 3600.0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_cores() -> Iterator[None]:
+    """A session that waits for its own threads leaves its core to other processes, of which there are more."""
+    # Not before our own package, which keeps it from reporting.
+    import onnxruntime
+
+    class SessionOptions(onnxruntime.SessionOptions):
+        def __init__(self) -> None:
+            super().__init__()
+            self.add_session_config_entry("session.intra_op.allow_spinning", "0")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxruntime, "SessionOptions", SessionOptions)
         yield
 
 
