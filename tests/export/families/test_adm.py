@@ -72,6 +72,7 @@ def test_the_whole_way_alone_and_in_a_batch(case, engine):
     np.testing.assert_allclose(alone, x_0[1:], atol=1e-4)
 
 
+@pytest.mark.parametrize("engine", ["always"], indirect=True)
 def test_openvino_draws_the_same(case, engine):
     """It arranges a square weight for one op that reads it, and has others run with that: see `gradient`."""
     with open_engine(engine.artifact, "openvino-f32", 2) as other:
@@ -82,6 +83,11 @@ def test_weights_are_stored_once(checkpoint, engine):
     """Those of both networks, and little besides: rows of tables, and their scales and shifts in one product."""
     stored = (engine.artifact.path / "weights.bin").stat().st_size
     assert stored < 1.1 * 4 * sum(weight.numel() for weight in checkpoint.weights.values())
+
+
+FP32 = pytest.mark.parametrize("guided", [False], indirect=True, ids=["fp32"])
+FP16 = pytest.mark.parametrize("guided", [True], indirect=True, ids=["fp16"])
+"""For what one precision tells of the other."""
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["fp32", "fp16"])
@@ -146,6 +152,14 @@ def test_an_upsampler_passes_its_gates(tmp_path):
     assert limits["x_0 of the file as it is"] == pytest.approx(1e-3) == 10 * limits["step 5 (t=0) x_0"]
 
 
+@FP32
+def test_openvino_draws_the_same_of_copies(guided):
+    case = guided[3]
+    with open_engine(guided[0], "openvino-f32", 2) as engine:
+        np.testing.assert_allclose(engine.sample(case.inputs()), case.io["x_prev"][-1], atol=1e-4)
+
+
+@FP16
 def test_other_weights_of_both_networks_go_in(guided, tmp_path):
     artifact, path, classifier, case = guided
     folder = shutil.copytree(artifact.path, tmp_path / "made")
@@ -164,6 +178,7 @@ def test_other_weights_of_both_networks_go_in(guided, tmp_path):
         assert (before.generate([3], label=1) != after.generate([3], label=1)).any()
 
 
+@FP32
 def test_its_repository_answers_with_the_knobs_of_each_request(guided, monkeypatch):
     monkeypatch.setattr(Heartbeat, "start", lambda heart: None)
     artifact = guided[0]
