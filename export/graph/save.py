@@ -42,6 +42,7 @@ def save(models: Mapping[str, ir.Model], folder: Path, metadata: Mapping[str, st
     """
     for model in models.values():
         RemoveUnusedNodesPass()(model)
+        _drop_unused_weights(model.graph)
     _share_weights(models.values(), folder)
     for name, model in models.items():
         attach_functions(model)
@@ -51,6 +52,14 @@ def save(models: Mapping[str, ir.Model], folder: Path, metadata: Mapping[str, st
         model.producer_name, model.producer_version = "ddgan-deploy", metadata["ddgan_deploy_version"]
         ir.save(model, folder / name)
         check_file(folder / name)
+
+
+def _drop_unused_weights(graph: ir.Graph) -> None:
+    """In the bodies of Loops: onnx-ir's pass removes those of the graph itself alone."""
+    for body in graph.subgraphs():
+        for name, value in list(body.initializers.items()):
+            if not value.uses() and not value.is_graph_output():
+                del body.initializers[name]
 
 
 def _share_weights(models: Iterable[ir.Model], folder: Path) -> None:

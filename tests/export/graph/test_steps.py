@@ -209,3 +209,17 @@ def test_what_fp16_needs_in_the_loop_is_cast_once_outside(tmp_path):
     assert casts == ["x_T"] and op_types(model).count("Cast") == 3
     after = run(model, inputs, tmp_path)
     assert 0 < np.abs(after - before).max() < 1e-2 * np.abs(before).max()
+
+
+def test_what_fp16_leaves_of_a_trip_s_weights_is_not_stored(tmp_path):
+    to = SamplerBuilder(sampler(rows=0), "always")
+
+    def body(x, step):
+        weight = step.constant("weight", np.full((1000, *IMAGE), 0.5, np.float32))
+        half = step.op("ReduceMean", [step.op("Mul", [weight, x], name="products")], name="half")
+        return step.op("Add", [half, x], name="x", float32=True)
+
+    model = to.model(to.steps(to.inputs["x_T"], body))
+    to_float16(model, activation_ranges(model, draw(sampler(rows=0), SEEDS[:1]), tmp_path))
+    save({"model.onnx": model}, tmp_path, {"ddgan_deploy_version": ""})
+    assert 2 * 6000 <= (tmp_path / "weights.bin").stat().st_size < 3 * 6000
