@@ -1,39 +1,29 @@
-"""An ADM's sampler as one graph: the UNet, the classifier's gradient beside it, and a step of DDPM or DDIM.
-
-What time says is a constant of each step, and so are all styles where no class adds to it. With classes they are a
-product at every step, of that constant and what the image's class says.
-"""
+"""An ADM's sampler as one graph: the UNet, the classifier's gradient beside it, and a step of DDPM or DDIM."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 import torch
 from torch import nn
 
+from ddgan_deploy.export.families.unet import BATCH, Part, constant_styles, denoiser, float32_layers, table
 from ddgan_deploy.export.graph.gradient import differentiate
 from ddgan_deploy.export.graph.rewriting import Rewrite
 from ddgan_deploy.export.graph.steps import SamplerBuilder, Step
-from ddgan_deploy.export.graph.trace import LAYER, trace
+from ddgan_deploy.export.graph.trace import trace
 from ddgan_deploy.export.loop_choice import LoopChoice
 from ddgan_deploy.families.adm.keys import CLASSIFIER
-from ddgan_deploy.families.adm.network import Classifier, Encoder, UNet
+from ddgan_deploy.families.adm.network import Classifier
 from ddgan_deploy.families.adm.reference import AdmReference
 from ddgan_deploy.families.adm.schedule import Kept, process
 from ddgan_deploy.kernels.reverse_step.spec import Coefficients
 from ddgan_deploy.sampler import Sampler
 
-Float32 = npt.NDArray[np.float32]
-Part = Callable[[ir.Value, Step], ir.Value]
-"""From the state, within a step."""
-Styles = Callable[[Step], list[ir.Value]]
-"""What a network's residual blocks are told within a step; see `Encoder.styles`."""
 _SEED_SCALE = 256.0
 """Of the classifier's gradient on its way, so that float16 holds it; a power of two, which changes nothing else."""
-_BATCH = torch.export.Dim("batch")
 
 
 class AdmGraphs:
@@ -50,7 +40,7 @@ class AdmGraphs:
     ) -> ir.Model:
         """``x_T``, under DDPM ``noise``, and the knobs -> ``x_0``."""
         build = SamplerBuilder(sampler, loop)
-        denoise = _denoiser(build, reference)
+        denoise = denoiser(build, reference.unet, _times(reference))
         push = None if reference.classifier is None else _guide(build, reference, reference.classifier)
         reverse = _ddim if reference.sampling.sampler == "ddim" else _ddpm
 
@@ -64,72 +54,20 @@ class AdmGraphs:
 GRAPHS = AdmGraphs()
 
 
-def _denoiser(build: SamplerBuilder, reference: AdmReference) -> Part:
-    """The UNet's output [N, 3 or 6, H, W]."""
-    unet, config, inputs = reference.unet, reference.unet.config, build.inputs
-    seen = []
-    if config.small_size:
-        # The same at all steps.
-        example = torch.zeros(2, 3, config.small_size, config.small_size)
-        enlarged = trace(_SeenLowRes(unet), (example,), ({0: _BATCH},), "unet.")
-        seen = build.copy(enlarged.graph, [inputs["low_res"]])
-    styles = _class_styles(build, reference) if config.num_classes else _constant_styles(reference, unet)
-    rows = 2 if config.num_classes else 1
-    examples = [torch.zeros(2, *config.image_shape), [torch.zeros(rows, width) for width in unet.style_widths]]
-    dynamic = [{0: _BATCH}, [{0: _BATCH} if config.num_classes else {} for _ in unet.style_widths]]
-    if seen:
-        examples.append(torch.zeros(2, config.widths[0], *config.image_shape[1:]))
-        dynamic.append({0: _BATCH})
-    network = trace(_Denoise(unet), tuple(examples), tuple(dynamic), "unet.").graph
-    layers = _float32_layers(unet)
-
-    def denoise(x: ir.Value, step: Step) -> ir.Value:
-        (out,) = step.copy(network, [x, *styles(step), *seen], float32=layers)
-        return out
-
-    return denoise
-
-
-def _constant_styles(reference: AdmReference, network: Encoder, name: str = "styles") -> Styles:
-    """Of time alone, each [1, C]: rows of tables."""
-    with torch.no_grad():
-        tables = [each.numpy()[:, None] for each in network.styles(network.embed_time(_times(reference)))]
-    return lambda step: step.rows(name, tables)
-
-
-def _class_styles(build: SamplerBuilder, reference: AdmReference) -> Styles:
-    """Of time and class, each [N, C]: pieces of one product."""
-    unet = reference.unet
-    classes = trace(_OfClass(unet), (torch.zeros(2, 1, dtype=torch.int64),), ({0: _BATCH},), "unet.").graph
-    (of_class,) = build.copy(classes, [build.inputs["label"]], float32=["label_emb"])
-    width = unet.config.embedding
-    embedded = trace(_Styles(unet), (torch.zeros(1, width), torch.zeros(2, width)), ({}, {0: _BATCH}), "unet.").graph
-    with torch.no_grad():
-        table = unet.embed_time(_times(reference)).numpy()[:, None]
-
-    layers = {node.metadata_props[LAYER] for node in embedded}
-
-    def styles(step: Step) -> list[ir.Value]:
-        (found,) = step.copy(embedded, [step.row("time", table, float32=True), of_class], float32=layers)
-        return step.split(found, unet.style_widths, name="styles", float32=True)
-
-    return styles
-
-
 def _guide(build: SamplerBuilder, reference: AdmReference, classifier: Classifier) -> Part:
     """Guidance times the gradient of the classes' log probabilities by the state, [N, 3, H, W]."""
     shape = reference.unet.config.image_shape
     rows = [torch.zeros(1, width) for width in classifier.style_widths]
     examples = (torch.zeros(2, *shape), rows, torch.zeros(2, 1, dtype=torch.int64))
     model = trace(
-        _Classify(classifier), examples, ({0: _BATCH}, [{} for _ in rows], {0: _BATCH}), otherwise="classifier."
+        _Classify(classifier), examples, ({0: BATCH}, [{} for _ in rows], {0: BATCH}), otherwise="classifier."
     )
     graph = model.graph
     logits, seed = graph.outputs
     gradient = differentiate(graph, logits, graph.inputs[0], seed)
     graph.outputs[:] = [gradient]
-    styles = _constant_styles(reference, classifier, "classifier_styles")
-    layers = {f"{name}{end}" for name in _float32_layers(classifier, CLASSIFIER) for end in ("", "/grad")} | {"seed"}
+    styles = constant_styles(classifier, _times(reference), "classifier_styles")
+    layers = {f"{name}{end}" for name in float32_layers(classifier, CLASSIFIER) for end in ("", "/grad")} | {"seed"}
     axes = build.constant("strength/axes", np.array([2, 3]))
     strength = build.op("Unsqueeze", [build.inputs["guidance"], axes], name="strength", float32=True)
 
@@ -150,7 +88,7 @@ def _ddim(reference: AdmReference, step: Step, x: ir.Value, out: ir.Value, push:
         _coefficients(reference, kept, c0=kept.ddim_x0, ct=kept.ddim_x, s=kept.ddim_x0 * kept.ddim_push)
         for kept in process(reference.sampling)
     ]
-    return step.reverse(eps, x, step.row("coefficients", _table(rows), float32=True), push)
+    return step.reverse(eps, x, step.row("coefficients", table(rows), float32=True), push)
 
 
 def _ddpm(reference: AdmReference, step: Step, x: ir.Value, out: ir.Value, push: ir.Value | None) -> ir.Value:
@@ -170,12 +108,12 @@ def _ddpm(reference: AdmReference, step: Step, x: ir.Value, out: ir.Value, push:
         added = step.op("Mul", [sigma, push], name="sigma_push", float32=True)
         if noise is not None:
             noise = step.op(
-                "Mul", [noise, step.row("drawn", _table(drawn), float32=True)], name="drawn_noise", float32=True
+                "Mul", [noise, step.row("drawn", table(drawn), float32=True)], name="drawn_noise", float32=True
             )
             added = step.op("Add", [added, noise], name="push_noise", float32=True)
     if sigma is not None and added is not None:
         added = step.op("Mul", [sigma, added], name="added", float32=True)
-    return step.reverse(eps, x, step.row("coefficients", _table(rows), float32=True), added)
+    return step.reverse(eps, x, step.row("coefficients", table(rows), float32=True), added)
 
 
 def _eps(reference: AdmReference, step: Step, out: ir.Value) -> tuple[ir.Value, ir.Value | None]:
@@ -191,10 +129,10 @@ def _sigma(reference: AdmReference, step: Step, share: ir.Value | None) -> ir.Va
     """exp(log variance / 2), of each value where it is learned (Nichol & Dhariwal 2021, equation 15), else of all."""
     kept, small = process(reference.sampling), reference.sampling.sigma_small
     if share is None:
-        return step.row("sigma", _table([np.exp(each.fixed_log_variance(small) / 2) for each in kept]), float32=True)
+        return step.row("sigma", table([np.exp(each.fixed_log_variance(small) / 2) for each in kept]), float32=True)
     # The share's -1..1 go from the lower end to the upper.
-    slope = step.row("sigma/slope", _table([(each.log_beta - each.log_posterior) / 4 for each in kept]), float32=True)
-    middle = step.row("sigma/middle", _table([(each.log_beta + each.log_posterior) / 4 for each in kept]), float32=True)
+    slope = step.row("sigma/slope", table([(each.log_beta - each.log_posterior) / 4 for each in kept]), float32=True)
+    middle = step.row("sigma/middle", table([(each.log_beta + each.log_posterior) / 4 for each in kept]), float32=True)
     scaled = step.op("Mul", [share, slope], name="sigma/scaled", float32=True)
     log_sigma = step.op("Add", [scaled, middle], name="sigma/log", float32=True)
     return step.op("Exp", [log_sigma], name="sigma", float32=True)
@@ -208,63 +146,8 @@ def _coefficients(reference: AdmReference, kept: Kept, **others: float) -> Coeff
     return Coefficients(a=a, b=b, **limits, **others)
 
 
-def _table(rows: object) -> Float32:
-    """[T, n], n of them a step."""
-    table = np.array(rows, np.float32)
-    return table.reshape(len(table), -1)
-
-
-def _times(reference: AdmReference) -> torch.Tensor:
-    return torch.tensor([kept.time for kept in process(reference.sampling)], dtype=torch.float32)
-
-
-def _float32_layers(network: Encoder, prefix: str = "") -> set[str]:
-    """What the published code has in float32 where it has the blocks' convolutions in float16."""
-    names = (
-        name for name, module in network.named_modules() if name.startswith("out.") or isinstance(module, nn.Softmax)
-    )
-    return {f"{prefix}{name}" for name in names}
-
-
-class _Denoise(nn.Module):
-    """`UNet` with what an upsampler is given as an input that may not be there."""
-
-    def __init__(self, unet: UNet) -> None:
-        super().__init__()
-        self.unet = unet
-
-    def forward(self, x: torch.Tensor, styles: list[torch.Tensor], seen: torch.Tensor | None = None) -> torch.Tensor:
-        out: torch.Tensor = self.unet(x, styles, seen)
-        return out
-
-
-class _SeenLowRes(nn.Module):
-    def __init__(self, unet: UNet) -> None:
-        super().__init__()
-        self.unet = unet
-
-    def forward(self, low_res: torch.Tensor) -> torch.Tensor:
-        return self.unet.see_low_res(low_res)
-
-
-class _OfClass(nn.Module):
-    def __init__(self, unet: UNet) -> None:
-        super().__init__()
-        self.label_emb = unet.label_emb
-
-    def forward(self, label: torch.Tensor) -> torch.Tensor:
-        embedding: torch.Tensor = self.label_emb(label[:, 0])
-        return embedding
-
-
-class _Styles(nn.Module):
-    def __init__(self, unet: UNet) -> None:
-        super().__init__()
-        self.style = unet.style
-
-    def forward(self, of_time: torch.Tensor, of_class: torch.Tensor) -> torch.Tensor:
-        styles: torch.Tensor = self.style(nn.functional.silu(of_time + of_class))
-        return styles
+def _times(reference: AdmReference) -> list[float]:
+    return [kept.time for kept in process(reference.sampling)]
 
 
 class _Classify(nn.Module):

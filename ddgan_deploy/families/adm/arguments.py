@@ -7,7 +7,7 @@ other models change: num_classes, sigma_small, and of a classifier channel_mult 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -51,26 +51,34 @@ _WITHOUT_A_SAY = frozenset(
 """Of training, of where files are, and of what changes nothing in what is computed in float32."""
 
 
-class _Form(NamedTuple):
+class Form(NamedTuple):
     """What an argument must be, and its converter, which returns None for anything else."""
 
     wanted: str
     convert: Callable[[object], Any]
 
 
-def read_arguments(path: Path) -> dict[str, Any]:
+def read_arguments(
+    path: Path, forms: Mapping[str, Form] | None = None, passed_over: Collection[str] = _WITHOUT_A_SAY
+) -> dict[str, Any]:
     """The arguments that have a say in what is drawn, in our types.
+
+    Args:
+        path: of a JSON file.
+        forms: of these arguments, by name; None: of ADM's.
+        passed_over: names of those that have none.
 
     Raises:
         InputError: the file cannot be read, a name is unknown, or a value has a wrong type.
     """
+    forms = _FORMS if forms is None else forms
     found: dict[str, Any] = {}
     for name, value in read_json_config(path).items():
-        if name in _WITHOUT_A_SAY:
+        if name in passed_over:
             continue
-        if name not in _FORMS:
-            raise InputError(f"{path}: the argument {short(name)} is unknown{_hint(name)}")
-        form = _FORMS[name]
+        if name not in forms:
+            raise InputError(f"{path}: the argument {short(name)} is unknown{_hint(name, {*passed_over, *forms})}")
+        form = forms[name]
         converted = form.convert(value)
         if converted is None:
             raise InputError(f"{path}: {name} is {shown(value)}, it must be {form.wanted}: correct it")
@@ -78,8 +86,8 @@ def read_arguments(path: Path) -> dict[str, Any]:
     return found
 
 
-def _hint(name: str) -> str:
-    near = meant(name, _WITHOUT_A_SAY | set(_FORMS))
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = meant(name, known)
     return f"; did you mean {near}? Correct it" if near else ": leave it out"
 
 
@@ -87,8 +95,24 @@ def _integer(least: int) -> Callable[[object], int | None]:
     return lambda value: integer(value, least, 2**31)
 
 
-def _one_of(choices: tuple[str, ...]) -> _Form:
-    return _Form(f"one of {', '.join(choices)}", lambda value: value if value in choices else None)
+def positive_integer() -> Form:
+    """One of 1 or more."""
+    return Form("a positive integer", _integer(1))
+
+
+def true_or_false() -> Form:
+    """A truth value, or 0 or 1 for one."""
+    return Form("true or false", flag)
+
+
+def one_of(choices: tuple[str, ...]) -> Form:
+    """One of some texts."""
+    return Form(f"one of {', '.join(choices)}", lambda value: value if value in choices else None)
+
+
+def numbers() -> Form:
+    """Positive numbers in a list, or in a text with commas."""
+    return Form("numbers, such as 1,2,3,4", _numbers)
 
 
 def _respacing(value: object) -> str | None:
@@ -110,17 +134,29 @@ def _numbers(value: object) -> tuple[float, ...] | None:
     return None if any(item is None or not 0 < item < 2**31 for item in numbers) else tuple(map(float, numbers))  # type: ignore[arg-type]
 
 
-_FORMS: dict[str, _Form] = {
+UNET_FORMS: dict[str, Form] = {
     **{
-        name: _Form("a positive integer", _integer(1))
+        name: positive_integer()
+        for name in ["image_size", "num_channels", "num_res_blocks", "num_heads", "num_classes"]
+    },
+    **{
+        name: Form("an integer, -1 for none", lambda value: _integer(-1)(value) or None)
+        for name in ("num_head_channels", "num_heads_upsample")
+    },
+    **{
+        name: true_or_false()
+        for name in ["class_cond", "use_scale_shift_norm", "resblock_updown", "learn_sigma", "clip_denoised"]
+    },
+    **{name: numbers() for name in ["channel_mult", "attention_resolutions"]},
+}
+"""Of what every UNet of this architecture is made with, and of how it is sampled from."""
+_FORMS: dict[str, Form] = {
+    **UNET_FORMS,
+    **{
+        name: positive_integer()
         for name in [
-            "image_size",
             "large_size",
             "small_size",
-            "num_channels",
-            "num_res_blocks",
-            "num_heads",
-            "num_classes",
             "diffusion_steps",
             "classifier_width",
             "classifier_depth",
@@ -128,37 +164,20 @@ _FORMS: dict[str, _Form] = {
         ]
     },
     **{
-        name: _Form("an integer, -1 for none", lambda value: _integer(-1)(value) or None)
-        for name in ("num_head_channels", "num_heads_upsample")
-    },
-    **{
-        name: _Form("true or false", flag)
+        name: true_or_false()
         for name in [
-            "class_cond",
-            "use_scale_shift_norm",
-            "resblock_updown",
             "use_new_attention_order",
-            "learn_sigma",
             "predict_xstart",
             "rescale_timesteps",
             "sigma_small",
-            "clip_denoised",
             "use_ddim",
             "classifier_use_scale_shift_norm",
             "classifier_resblock_updown",
         ]
     },
-    **{
-        name: _Form("numbers, such as 1,2,3,4", _numbers)
-        for name in [
-            "channel_mult",
-            "attention_resolutions",
-            "classifier_channel_mult",
-            "classifier_attention_resolutions",
-        ]
-    },
-    "classifier_scale": _Form("a finite number", number),
-    "timestep_respacing": _Form("a text, such as 250 or ddim25", _respacing),
-    "noise_schedule": _one_of(get_args(NoiseSchedule)),
-    "classifier_pool": _one_of(get_args(Pool)),
+    **{name: numbers() for name in ["classifier_channel_mult", "classifier_attention_resolutions"]},
+    "classifier_scale": Form("a finite number", number),
+    "timestep_respacing": Form("a text, such as 250 or ddim25", _respacing),
+    "noise_schedule": one_of(get_args(NoiseSchedule)),
+    "classifier_pool": one_of(get_args(Pool)),
 }

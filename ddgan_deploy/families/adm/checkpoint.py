@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +21,11 @@ from ddgan_deploy.families.adm.config import AdmConfig, AdmSampling, ClassifierC
 from ddgan_deploy.families.adm.keys import CLASSIFIER
 from ddgan_deploy.families.adm.model import Read, classifier_of, unet_of
 from ddgan_deploy.families.adm.sampling import choose
+from ddgan_deploy.families.adm.weights import in_float32, kind_of, plain_weights, shapes_of
 from ddgan_deploy.families.base import Checkpoint, Family, Given
 from ddgan_deploy.files import sha256
-from ddgan_deploy.names import short
-from ddgan_deploy.weight_files.kinds import Kind
 from ddgan_deploy.weight_files.names import plain_name
 from ddgan_deploy.weight_files.reading import read
-from ddgan_deploy.weight_files.tensors import as_float32, checked_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -93,14 +90,12 @@ class AdmCheckpoint(Checkpoint[AdmConfig, AdmSampling]):
 def read_checkpoint(family: Family, contents: dict[str, Any], path: Path, given: Given) -> AdmCheckpoint:
     """As `families.base.Family.read`."""
     arguments = {} if given.config is None else read_arguments(given.config)
-    weights, kind = _weights(contents, path), _kind(path)
-    if given.weights == "raw" and kind != "raw":
-        raise InputError(f"--weights raw does not go with {path}, which holds one set of weights: leave it out")
+    weights, kind = plain_weights(contents, path), kind_of(path, given.weights)
     said_by = str(path) if given.config is None else f"{path} with {given.config}"
     if is_classifier(weights):
         raise InputError(f"{path} is a classifier: give a UNet by --ckpt, and this by --classifier")
     try:
-        found = unet_of(_shapes(weights), arguments, given.known)
+        found = unet_of(shapes_of(weights), arguments, given.known)
     except InputError as error:
         raise InputError(f"{said_by}: {error}") from None
     model = found.model
@@ -118,7 +113,7 @@ def read_checkpoint(family: Family, contents: dict[str, Any], path: Path, given:
         path,
         sha256(path),
         model,
-        _checked(weights, path) | {f"{CLASSIFIER}{name}": value for name, value in others.items()},
+        in_float32(weights, path) | {f"{CLASSIFIER}{name}": value for name, value in others.items()},
         kind,
         {*arguments, *given.known, *([_GUIDE_HEADS] if before else [])} - {*given.guessed},
         {name: value for name, value in given.asked.items() if name != "classifier"},
@@ -144,15 +139,15 @@ def _guided(
     contents = read(path)
     if not is_unet_or_classifier(contents):
         raise InputError(f"{path} holds no classifier of noisy images: give --classifier a published one's state dict")
-    weights = _weights(contents, path)
+    weights = plain_weights(contents, path)
     if not is_classifier(weights):
         raise InputError(f"{path} is a UNet: give --classifier a classifier, and this by --ckpt")
     try:
-        classifier = classifier_of(_shapes(weights), arguments, known, model.image_size)
+        classifier = classifier_of(shapes_of(weights), arguments, known, model.image_size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     _check_classes(model.num_classes or arguments.get("num_classes"), classifier, path)
-    return dataclasses.replace(model, classifier=classifier), _checked(weights, path)
+    return dataclasses.replace(model, classifier=classifier), in_float32(weights, path)
 
 
 def _check_classes(wanted: int | None, classifier: ClassifierConfig, path: Path) -> None:
@@ -162,29 +157,3 @@ def _check_classes(wanted: int | None, classifier: ClassifierConfig, path: Path)
             f"{path} knows {classifier.num_classes} classes, and the UNet or --config {wanted}: give the classifier "
             "that was trained on the same"
         )
-
-
-def _weights(contents: Mapping[str, Any], path: Path) -> dict[str, torch.Tensor]:
-    plain: dict[str, Any] = {}
-    for name, value in contents.items():
-        if plain_name(name) in plain:
-            raise InputError(
-                f"{path} holds {short(plain_name(name))} twice, with and without a prefix: keep one network"
-            )
-        plain[plain_name(name)] = value
-    return checked_tensors(plain, path)
-
-
-def _shapes(weights: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(weight.shape) for name, weight in weights.items()}
-
-
-def _checked(weights: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
-    return {name: as_float32(weight, name, path) for name, weight in weights.items()}
-
-
-def _kind(path: Path) -> Kind:
-    """Of weights, as the published code names its files."""
-    if path.name.startswith("ema_"):
-        return "ema"
-    return "raw" if re.fullmatch(r"model[0-9]+\.\w+", path.name) else "as stored"

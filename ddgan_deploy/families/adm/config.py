@@ -65,6 +65,11 @@ class Trunk(Told):
         """Pixels along a side, of each level."""
         return tuple(self.image_size >> level for level in range(len(self.channel_mult)))
 
+    @property
+    def attention_kernel(self) -> tuple[int, ...]:
+        """Extents of the convolutions of an attention, as files have them; of one dimension here."""
+        return (1,)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig(Trunk):

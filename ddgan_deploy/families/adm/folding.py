@@ -89,5 +89,5 @@ def _pool(config: ClassifierConfig, wide: dict[str, torch.Tensor]) -> Iterator[t
 
 
 def _to_pixels(wide: dict[str, torch.Tensor], name: str) -> None:
-    """A convolution of one dimension -> one of two."""
-    wide[name] = wide[name][..., None]
+    """A convolution of one dimension, or of two -> one of two."""
+    wide[name] = wide[name].flatten(1)[..., None, None]

@@ -40,8 +40,8 @@ def _layer(config: Network, layer: Layer) -> Iterator[tuple[str, Shape]]:
         yield from _conv(f"{name}.conv", inputs, outputs, 3)
     elif layer.kind == "attention":
         yield from _norm(f"{name}.norm", inputs)
-        yield from _products(f"{name}.qkv", inputs, 3 * inputs)
-        yield from _products(f"{name}.proj_out", inputs, inputs)
+        yield from _products(f"{name}.qkv", inputs, 3 * inputs, config.attention_kernel)
+        yield from _products(f"{name}.proj_out", inputs, inputs, config.attention_kernel)
     else:
         yield from _norm(f"{name}.in_layers.0", inputs)
         yield from _conv(f"{name}.in_layers.2", inputs, outputs, 3)
@@ -85,9 +85,9 @@ def _norm(name: str, channels: int) -> Iterator[tuple[str, Shape]]:
     yield f"{name}.bias", (channels,)
 
 
-def _products(name: str, inputs: int, outputs: int) -> Iterator[tuple[str, Shape]]:
-    """Of every pixel, a convolution of one dimension."""
-    yield f"{name}.weight", (outputs, inputs, 1)
+def _products(name: str, inputs: int, outputs: int, kernel: Shape = (1,)) -> Iterator[tuple[str, Shape]]:
+    """Of every pixel, a convolution."""
+    yield f"{name}.weight", (outputs, inputs, *kernel)
     yield f"{name}.bias", (outputs,)
 
 

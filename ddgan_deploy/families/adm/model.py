@@ -13,7 +13,7 @@ from typing import Any
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.adm.architecture import classes_of, pool_of, shape_of, told_by_classifier, told_by_unet
-from ddgan_deploy.families.adm.config import CLASSIFIER_HEADS, GROUPS, AdmConfig, ClassifierConfig
+from ddgan_deploy.families.adm.config import CLASSIFIER_HEADS, GROUPS, AdmConfig, ClassifierConfig, Told
 from ddgan_deploy.families.adm.keys import Shapes, expected_shapes
 from ddgan_deploy.families.adm.layout import Layer, Network, all_layers
 from ddgan_deploy.families.adm.published import Published, published
@@ -54,7 +54,7 @@ def unet_of(shapes: Shapes, stated: Arguments, known: Arguments) -> Read:
         InputError: it is no UNet, contradicts what is stated, or nothing tells its heads or its size.
     """
     told = told_by_unet(shapes)
-    classes = shape_of(shapes, "label_emb.weight")[0] if "label_emb.weight" in shapes else 0
+    classes = label_classes(shapes)
     upsampler = shape_of(shapes, "input_blocks.0.0.weight")[1:2] == (6,)
     like = published(told, classes, upsampler)
     otherwise = known or (like.known if like else {})
@@ -63,10 +63,10 @@ def unet_of(shapes: Shapes, stated: Arguments, known: Arguments) -> Read:
         "num_classes": classes,
         "learn_sigma": shape_of(shapes, "out.2.weight")[0] == 6,
     }
-    fields["image_size"] = _image_size(fields["attention_levels"], stated, otherwise)
+    fields["image_size"] = image_size_of(told, stated, otherwise)
     if upsampler:
         fields["small_size"] = _small_size(fields["image_size"], stated, otherwise)
-    fields |= _heads(stated, otherwise)
+    fields |= heads_of(stated, otherwise, ", and use_new_attention_order")
     model = AdmConfig(**fields)
     several = any(layer.heads > 1 for layer in all_layers(model) if layer.kind == "attention")
     # The published upsampler's script has the older alone.
@@ -81,11 +81,8 @@ def unet_of(shapes: Shapes, stated: Arguments, known: Arguments) -> Read:
     if classes:
         # Else they are the classifier's.
         alike["num_classes"] = classes
-    _check(model, shapes, stated, alike)
-    # The size has two names more.
-    said = {*stated, *(["image_size"] if {"large_size", "attention_resolutions"} & set(stated) else [])}
-    taken = tuple(name for name in (like.known if like and not known else ()) if name not in said)
-    return Read(model, like if taken else None, taken)
+    check_network(model, shapes, stated, alike)
+    return found_with(model, None if known else like, stated)
 
 
 def classifier_of(shapes: Shapes, stated: Arguments, known: Arguments, image_size: int) -> ClassifierConfig:
@@ -111,12 +108,30 @@ def classifier_of(shapes: Shapes, stated: Arguments, known: Arguments, image_siz
         num_head_channels={"num_head_channels": CLASSIFIER_HEADS, **known, **own}["num_head_channels"],
     )
     alike = {"width": model.num_channels, "depth": model.num_res_blocks, "pool": pool}
-    _check(model, shapes, own, alike, "classifier_")
+    check_network(model, shapes, own, alike, "classifier_")
     return model
 
 
-def _image_size(levels: tuple[int, ...], stated: Arguments, otherwise: Arguments) -> int:
-    """Pixels along a side: no weight has them, but attention at a stated resolution sits at a level of its own."""
+def found_with(model: AdmConfig, like: Published | None, stated: Arguments) -> Read:
+    """The architecture, with what a published network of its shapes told of it."""
+    # The size has two names more.
+    said = {*stated, *(["image_size"] if {"large_size", "attention_resolutions"} & set(stated) else [])}
+    taken = tuple(name for name in (like.known if like else ()) if name not in said)
+    return Read(model, like if taken else None, taken)
+
+
+def label_classes(shapes: Shapes) -> int:
+    """How many classes a UNet embeds; 0: none."""
+    return shape_of(shapes, "label_emb.weight")[0] if "label_emb.weight" in shapes else 0
+
+
+def image_size_of(told: Told, stated: Arguments, otherwise: Arguments) -> int:
+    """Pixels along a side: no weight has them, but attention at a stated resolution sits at a level of its own.
+
+    Raises:
+        InputError: two names of it contradict each other, it is out of range, or nothing tells it.
+    """
+    levels = told.attention_levels
     sizes: list[int] = [stated[name] for name in ("large_size", "image_size") if name in stated]
     if len(set(sizes)) > 1:
         raise InputError(
@@ -139,8 +154,15 @@ def _small_size(image_size: int, stated: Arguments, otherwise: Arguments) -> int
     return size
 
 
-def _heads(stated: Arguments, otherwise: Arguments) -> dict[str, int]:
-    """As stated, with the published defaults of what is left out; else as known."""
+def heads_of(stated: Arguments, otherwise: Arguments, and_besides: str = "") -> dict[str, int]:
+    """As stated, with the published defaults of what is left out; else as known.
+
+    Args:
+        and_besides: what a config has to state where it has to state heads.
+
+    Raises:
+        InputError: nothing tells them.
+    """
     if {"num_heads", "num_head_channels"} & set(stated):
         source: Arguments = {"num_heads": 4, **stated}
     elif {"num_heads", "num_head_channels"} & set(otherwise):
@@ -148,7 +170,7 @@ def _heads(stated: Arguments, otherwise: Arguments) -> dict[str, int]:
     else:
         raise InputError(
             "nothing tells how many heads its attention has, and it is none of the published networks: give --config a "
-            "JSON file with num_heads or num_head_channels, and use_new_attention_order"
+            f"JSON file with num_heads or num_head_channels{and_besides}"
         )
     return {name: source[name] for name in _HEADS if name in source}
 
@@ -162,8 +184,17 @@ def _first(name: str, stated: Arguments, otherwise: Arguments) -> Any:
     )
 
 
-def _check(model: Network, shapes: Shapes, stated: Arguments, alike: Arguments, prefix: str = "") -> None:
-    """Refuses what cannot be computed, what is stated otherwise, and weights of another network."""
+def check_network(model: Network, shapes: Shapes, stated: Arguments, alike: Arguments, prefix: str = "") -> None:
+    """Refuses what cannot be computed, what is stated otherwise, and weights of another network.
+
+    Args:
+        stated: arguments, without the prefix.
+        alike: what weights tell besides, which must then be stated the same.
+        prefix: of arguments, for an error.
+
+    Raises:
+        InputError: it is one of these.
+    """
     for width in model.widths:
         if width % GROUPS:
             raise InputError(

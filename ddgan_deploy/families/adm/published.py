@@ -91,7 +91,7 @@ PUBLISHED = (
 )
 
 
-def published(told: Told, classes: int, upsampler: bool) -> Published | None:
+def published(told: Told, classes: int, upsampler: bool, among: tuple[Published, ...] = PUBLISHED) -> Published | None:
     """The published network that these are the keys and shapes of."""
-    alike = (each for each in PUBLISHED if each.told == told and each.upsampler == upsampler)
+    alike = (each for each in among if each.told == told and each.upsampler == upsampler)
     return next((each for each in alike if classes in each.classes), None)

@@ -137,8 +137,7 @@ def stepped(
 
 def reference(config: AdmConfig, weights: Weights, sampling: AdmSampling) -> AdmReference:
     """The sampler of published weights, in evaluation mode; those of a classifier begin with `CLASSIFIER`."""
-    own = {name: weight for name, weight in weights.items() if not name.startswith(CLASSIFIER)}
-    unet = _loaded(UNet(config), folded(config, own))
+    unet = load_unet(config, {name: weight for name, weight in weights.items() if not name.startswith(CLASSIFIER)})
     classifier = None
     if config.classifier is not None:
         others = {
@@ -146,6 +145,11 @@ def reference(config: AdmConfig, weights: Weights, sampling: AdmSampling) -> Adm
         }
         classifier = _loaded(Classifier(config.classifier), folded(config.classifier, others))
     return AdmReference(unet, classifier, sampling, unet, classifier)
+
+
+def load_unet(config: AdmConfig, weights: Weights) -> UNet:
+    """The network of published weights, in evaluation mode."""
+    return _loaded(UNet(config), folded(config, weights))
 
 
 def untrained(config: AdmConfig) -> dict[str, torch.Tensor]:
