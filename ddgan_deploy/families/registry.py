@@ -89,4 +89,6 @@ def model_and_sampling(info: FamilyInfo) -> tuple[Any, Any]:
         return model, TypeAdapter(kinds.sampling).validate_python(info.sampling)
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"the manifest's {info.name} is damaged ({first['loc'][-1]}: {first['msg']})") from None
+        # What is wrong with several values together is told of none of them.
+        place = "".join(f"{name}: " for name in first["loc"][-1:])
+        raise InputError(f"the manifest's {info.name} is damaged ({place}{first['msg']})") from None
