@@ -19,6 +19,7 @@ FAMILIES = {
     "stylegan2": "ddgan_deploy.families.stylegan2.family",
     "fastgan": "ddgan_deploy.families.fastgan.family",
     "adm": "ddgan_deploy.families.adm.family",
+    "consistency": "ddgan_deploy.families.consistency.family",
 }
 """Name -> the module whose ``FAMILY`` it is."""
 FLAGS = {

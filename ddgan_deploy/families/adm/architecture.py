@@ -12,8 +12,9 @@ where it halves the size by convolutions, else a config has to say.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import isqrt
+from typing import Any
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.adm.config import Pool, Told
@@ -26,6 +27,8 @@ POOLS: dict[str, Pool] = {
     "out.3.weight": "adaptive",
 }
 """Keys that only one pool has, in the order in which to look -> the pool."""
+_AXES_IN_2D = 4
+"""Of the weight of a 2-D convolution."""
 
 
 def seems_a_network(names: Iterable[str]) -> bool:
@@ -36,6 +39,12 @@ def seems_a_network(names: Iterable[str]) -> bool:
 def is_classifier(names: Iterable[str]) -> bool:
     """Whether such a network has no way up."""
     return not any(name.startswith("output_blocks.") for name in names)
+
+
+def attends_in_2d(contents: Mapping[str, Any]) -> bool:
+    """Whether an attention's convolutions are 2-D, as those of openai/consistency_models, and not 1-D, as ADM's."""
+    of_attention = (value for name, value in contents.items() if name.endswith((".qkv.weight", ".proj_out.weight")))
+    return any(getattr(value, "ndim", 0) == _AXES_IN_2D for value in of_attention)
 
 
 def told_by_unet(shapes: Shapes) -> Told:

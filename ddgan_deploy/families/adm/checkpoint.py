@@ -130,7 +130,7 @@ def is_unet_or_classifier(contents: Mapping[str, Any]) -> bool:
 
 
 def _guided(
-    found: Read, path: Path, arguments: Mapping[str, Any], known: Mapping[str, Any]
+    found: Read[AdmConfig], path: Path, arguments: Mapping[str, Any], known: Mapping[str, Any]
 ) -> tuple[AdmConfig, Mapping[str, torch.Tensor]]:
     """The model with its classifier, and the classifier's weights."""
     model = found.model

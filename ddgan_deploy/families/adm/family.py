@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ddgan_deploy.families.adm.architecture import attends_in_2d
 from ddgan_deploy.families.adm.checkpoint import AdmCheckpoint, is_unet_or_classifier, read_checkpoint
 from ddgan_deploy.families.adm.config import MOST_GUIDANCE, AdmConfig, AdmSampling
 from ddgan_deploy.families.adm.flags import TITLE
@@ -27,8 +28,8 @@ class Adm:
     graphs = "ddgan_deploy.export.families.adm"
 
     def claims(self, contents: Mapping[str, Any]) -> bool:
-        """By the names of its first layers, which a classifier has too."""
-        return is_unet_or_classifier(contents)
+        """By the names of its first layers, which a classifier has too; consistency models attend otherwise."""
+        return is_unet_or_classifier(contents) and not attends_in_2d(contents)
 
     def read(self, contents: dict[str, Any], path: Path, given: Given) -> AdmCheckpoint:
         """See `read_checkpoint`."""

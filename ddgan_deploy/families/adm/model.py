@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.families.adm.architecture import classes_of, pool_of, shape_of, told_by_classifier, told_by_unet
@@ -21,13 +21,14 @@ from ddgan_deploy.names import shown
 from ddgan_deploy.weight_files.expected import check_shapes
 
 Arguments = Mapping[str, Any]
+C = TypeVar("C", bound=AdmConfig)
 _MOST_SIZE = 4096
 _HEADS = ("num_heads", "num_head_channels", "num_heads_upsample")
 _FIX = "correct --config, or give the checkpoint that it belongs to"
 
 
 @dataclass(frozen=True)
-class Read:
+class Read(Generic[C]):
     """An architecture, and where it is from.
 
     Attributes:
@@ -37,12 +38,12 @@ class Read:
         taken: fields that it told.
     """
 
-    model: AdmConfig
+    model: C
     recognised: Published | None
     taken: tuple[str, ...]
 
 
-def unet_of(shapes: Shapes, stated: Arguments, known: Arguments) -> Read:
+def unet_of(shapes: Shapes, stated: Arguments, known: Arguments) -> Read[AdmConfig]:
     """The architecture of a UNet.
 
     Args:
@@ -112,7 +113,7 @@ def classifier_of(shapes: Shapes, stated: Arguments, known: Arguments, image_siz
     return model
 
 
-def found_with(model: AdmConfig, like: Published | None, stated: Arguments) -> Read:
+def found_with(model: C, like: Published | None, stated: Arguments) -> Read[C]:
     """The architecture, with what a published network of its shapes told of it."""
     # The size has two names more.
     said = {*stated, *(["image_size"] if {"large_size", "attention_resolutions"} & set(stated) else [])}
