@@ -176,15 +176,15 @@ def _source(args: argparse.Namespace) -> tuple[Path, int | None, Path | None]:
 def _parser() -> Parser:
     parser = Parser(
         prog="ddgan-export",
-        description="Turns a trained generator (Denoising Diffusion GAN, StyleGAN2, FastGAN or ADM) into a verified "
-        "artifact.",
+        description="Turns a trained generator (Denoising Diffusion GAN, StyleGAN2, FastGAN, ADM or consistency model) "
+        "into a verified artifact.",
     )
     parser.add_argument(
         "--ckpt",
         type=Path,
         metavar="FILE",
         help="netG_<epoch>.pth, content.pth, .safetensors, network-snapshot-<kimg>.pkl of a StyleGAN2 or FastGAN, or "
-        "ema_<rate>_<step>.pt of an ADM",
+        "ema_<rate>_<step>.pt of an ADM or a consistency model",
     )
     parser.add_argument(
         "--steps",
@@ -192,7 +192,7 @@ def _parser() -> Parser:
         metavar="T",
         help="denoising steps the network was trained for, 1..64; may be left out where a content.pth or --config "
         "tells it, and for a StyleGAN2 or FastGAN, which have one; for an ADM how many of the trained steps are kept, "
-        "2 or more",
+        "2 or more; for a consistency model 1, the default, or as many as ts of --config makes",
     )
     parser.add_argument("--demo", action="store_true", help="the bundled checkpoint of handwritten digits")
     parser.add_argument("--fp16", action="store_true", help="half precision where it holds")
