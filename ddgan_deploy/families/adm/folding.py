@@ -34,7 +34,7 @@ def folded(config: Network, weights: Weights) -> dict[str, torch.Tensor]:
             _attention(layer, wide, newer)
     if isinstance(config, AdmConfig) and config.small_size:
         first = wide["input_blocks.0.0.weight"]
-        wide["input_blocks.0.0.weight"], wide["low_res.weight"] = first[:, :3], first[:, 3:]
+        wide["input_blocks.0.0.weight"], wide["first_of_low_res.weight"] = first[:, :3], first[:, 3:]
     if isinstance(config, ClassifierConfig):
         wide |= dict(_pool(config, wide))
     return {name: weight.float().contiguous() for name, weight in wide.items()}

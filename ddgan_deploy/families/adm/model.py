@@ -83,7 +83,7 @@ def unet_of(shapes: Shapes, stated: Arguments, known: Arguments) -> Read[AdmConf
         # Else they are the classifier's.
         alike["num_classes"] = classes
     check_network(model, shapes, stated, alike)
-    return found_with(model, None if known else like, stated)
+    return found_with(model, like, stated)
 
 
 def classifier_of(shapes: Shapes, stated: Arguments, known: Arguments, image_size: int) -> ClassifierConfig:

@@ -75,7 +75,7 @@ class UNet(Encoder):
             self.label_emb = nn.Embedding(config.num_classes, config.embedding)
         if config.small_size:
             self.input_blocks[0] = nn.ModuleList([conv3x3(3, width)])
-            self.low_res = nn.Conv2d(3, width, 3, padding=1, bias=False)
+            self.first_of_low_res = nn.Conv2d(3, width, 3, padding=1, bias=False)
 
     def embed(self, t: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
         """Of times [N or 1] and classes [N, 1]: [N or 1, embedding]."""
@@ -88,7 +88,7 @@ class UNet(Encoder):
     def see_low_res(self, low_res: torch.Tensor) -> torch.Tensor:
         """What the first convolution sees of the image [N, 3, h, w] in [-1, 1] that is to be enlarged, [N, C, H, W]."""
         size = (self.config.image_size,) * 2
-        seen: torch.Tensor = self.low_res(F.interpolate(low_res, size, mode="bilinear"))
+        seen: torch.Tensor = self.first_of_low_res(F.interpolate(low_res, size, mode="bilinear"))
         return seen
 
     def forward(

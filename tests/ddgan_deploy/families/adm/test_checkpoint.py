@@ -9,6 +9,8 @@ from safetensors.torch import save_file
 
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.families.adm import model, published
+from ddgan_deploy.families.adm.published import Published
 from ddgan_deploy.families.registry import told_by
 from tests.ddgan_deploy.families.adm.small import ARGUMENTS, UNET
 
@@ -96,3 +98,17 @@ def test_a_name_tells_which_weights_they_are(files, tmp_path, name, kind):
         return
     with pytest.raises(InputError, match="--weights raw does not go with .*, which holds one set of weights: leave it"):
         load_checkpoint(tmp_path / name, tmp_path / "config.json", "raw")
+
+
+def test_what_a_published_network_told_stays_assumed(read, monkeypatch):
+    """With a small one in the place of those published, whose weights take a gigabyte."""
+    known = {name: ARGUMENTS[name] for name in ("num_heads", "use_new_attention_order")}
+    like = Published("small", published.PUBLISHED[0].told, (), known)
+    monkeypatch.setattr(model, "published", lambda *_: like)
+    found = read({name: value for name, value in ARGUMENTS.items() if name not in known})
+    sampling = found.choose(5)
+    assumed = found.assumed(sampling)
+    assert {*known} <= {each.name for each in assumed if "of the published small" in each.source}
+    # So it is where the artifact is read again.
+    again = read(None, known=told_by(found.model, sampling), guessed=[each.name for each in assumed])
+    assert again.assumed(sampling) == assumed
