@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.kernels.philox_normal.philox import integers, normal
-from ddgan_deploy.sampler import EXAMPLE_STREAM, Draw, Knob, Sampler, Streams
+from ddgan_deploy.kernels.philox_normal.philox import integers, normal, philox4x32
+from ddgan_deploy.sampler import EXAMPLE_STREAM, STAGE_STREAM, Draw, Knob, Sampler, Streams
 
 MAX_SEEDS = 1_000_000
 _LEVELS = 1024
@@ -65,6 +65,32 @@ def served_knobs(known: Sequence[Knob], count: int, knobs: Knobs = NO_KNOBS) -> 
         if name not in names:
             raise InputError(f"there is no knob {name}, {_listed(names)}: leave it out")
     return {knob.name: _knob_array(knob, count, knobs.get(knob.name)) for knob in known}
+
+
+def at_stage(
+    known: Sequence[Knob], stage: int, seeds: Sequence[int], knobs: Knobs = NO_KNOBS
+) -> tuple[list[int], dict[str, Array]]:
+    """What an artifact behind others is asked with, so that its noise is not that of the picture which it enlarges.
+
+    Its seed is made of the words 0 and 1 of the block ``stage``, from low to high. What a knob draws, such as a class,
+    it draws from the seed that was asked for, and so it is the same at all stages.
+
+    Args:
+        known: all knobs of the artifact.
+        stage: how many are before it, 0 or more; of the first nothing is changed.
+        seeds, knobs: as of `draw`.
+
+    Raises:
+        InputError: as `draw`.
+    """
+    keys = seed_array(seeds)[:, 0]
+    values = served_knobs(known, len(keys), knobs)
+    if not stage:
+        return list(seeds), values
+    drawn = {knob.name: _as_input(knob, values[knob.name], keys) for knob in known if knob.drawn is not None}
+    words = keys.view(np.uint64)
+    low, high, *_ = philox4x32((stage, STAGE_STREAM, 0, 0), (words & np.uint64(2**32 - 1), words >> np.uint64(32)))
+    return (low | high << np.uint64(32)).tolist(), values | drawn
 
 
 def examples(known: Sequence[Knob], seeds: Sequence[int]) -> dict[str, Array]:

@@ -21,6 +21,8 @@ LABEL_STREAM = 2**32 - 1
 """Draws a label."""
 _SWEPT_CLASSES = 8
 """That the report shows."""
+STAGE_STREAM = 2**32 - 3
+"""Draws the seeds of a cascade's later artifacts."""
 EXAMPLE_STREAM = 2**32 - 2
 """Draws what a proof or a benchmark gives for a knob that must be given; no image that is served depends on it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.repository.stages import Drawing, drawing
 from ddgan_deploy.export.repository.write import CONFIG, write_cascade
 from ddgan_deploy.progress import Clock, Progress, no_progress
-from ddgan_deploy.serving import MODEL
+from ddgan_deploy.serving import CHECKER_MODEL, ENCODER_MODEL, MODEL, PNG_MODEL
 
 
 def cascade(folders: Sequence[Path], out: Path, overwrite: bool = False, progress: Progress = no_progress) -> Drawing:
@@ -51,7 +52,11 @@ def _proven(folder: Path) -> Artifact:
 
 
 def _is_cascade(folder: Path) -> bool:
-    return all((folder / name / CONFIG).is_file() for name in (MODEL, f"{MODEL}_1", f"{MODEL}_2"))
+    """With other models beside ours it is somebody's own repository."""
+    wanted = {MODEL, PNG_MODEL, ENCODER_MODEL, CHECKER_MODEL, f"{MODEL}_1", f"{MODEL}_2"}
+    there = {path.name for path in folder.iterdir()}
+    others = {name for name in there - wanted if not re.fullmatch(rf"{MODEL}_[0-9]+", name)}
+    return wanted <= there and not others and (folder / MODEL / CONFIG).is_file()
 
 
-_KIND = FolderKind("the model repository of a cascade", _is_cascade)
+_KIND = FolderKind("the model repository of a cascade and nothing else", _is_cascade)

@@ -94,6 +94,10 @@ def _array(name: str, path: Path) -> npt.ArrayLike:
                 there = ", ".join(sorted(arrays)) or "none"
                 raise InputError(f"{path} holds no array {name}, images or arr_0, but {there}")
             value = arrays[found]
+            beside = [each for each in _ARRAYS if each in arrays and found == name]
+            if beside and value.ndim > 2:
+                # Such as an upsampler's: what it was given, and what it drew.
+                raise InputError(f"{path} holds pictures in {name} and in {beside[0]}: give a file with one of them")
             if not value.size:
                 raise InputError(f"{path} holds nothing in its array {found}: give a picture for each image, or one")
             told: npt.ArrayLike = value

@@ -20,14 +20,15 @@ from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.engines import open_artifact
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.inputs import served_knobs
+from ddgan_deploy.inputs import at_stage, served_knobs
 from ddgan_deploy.sampler import Knob
 
 
 class Cascade:
     """Opened artifacts in a row; as a context manager it closes them.
 
-    The seed and each knob go to all of them that take it, so that a label is one class throughout.
+    Each knob goes to all of them that take it, so that a label is one class throughout. Of one seed each draws noise of
+    its own; see `inputs.at_stage`.
 
     Args:
         engines: one or more; each after the first takes what the one before it draws.
@@ -51,9 +52,10 @@ class Cascade:
         """Images [N, H, W, C] of the last artifact; arguments and errors as of `Engine.generate`."""
         served_knobs(self.knobs, len(seeds), knobs)
         images = self._first.generate(seeds, **_taken(self._first.artifact.manifest.sampler.knobs, knobs))
-        for engine, picture in self._others:
-            others = _taken(engine.artifact.manifest.sampler.knobs, knobs)
-            images = engine.generate(seeds, **{**others, picture: images})
+        for stage, (engine, picture) in enumerate(self._others, 1):
+            known = engine.artifact.manifest.sampler.knobs
+            own_seeds, own_knobs = at_stage(known, stage, seeds, {**_taken(known, knobs), picture: images})
+            images = engine.generate(own_seeds, **own_knobs)
         return images
 
     def close(self) -> None:

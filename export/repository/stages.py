@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.engines.cascade import cascade_knobs, enlarged
+from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.repository.backends import EngineModel, engine_model
 from ddgan_deploy.export.repository.tensors import ServedInput, inputs_of
+from ddgan_deploy.names import quoted
 from ddgan_deploy.sampler import Knob
 from ddgan_deploy.serving import MODEL
 from ddgan_deploy.serving.echo import DRAWN
@@ -131,7 +134,14 @@ def drawing(artifacts: Sequence[Artifact]) -> Drawing:
 
 def _stage(artifact: Artifact, place: int, count: int) -> Stage:
     engine = engine_model(artifact, artifact.manifest.serving)
+    if place and engine.backend != "python":
+        raise InputError(
+            f"{artifact.path} enlarges on the backend {engine.backend}, which cannot give it noise of its own: run "
+            f"ddgan-export --rebuild {quoted(artifact.path)} --engine none --backend python"
+        )
     inputs = inputs_of(artifact.manifest.sampler, may_lack=engine.backend == "python")
     if count == 1:
         return Stage(MODEL, artifact, engine, inputs)
+    if place:
+        engine = dataclasses.replace(engine, parameters={**engine.parameters, "stage": str(place)})
     return Stage(f"{MODEL}_{place + 1}", artifact, engine, inputs, enlarged(artifact).name if place else "")

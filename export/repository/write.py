@@ -64,14 +64,10 @@ def write_cascade(folder: Path, way: Drawing) -> None:
     """
     for place, stage in enumerate(way.stages):
         _write_stage(folder, stage, "What enlarges the images of the model before it" if place else "What draws first")
-    *before, last = way.steps
-    if way.told:
-        last_steps = [last, way.last(CHECKER_MODEL, IMAGE)]
-        does = "What hands pixels on: those that were asked for, and no others"
-        _write_last(folder, way, CHECKER_MODEL, "checker.py", does, _image(way))
-    else:
-        last_steps = [dataclasses.replace(last, outputs={IMAGE: IMAGE})]
-    _write_ensemble(folder, way, MODEL, [*before, *last_steps], "pixels: a seed in, an image out.", _image(way))
+    does = "What hands pixels on: those that were asked for, and no others"
+    _write_last(folder, way, CHECKER_MODEL, "checker.py", does, _image(way))
+    steps = [*way.steps, way.last(CHECKER_MODEL, IMAGE)]
+    _write_ensemble(folder, way, MODEL, steps, "pixels: a seed in, an image out.", _image(way))
     _write_png_models(folder, way)
 
 

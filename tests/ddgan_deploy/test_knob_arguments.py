@@ -82,6 +82,15 @@ def test_an_archive_without_the_array(tmp_path):
         given("--low-res", tmp_path / "o.npz")
 
 
+def test_an_archive_with_two_kinds_of_pictures(tmp_path):
+    """As ddgan-sample writes it of an upsampler; a label beside pictures is no picture."""
+    np.savez(tmp_path / "a.npz", images=np.zeros((2, 8, 8, 3), np.uint8), low_res=np.zeros((2, 4, 4, 3), np.uint8))
+    with pytest.raises(InputError, match=r"a\.npz holds pictures in low_res and in images: give a file with one"):
+        given("--low-res", tmp_path / "a.npz")
+    np.savez(tmp_path / "l.npz", images=np.zeros((2, 8, 8, 3), np.uint8), label=[[1], [2]])
+    assert given("--label", tmp_path / "l.npz")["label"].tolist() == [[1], [2]]
+
+
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory):
     folder = tmp_path_factory.mktemp("upsampler")

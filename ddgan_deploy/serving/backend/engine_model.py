@@ -12,7 +12,7 @@ import numpy as np
 
 from ddgan_deploy.engines import open_artifact
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.inputs import examples, served_knobs
+from ddgan_deploy.inputs import at_stage, examples, served_knobs
 from ddgan_deploy.serving.backend.dlpack import to_tensor
 from ddgan_deploy.serving.backend.image_cache import Image, ImageCache, Key, cache_bytes, keys
 from ddgan_deploy.serving.backend.metrics import Metrics
@@ -47,6 +47,8 @@ class EngineModel(Model):
         parameters = {key: value["string_value"] for key, value in self._config["parameters"].items()}
         try:
             threads = _threads(parameters["threads"])
+            # Of a cascade; older repositories have none.
+            self._stage = int(parameters.get("stage", "0"))
             self._cache = ImageCache(cache_bytes())
             self._engine = open_artifact(folder / parameters["artifact"], parameters["engine"], threads)
         except KeyError as error:
@@ -110,6 +112,7 @@ class EngineModel(Model):
         names = next(iter(rows.values()))[0]
         inputs = {name: np.stack([rows[key][0][name][rows[key][1]] for key in missing]) for name in names}
         seeds = inputs.pop(SEED).ravel().tolist()
+        seeds, inputs = at_stage(self._knobs, self._stage, seeds, inputs)
         drawn = dict(zip(missing, self._engine.generate(seeds, **inputs), strict=True))
         self._metrics.count_run(len(drawn))
         self._cache.keep(drawn)

@@ -11,6 +11,8 @@ import pytest
 
 from ddgan_deploy.engines.cascade import Cascade, cascade_knobs
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.inputs import at_stage
+from ddgan_deploy.kernels.philox_normal.philox import integers, philox4x32
 from ddgan_deploy.sampler import Draw, Knob, Sampler, label_knob
 
 GUIDANCE = Knob("guidance", "float32", (1,), -10, 10, default=1)
@@ -61,8 +63,10 @@ def test_each_gets_what_it_takes(engines):
     assert images.shape == (2, 16, 16, 3)
     (base,), (middle,), (last,) = (engine.asked for engine in engines)
     assert base == ([3, 4], {"label": [1, 2], "guidance": 5})
-    assert middle[0] == last[0] == [3, 4]
-    assert middle[1]["label"] == [1, 2] and set(middle[1]) == {"label", "low_res"} and set(last[1]) == {"low_res"}
+    assert middle[1]["label"].tolist() == [[1], [2]]
+    assert set(middle[1]) == {"label", "low_res"} and set(last[1]) == {"low_res"}
+    # Noise of their own: no seed twice.
+    assert len({*base[0], *middle[0], *last[0]}) == 6
     assert np.unique(middle[1]["low_res"]) == 4 and np.unique(last[1]["low_res"]) == 8
     assert all(engine.closed for engine in engines)
 
@@ -72,7 +76,7 @@ def test_the_first_may_be_given_a_picture_itself(engines):
     assert [knob.name for knob in cascade.knobs] == ["low_res", "label"]
     given = np.zeros((4, 4, 3), np.uint8)
     cascade.generate([3], low_res=given)
-    assert engines[1].asked[0][1]["low_res"] is given
+    assert engines[1].asked[0][0] == [3] and engines[1].asked[0][1]["low_res"] is given
     assert np.unique(engines[2].asked[0][1]["low_res"]) == 8
 
 
@@ -116,3 +120,18 @@ def test_what_makes_no_cascade(second, line):
 def test_what_a_report_shows_of_a_knob_is_no_difference():
     tried = replace(LABEL, tried=(), swept=(), help="")
     assert cascade_knobs([_artifact("base", 4, LABEL), _artifact("up", 8, _picture(4), tried)]) == (LABEL,)
+
+
+def test_a_later_stage_draws_from_a_seed_of_its_own_and_the_same_class():
+    """By the block of the stage of one stream of Philox; the first is asked as it is."""
+    seeds = [3, -1, 2**63]
+    known = (LABEL, GUIDANCE)
+    assert at_stage(known, 0, seeds, {"label": [-1, 2, -1]})[1]["label"].tolist() == [[-1], [2], [-1]]
+    own, knobs = at_stage(known, 2, seeds, {"label": [-1, 2, -1]})
+    for seed, made in zip(seeds, own, strict=True):
+        key = seed % 2**64
+        low, high, *_ = philox4x32((2, 2**32 - 3, 0, 0), (key % 2**32, key >> 32))
+        assert made == int(low) + (int(high) << 32)
+    drawn = integers(np.array([3, 2**63], np.uint64), 2**32 - 1, (1,), 10)[:, 0].tolist()
+    assert knobs["label"].tolist() == [[drawn[0]], [2], [drawn[1]]]
+    assert knobs["guidance"].tolist() == [[1], [1], [1]]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,11 +14,13 @@ from google.protobuf import text_format
 from PIL import Image
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from ddgan_deploy import open_artifact
 from ddgan_deploy.cli import sample
 from ddgan_deploy.engines.cascade import open_cascade
 from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.export import cli as export_command
 from ddgan_deploy.families import registry
+from ddgan_deploy.inputs import at_stage
 from ddgan_deploy.serving.backend.heartbeat import Heartbeat
 from ddgan_deploy.serving.client import Client
 from ddgan_deploy.serving.echo import comment_of_png
@@ -60,11 +64,12 @@ def test_the_command_draws_and_enlarges(made, opened, tmp_path):
     assert sample.main([*line, "--npz", str(arrays)]) == 0
     large = np.load(arrays)["images"]
     np.testing.assert_array_equal(large, opened.generate([3, 4, 5, 6], label=[1, 2, 3, 4]))
-    small = tmp_path / "small.npz"
-    assert sample.main([line[0], *line[3:], "--npz", str(small)]) == 0
-    by_hand = [str(made / "up"), *line[3:], "--low-res", str(small), "--npz", str(tmp_path / "by_hand.npz")]
-    assert sample.main(by_hand) == 0
-    np.testing.assert_array_equal(large, np.load(tmp_path / "by_hand.npz")["images"])
+    with open_artifact(made / "base") as base, open_artifact(made / "up") as up:
+        small = base.generate([3, 4, 5, 6], label=[1, 2, 3, 4])
+        seeds, knobs = at_stage(
+            up.artifact.manifest.sampler.knobs, 1, [3, 4, 5, 6], {"label": [1, 2, 3, 4], "low_res": small}
+        )
+        np.testing.assert_array_equal(large, up.generate(seeds, **knobs))
 
 
 @pytest.mark.parametrize(
@@ -93,22 +98,27 @@ def test_what_one_drew_with_is_what_the_next_one_gets(repository):
     assert dict(last.output_map) == {"image": "image"}
 
 
-def test_a_backend_that_tells_nothing_leaves_no_check(made, tmp_path):
-    """Its images are the repository's, and a request must have all knobs that it cannot put in itself."""
-    for name in ("base", "up"):
-        line = ["--rebuild", str(made / name), "--engine", "none", "--backend"]
-        assert export_command.main([*line, "onnxruntime"]) == 0
-    try:
-        out = tmp_path / "out"
-        assert export_command.main(["--cascade", str(made / "base"), str(made / "up"), "--out", str(out)]) == 0
-    finally:
-        for name in ("base", "up"):
-            assert export_command.main(["--rebuild", str(made / name), "--engine", "none", "--backend", "auto"]) == 0
-    assert not (out / "ddgan_checker").exists()
-    config = _config(out, "ddgan")
-    _, second = config.ensemble_scheduling.step
-    assert dict(second.input_map) == {"seed": "seed", "gain": "gain", "label": "label", "low_res": "image_1"}
-    assert dict(second.output_map) == {"image": "image"} and not any(each.optional for each in config.input)
+def test_backends_that_tell_nothing_may_draw_first_alone(made, tmp_path, capsys):
+    """And a request must have all knobs that such a one cannot put in itself."""
+    line = ["--cascade", str(made / "base"), str(made / "up"), "--out", str(tmp_path / "out")]
+    with _on_onnxruntime(made / "base"):
+        assert export_command.main(line) == 0
+        config = _config(tmp_path / "out", "ddgan")
+        first, second, last = config.ensemble_scheduling.step
+        assert dict(first.output_map) == {"image": "image_1"}
+        assert dict(second.input_map) == {"seed": "seed", "gain": "gain", "label": "label", "low_res": "image_1"}
+        assert last.input_map["drawn_seed"] == "drawn_seed_2" and not any(each.optional for each in config.input)
+    with _on_onnxruntime(made / "up"):
+        assert export_command.main([*line[:-1], str(tmp_path / "another")]) == 2
+    assert "up enlarges on the backend onnxruntime, which cannot give it noise of its own" in capsys.readouterr().err
+
+
+@contextlib.contextmanager
+def _on_onnxruntime(artifact):
+    line = ["--rebuild", str(artifact), "--engine", "none", "--backend"]
+    assert export_command.main([*line, "onnxruntime"]) == 0
+    yield
+    assert export_command.main([*line, "auto"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -131,7 +141,13 @@ def test_a_repository_replaces_its_like_alone(made, repository, tmp_path, capsys
     line = ["--cascade", str(made / "base"), str(made / "up"), "--overwrite", "--out"]
     assert export_command.main([*line, str(repository)]) == 0
     assert export_command.main([*line, str(made / "up")]) == 2
-    assert "up is not the model repository of a cascade, so --overwrite will not replace it" in capsys.readouterr().err
+    said = "is not the model repository of a cascade and nothing else, so --overwrite will not replace it"
+    assert f"up {said}" in capsys.readouterr().err
+    other = tmp_path / "other"
+    shutil.copytree(repository, other)
+    (other / "somebodys").mkdir()
+    assert export_command.main([*line, str(other)]) == 2 and said in capsys.readouterr().err
+    assert (other / "somebodys").is_dir()
 
 
 def test_clients_ask_it_as_any_other(serve, repository, opened):
