@@ -36,6 +36,9 @@ def cascade(folders: Sequence[Path], out: Path, overwrite: bool = False, progres
         way = drawing([_proven(folder) for folder in folders])
         if len(way.stages) < 2:
             raise InputError(f"{folders[0]} alone is no cascade: give an upsampler's artifact after it")
+    around = next((folder for folder in folders if folder.resolve() in out.resolve().parents), None)
+    if around is not None:
+        raise InputError(f"{out} is inside of the artifact {around}, with which it would go: give another --out")
     with staged(out, overwrite, _KIND) as staging, clock.stop("Write the model repository"):
         write_cascade(staging.path, way)
     return way

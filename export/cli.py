@@ -230,6 +230,7 @@ def _parser() -> Parser:
         "--cascade",
         type=Path,
         nargs="+",
+        action="extend",
         metavar="DIR",
         help="a model repository, in --out, that draws with the first artifact and enlarges with the others in their "
         "order",

@@ -160,6 +160,8 @@ def kept_timesteps(trained: int, text: str) -> tuple[int, ...]:
 
 def _strided(trained: int, count: int) -> tuple[int, ...]:
     """Every i-th step from 0 on, by the least i that gives so many."""
+    if count < LEAST_STEPS:
+        raise InputError(f"ddim{count} keeps {count} of {trained} steps: give {LEAST_STEPS} or more")
     possible = {math.ceil(trained / stride): stride for stride in range(trained - 1, 0, -1)}
     if count not in possible:
         nearest = min(possible, key=lambda each: (abs(each - count), each), default=trained)

@@ -143,6 +143,8 @@ def test_a_repository_replaces_its_like_alone(made, repository, tmp_path, capsys
     assert export_command.main([*line, str(made / "up")]) == 2
     said = "is not the model repository of a cascade and nothing else, so --overwrite will not replace it"
     assert f"up {said}" in capsys.readouterr().err
+    assert export_command.main([*line, str(made / "up" / "inside")]) == 2
+    assert "up/inside is inside of the artifact" in capsys.readouterr().err and not (made / "up" / "inside").exists()
     other = tmp_path / "other"
     shutil.copytree(repository, other)
     (other / "somebodys").mkdir()
