@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -148,6 +149,8 @@ def test_one_run_draws_all_requests_that_come_together(served, engine, monkeypat
         server = fake
 
     monkeypatch.setattr(Heartbeat, "start", lambda heart: None)
+    # The model puts the server's log there, and leaves it.
+    monkeypatch.setattr(logging.getLogger("ddgan_deploy"), "handlers", [])
     fake.MetricFamily.values.clear()
     knobs = [{"name": name, "dims": [1], "optional": True} for name in ("gain", "label")]
     parameters = {"artifact": "artifact", "engine": "auto", "threads": "1"}

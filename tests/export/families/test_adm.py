@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shutil
 
 import numpy as np
@@ -13,6 +14,7 @@ from google.protobuf import json_format, text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from ddgan_deploy.artifact.manifest import Artifact
+from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.cli import verify
 from ddgan_deploy.engines import open_engine
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
@@ -21,7 +23,9 @@ from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs, export
 from ddgan_deploy.export.recipe import Recipe
 from ddgan_deploy.export.refit import RefitOptions, refit
+from ddgan_deploy.inputs import draw
 from ddgan_deploy.parity import budget
+from ddgan_deploy.parity.verify import reference_values
 from ddgan_deploy.progress import Clock
 from ddgan_deploy.serving.backend.heartbeat import Heartbeat
 from ddgan_deploy.serving.python_backend import EngineModel
@@ -77,6 +81,22 @@ def test_openvino_draws_the_same(case, engine):
     """It arranges a square weight for one op that reads it, and has others run with that: see `gradient`."""
     with open_engine(engine.artifact, "openvino-f32", 2) as other:
         np.testing.assert_allclose(other.sample(case.inputs()), case.io["x_prev"][-1], atol=1e-4)
+
+
+def test_250_steps_are_one_loop(tmp_path):
+    """As published for DDPM; what PyTorch draws in as many."""
+    case = adm_case("guided_ddpm")
+    config = tmp_path / "args.json"
+    config.write_text(json.dumps(case.args | {"timestep_respacing": "250"}))
+    path, asked = case.write(tmp_path)
+    checkpoint = load_checkpoint(path, config, asked=asked)
+    sampling = checkpoint.choose()
+    manifest = build_graphs(tmp_path, Recipe(checkpoint, sampling, "fp32"), Clock())
+    assert manifest.looped and manifest.steps == 250
+    inputs = draw(manifest.sampler, [3], {"label": 7, "guidance": 2})
+    expected = reference_values(checkpoint.reference(sampling), inputs)[-1]
+    with OnnxRuntime(Artifact(tmp_path, manifest)) as engine:
+        np.testing.assert_allclose(engine.sample(inputs), expected, atol=1e-3)
 
 
 def test_weights_are_stored_once(checkpoint, engine):
@@ -183,6 +203,8 @@ def test_other_weights_of_both_networks_go_in(guided, tmp_path):
 @FP32
 def test_its_repository_answers_with_the_knobs_of_each_request(guided, monkeypatch):
     monkeypatch.setattr(Heartbeat, "start", lambda heart: None)
+    # The model puts the server's log there, and leaves it.
+    monkeypatch.setattr(logging.getLogger("ddgan_deploy"), "handlers", [])
     artifact = guided[0]
     model = type("Guided", (EngineModel,), {"server": fake})()
     folder = artifact.path / "model_repository" / "ddgan"
