@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -39,8 +38,10 @@ from ddgan_deploy.families.adm.schedule import process
 from ddgan_deploy.inputs import draw, examples
 from ddgan_deploy.processor import cpu_model
 
+sys.path.insert(0, str(Path(__file__).parent))
+from turns import BASELINE, Runs, take_turns
+
 Weights = Mapping[str, torch.Tensor]
-Runs = Mapping[str, Callable[[], Any]]
 NAMES = tuple(each.name for each in PUBLISHED)
 CLASSIFIER_DEPTH = {64: 4, 128: 2, 256: 2, 512: 2}
 ENGINES = ("onnxruntime-portable", "openvino-f32", "onnxruntime")
@@ -264,31 +265,14 @@ def _published(
     return run
 
 
-def measured(runs: Runs, count: int) -> dict[str, list[float]]:
-    """Seconds a step of each, after one run that is not counted; all results must agree."""
-    first = {name: np.asarray(run()) for name, run in runs.items()}
-    expected = first["pytorch-eager, as published"]
-    for name, got in first.items():
-        apart = float(np.abs(got - expected).max()) / float(np.abs(expected).max())
-        if apart > (5e-2 if name.endswith("fp16") else 1e-3):
-            raise SystemExit(f"{name} is {apart:.2g} of the range away from PyTorch")
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(count):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append((time.perf_counter() - start) / STEPS)
-    return seconds
-
-
 def steps(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """A row an engine."""
     print(f"{args.network}, a step, {args.threads} threads of {cpu_model()}\n")
     print("| engine | s a step | × as published |\n| --- | ---: | ---: |")
-    seconds, rows = measured(runs_of(args, folder), args.runs), []
-    base = statistics.median(seconds["pytorch-eager, as published"])
+    seconds, rows = take_turns(runs_of(args, folder), args.runs, 1e-3, 5e-2), []
+    base = statistics.median(seconds[BASELINE]) / STEPS
     for engine, times in seconds.items():
-        median = statistics.median(times)
+        median = statistics.median(times) / STEPS
         rows.append({"engine": engine, "step_s": median, "speedup": base / median})
         print(f"| {engine} | {median:.2f} | {base / median:.2f} |", flush=True)
     return rows

@@ -15,13 +15,11 @@ import pickle
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -35,6 +33,9 @@ from ddgan_deploy.processor import cpu_model
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.ddgan_deploy.families.stylegan2.published import Made, tree, write
+
+sys.path.insert(0, str(Path(__file__).parent))
+from turns import BASELINE, take_turns
 
 SIZES = {
     # Widths of features as published: min(base / size, 512).
@@ -158,7 +159,7 @@ def runs_of(model: StyleGan2Config, folder: Path, args: argparse.Namespace, batc
         inputs = draw(engine.artifact.manifest.sampler, range(batch))
     tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
     z = tensors["z"][:, 0]
-    found["pytorch-eager, as published"] = lambda: published(z)
+    found[BASELINE] = lambda: published(z)
     if not args.no_compile:
         found["pytorch-compile, as published"] = lambda: compiled(z)
     found["pytorch-eager, our statement"] = lambda: list(sampler.run(tensors))[-1]
@@ -167,23 +168,6 @@ def runs_of(model: StyleGan2Config, folder: Path, args: argparse.Namespace, batc
             opened = open_artifact(folder / precision, name, args.threads)
             found[f"{name} {precision}"] = lambda opened=opened: opened.sample(inputs)
     return found
-
-
-def measure(runs: Mapping[str, Callable[[], Any]], count: int) -> dict[str, list[float]]:
-    """Seconds of each, after one run that is not counted; all results must agree."""
-    first = {name: np.asarray(run()) for name, run in runs.items()}
-    expected = first["pytorch-eager, as published"]
-    for name, got in first.items():
-        apart = float(np.abs(got - expected).max()) / float(np.abs(expected).max())
-        if apart > (1e-2 if name.endswith("fp16") else 1e-4):
-            raise SystemExit(f"{name} is {apart:.2g} of the range away from PyTorch")
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(count):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 def main() -> None:
@@ -215,8 +199,8 @@ def main() -> None:
         print(f"StyleGAN2 {args.size}x{args.size}, {args.threads} threads of {cpu_model()}\n")
         print("| engine | batch | median ms | images/s | × as published |\n| --- | ---: | ---: | ---: | ---: |")
         for batch in args.batch:
-            seconds = measure(runs_of(model, folder, args, batch), args.runs)
-            base = statistics.median(seconds["pytorch-eager, as published"])
+            seconds = take_turns(runs_of(model, folder, args, batch), args.runs, 1e-4, 1e-2)
+            base = statistics.median(seconds[BASELINE])
             for engine, times in seconds.items():
                 median = statistics.median(times)
                 rows.append({"engine": engine, "batch": batch, "median_ms": 1e3 * median, "speedup": base / median})
