@@ -10,8 +10,6 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +22,7 @@ from ddgan_deploy.inputs import at_stage, served_knobs
 from ddgan_deploy.sampler import Knob
 
 
-class Cascade:
+class Cascade(contextlib.AbstractContextManager["Cascade"]):
     """Opened artifacts in a row; as a context manager it closes them.
 
     Each knob goes to all of them that take it, so that a label is one class throughout. Of one seed each draws noise of
@@ -63,12 +61,7 @@ class Cascade:
         for engine in (self._first, *(engine for engine, _ in self._others)):
             engine.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -48,7 +48,7 @@ class EngineModel(Model):
         try:
             threads = _threads(parameters["threads"])
             # Of a cascade; older repositories have none.
-            self._stage = int(parameters.get("stage", "0"))
+            self._stage = _stage(parameters.get("stage", "0"))
             self._cache = ImageCache(cache_bytes())
             self._engine = open_artifact(folder / parameters["artifact"], parameters["engine"], threads)
         except KeyError as error:
@@ -112,7 +112,8 @@ class EngineModel(Model):
         names = next(iter(rows.values()))[0]
         inputs = {name: np.stack([rows[key][0][name][rows[key][1]] for key in missing]) for name in names}
         seeds = inputs.pop(SEED).ravel().tolist()
-        seeds, inputs = at_stage(self._knobs, self._stage, seeds, inputs)
+        if self._stage:
+            seeds, inputs = at_stage(self._knobs, self._stage, seeds, inputs)
         drawn = dict(zip(missing, self._engine.generate(seeds, **inputs), strict=True))
         self._metrics.count_run(len(drawn))
         self._cache.keep(drawn)
@@ -124,3 +125,10 @@ def _threads(text: str) -> int | None:
     if not text.isdecimal():
         raise InputError(f"parameters: threads {text!r} is no number: give 1 or more, or 0 for all cores")
     return int(text) or None
+
+
+def _stage(text: str) -> int:
+    """How many models of a cascade draw before this one."""
+    if not text.isdecimal():
+        raise InputError(f"parameters: stage {text!r} is no number: give how many models draw before this one")
+    return int(text)
