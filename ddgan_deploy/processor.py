@@ -30,6 +30,11 @@ def has_exact_int8() -> bool:
     return platform.machine() != "x86_64" or not _VNNI.isdisjoint(instruction_sets())
 
 
+def has_bfloat16() -> bool:
+    """Whether there are products of bfloat16 that the native library has."""
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(instruction_sets())
+
+
 def _cpuinfo() -> dict[str, str]:
     """The first processor's lines of /proc/cpuinfo; empty where there is no such file."""
     try:

@@ -3,6 +3,7 @@
 #include "adagn/cpu.h"
 #include "adagn_grad/cpu.h"
 #include "conv3x3/cpu.h"
+#include "packed_conv/cpu.h"
 #include "philox_normal/cpu.h"
 #include "posterior_sample/cpu.h"
 #include "reverse_step/cpu.h"
@@ -32,6 +33,11 @@ const CpuKernels kKernels = {
     PhiloxNormal,
     PhiloxInteger,
     {kLanes, kPanel, ConvData, ConvWeights, ConvMultiply, ConvResult},
+    {kLanes,
+     {{Pack<Uint8Words, false, false>, Pack<Uint8Words, true, false>, Pack<Uint8Words, true, true>},
+      {Pack<Bfloat16Words, false, false>, Pack<Bfloat16Words, true, false>,
+       Pack<Bfloat16Words, true, true>}},
+     {PackedResult<Packed::kUint8>, PackedResult<Packed::kBfloat16>}},
 };
 
 }  // namespace ddgan::DDGAN_ISA

@@ -7,6 +7,7 @@
 #include "adagn_grad/ort_cuda_op.h"
 #include "adagn_grad/ort_op.h"
 #include "conv3x3/ort_op.h"
+#include "packed_conv/ort_op.h"
 #include "philox_normal/ort_cuda_op.h"
 #include "philox_normal/ort_op.h"
 #include "posterior_sample/ort_op.h"
@@ -43,6 +44,11 @@ class Domain {
     Add<CpuPhiloxNormalAtOp>();
     Add<CpuPhiloxIntegerOp>();
     Add<CpuConv3x3Op>();
+    Add<CpuPackOp>();
+    Add<CpuPackAdaGNOp>();
+    Add<CpuPackAdaGNSiluOp>();
+    Add<CpuUint8ConvOp>();
+    Add<CpuBfloat16ConvOp>();
     for (const auto type :
          {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
           ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16}) {

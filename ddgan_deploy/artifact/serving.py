@@ -9,7 +9,7 @@ from ddgan_deploy.errors import InputError
 
 Backend = Literal["auto", "python", "onnxruntime", "tensorrt"]
 Accelerator = Literal["auto", "cpu", "cuda", "tensorrt"]
-CpuEngine = Literal["onnxruntime", "openvino-f32", "openvino-bf16", "onnxruntime-portable"]
+CpuEngine = Literal["onnxruntime", "onnxruntime-bf16", "openvino-f32", "openvino-bf16", "onnxruntime-portable"]
 CPU_ENGINES: tuple[CpuEngine, ...] = get_args(CpuEngine)
 
 DEFAULT_MAX_BATCH = 8

@@ -89,8 +89,8 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine",
         default="auto",
         metavar="NAME",
-        help="tensorrt, tensorrt-rtx, onnxruntime, openvino-f32, openvino-bf16 or onnxruntime-portable "
-        "(default: auto, the fastest that runs here and keeps the artifact's tolerance)",
+        help="tensorrt, tensorrt-rtx, onnxruntime, onnxruntime-bf16, openvino-f32, openvino-bf16 or "
+        "onnxruntime-portable (default: auto, the fastest that runs here and keeps the artifact's tolerance)",
     )
     engine.add_argument(
         "--portable",

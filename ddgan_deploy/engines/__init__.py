@@ -13,6 +13,7 @@ from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.engines.tensorrt.plan import PLANS, has_plans
 from ddgan_deploy.errors import InputError, NotInstalled
 from ddgan_deploy.gpu import has_gpu
+from ddgan_deploy.processor import has_bfloat16
 
 ENGINES = (*PLANS, *CPU_ENGINES)
 """The engines that this version has, those of GPUs first."""
@@ -27,7 +28,8 @@ def open_artifact(path: str | Path, engine: str = "auto", threads: int | None = 
         path: the folder that ``ddgan-export`` wrote.
         engine: one of `ENGINES`, or "auto" for the fastest that runs here and keeps the artifact's tolerance:
             "tensorrt" and "tensorrt-rtx" run the engine files that the folder may hold, on an NVIDIA GPU,
-            "onnxruntime" runs the graphs on the CPU, the fused ops by the native library,
+            "onnxruntime" runs the graphs on the CPU, the fused ops by the native library, "onnxruntime-bf16" besides
+            with products of bfloat16,
             "onnxruntime-portable" by their ONNX function bodies,
             "openvino-f32" and "openvino-bf16" the sampler's graph in OpenVINO.
         threads: on the CPU, 1..1024; None: all cores.
@@ -70,9 +72,7 @@ def _candidates(artifact: Artifact) -> Iterator[str]:
     manifest = artifact.manifest
     if manifest.serving.cpu_engine != "auto":
         yield manifest.serving.cpu_engine
-    # Our kernels make the float graph faster than OpenVINO; quantized convolutions are faster in OpenVINO, as
-    # ONNX Runtime computes them in float. Neither order changes with the machine as far as was measured (README).
-    yield from ("openvino-f32", "onnxruntime") if manifest.precision == "int8" else ("onnxruntime", "openvino-f32")
+    yield from ("onnxruntime", "openvino-f32")
 
 
 def require_installed(engine: str) -> None:
@@ -85,8 +85,8 @@ def require_installed(engine: str) -> None:
         from ddgan_deploy.engines import openvino
 
         openvino.require_installed(engine)
-    elif engine == "onnxruntime":
-        _native_library()
+    elif engine != "onnxruntime-portable":
+        _native_library(engine)
 
 
 def _open(artifact: Artifact, engine: str, threads: int | None) -> Engine:
@@ -99,12 +99,13 @@ def _open(artifact: Artifact, engine: str, threads: int | None) -> Engine:
         from ddgan_deploy.engines.openvino import OpenVino
 
         return OpenVino(artifact, engine, threads)
-    from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
+    from ddgan_deploy.engines.onnxruntime.engine import BFLOAT16, PORTABLE, OnnxRuntime
 
-    return OnnxRuntime(artifact, threads, _native_library() if engine == "onnxruntime" else None)
+    library = None if engine == PORTABLE else _native_library(engine)
+    return OnnxRuntime(artifact, threads, library, engine == BFLOAT16)
 
 
-def _native_library() -> Path:
+def _native_library(engine: str) -> Path:
     from ddgan_deploy.kernels.native_library import ort_library
 
     try:
@@ -113,7 +114,11 @@ def _native_library() -> Path:
         raise InputError(str(error)) from None
     if library is None:
         raise NotInstalled(
-            "engine onnxruntime needs the native library, which is not built here: "
+            f"engine {engine} needs the native library, which is not built here: "
             "install a C++ compiler and ONNX Runtime's headers and reinstall, or choose onnxruntime-portable"
+        )
+    if engine.endswith("-bf16") and not has_bfloat16():
+        raise InputError(
+            f"engine {engine} needs a processor with products of bfloat16, this has none: choose onnxruntime"
         )
     return library

@@ -28,10 +28,11 @@ def check_cpu_engine(serving: Serving, precision: Precision, proven: bool = True
     name = serving.cpu_engine
     if name not in ("auto", *CPU_ENGINES):
         raise InputError(f"--cpu-engine {name!r} is unknown: give auto or one of {', '.join(CPU_ENGINES)}")
-    if name == "openvino-bf16" and precision == "fp32":
+    if name.endswith("-bf16") and precision == "fp32":
+        other = "openvino-f32" if name.startswith("openvino") else "onnxruntime"
         raise InputError(
-            "--cpu-engine openvino-bf16 has 8 bits of mantissa and cannot keep the tolerance of an fp32 artifact: "
-            "export with --fp16 or --int8, or choose openvino-f32"
+            f"--cpu-engine {name} has 8 bits of mantissa and cannot keep the tolerance of an fp32 artifact: "
+            f"export with --fp16 or --int8, or choose {other}"
         )
     if name != "auto" and proven:
         require_installed(name)

@@ -75,11 +75,30 @@ struct AdaGNGroups {
     return From(OfUnit<Moments>(unit, [this](auto... part) { return ChunkMoments(part...); }));
   }
 
+  // Of all units, in their order.
   std::vector<Normalization> Normalizations(const Ort::KernelContext& context) const {
     std::vector<Normalization> normalizations;
+    if (!Split()) {
+      normalizations.resize(Units());
+      ForUnits(context, [&](size_t unit) { normalizations[unit] = NormalizationOf(unit); });
+      return normalizations;
+    }
     const auto all = OfUnits<Moments>(context, [this](auto... part) { return ChunkMoments(part...); });
     for (const Moments& moments : all) normalizations.push_back(From(moments));
     return normalizations;
+  }
+
+  // What every channel of a sample is normalized with, channels [0, C) of each array.
+  void ForChannels(size_t sample, const std::vector<Normalization>& all, float* center, float* gain,
+                   float* bias) const {
+    Style(scale, sample * sizes.scale_stride, sizes.channels, gain);
+    Style(shift, sample * sizes.shift_stride, sizes.channels, bias);
+    for (size_t channel = 0; channel < sizes.channels; ++channel) {
+      const Normalization& n = all[sample * sizes.groups + channel / sizes.GroupChannels()];
+      center[channel] = n.center;
+      gain[channel] *= n.inverse_std;
+      bias[channel] -= n.rest * gain[channel];
+    }
   }
 
   // run(offset, rows, length, gain, bias) for elements [begin, end) of a unit, as whole channels

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "../native/cpu_kernels.h"
-#include "../native/turn.h"
+#include "../native/planes.h"
 #include "winograd.h"
 
 namespace ddgan::DDGAN_ISA {
@@ -22,8 +22,6 @@ constexpr size_t kTilesTogether = 6;
 #else
 constexpr size_t kTilesTogether = 4;
 #endif
-
-DDGAN_INLINE size_t Smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 // V = B^T d B for kLanes channels from `channel` on of tile rows [first, last) of one image.
 //
@@ -170,6 +168,7 @@ inline void ConvResult(const float* m, size_t stride, const float* bias, const f
                        float* image) {
   const size_t tiles = shape.tile_columns, columns = tiles * kTileOut + kLanes;
   const size_t area = shape.height * shape.width;
+  const Planes planes{image, residual, area};
   for (size_t channel = 0; channel < Smaller(kPanel, shape.channels); channel += kLanes) {
     const size_t count = Smaller(kLanes, shape.channels - channel);
     const F32 add = count < kLanes ? LoadFirst(bias + channel, count) : Load(bias + channel);
@@ -186,19 +185,7 @@ inline void ConvResult(const float* m, size_t stride, const float* bias, const f
           for (size_t k = 0; k < kLanes; ++k) {
             pixels[k] = Load(band + (i * columns + x + k) * kLanes);
           }
-          Turn(pixels);
-          const size_t width = shape.width - x;
-          for (size_t k = 0; k < count; ++k) {
-            const size_t at = row + x + k * area;
-            F32 y = pixels[k];
-            if (width >= kLanes) {
-              if (residual) y += Load(residual + at);
-              Store(image + at, y * scale);
-            } else {
-              if (residual) y += LoadFirst(residual + at, width);
-              StoreFirst(image + at, y * scale, width);
-            }
-          }
+          StorePlanes(pixels, count, shape.width - x, scale, planes, row + x);
         }
       }
     }

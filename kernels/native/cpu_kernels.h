@@ -80,6 +80,67 @@ struct Conv3x3Kernels {
                  float* image);
 };
 
+// What a product of low precision reads, see packed_conv/cpu.h: bytes of a block of channels, of its
+// weights for 16 outputs, and outputs that are computed together.
+constexpr size_t kPackedBlock = 64, kPackedTile = 16 * kPackedBlock, kPackedPanel = 32;
+constexpr size_t kPackedSlack = 15;
+
+// Types of what is packed, and index into the tables below.
+enum class Packed { kUint8 = 0, kBfloat16 = 1 };
+
+// Rows of `stride` bytes; a sum takes those at `tap` bytes from its own.
+struct PackedRows {
+  const uint8_t* first;
+  size_t stride;
+  const size_t* tap;
+  size_t taps;
+};
+
+// See packed_conv/dot.h.
+struct Dots {
+  const char* isa;
+  // [type](rows, weights, positions, sums): sums [position][kPackedPanel] of 32 bits, int32 or
+  // float32. weights: [tap][block][2][16 words][16 outputs][4 bytes], outputs by sixteens. May read
+  // kPackedSlack rows and write as many positions more.
+  void (*panel[2])(const PackedRows& rows, const uint8_t* weights, size_t positions, uint8_t* sums);
+};
+
+// How float32 becomes uint8: x * inverse_scale, rounded to the nearest, ties to even, plus zero.
+struct Rounding {
+  float inverse_scale;
+  int32_t zero;
+};
+
+// What is done to a channel before it is packed: (x - center) * gain + bias.
+struct ChannelAffine {
+  const float *center, *gain, *bias;
+};
+
+// A packed image, see packed_conv/cpu.h.
+struct PackedImage {
+  size_t channels, height, width, stride;
+};
+
+// Of the outputs of a panel.
+struct PackedEpilogue {
+  const float* bias;
+  const float* factor;    // of integers alone
+  const int32_t* offset;  // of integers alone
+  const float* residual;  // or null
+  float scale;
+};
+
+// See packed_conv/cpu.h.
+struct PackedKernels {
+  size_t lanes;
+  // [type][none, affine, affine and silu]
+  void (*pack[2][3])(const float* image, PackedImage shape, size_t channel, size_t first,
+                     size_t last, ChannelAffine affine, Rounding rounding, uint8_t* to);
+  // [type]
+  void (*result[2])(const uint8_t* sums, PackedImage shape, size_t first, size_t last,
+                    PackedEpilogue epilogue, float* image);
+};
+
 struct CpuKernels {
   const char* isa;
 
@@ -122,6 +183,8 @@ struct CpuKernels {
                          size_t count);
 
   Conv3x3Kernels conv3x3;
+
+  PackedKernels packed;
 };
 
 }  // namespace ddgan

@@ -70,7 +70,13 @@ def _onnxruntime_times(artifact: Artifact, job: PerOpJob, inputs: Inputs, runs: 
     library = None if job.engine == "onnxruntime-portable" else ort_library()
     with tempfile.TemporaryDirectory() as folder:
         prefix = Path(folder) / "profile"
-        session = new_session(artifact.path / SAMPLER, job.threads, library=library, profile_prefix=prefix)
+        session = new_session(
+            artifact.path / SAMPLER,
+            job.threads,
+            library=library,
+            profile_prefix=prefix,
+            bfloat16=job.engine == "onnxruntime-bf16",
+        )
         for _ in range(runs):
             session.run(None, dict(inputs))
         return median_times(read_profile(json.loads(Path(session.end_profiling()).read_text())))

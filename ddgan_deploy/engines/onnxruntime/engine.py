@@ -22,9 +22,12 @@ from ddgan_deploy.inputs import Array, Inputs, served_inputs
 if TYPE_CHECKING:
     import onnx
 
+NATIVE, BFLOAT16, PORTABLE = "onnxruntime", "onnxruntime-bf16", "onnxruntime-portable"
+"""The engines: with the native library, with its products of bfloat16, without it."""
+
 
 class OnnxRuntime(Engine):
-    """Runs the artifact's files; with the native library, as `conv3x3` rewrites them in memory.
+    """Runs the artifact's files; with the native library, as `native_graph` rewrites them in memory.
 
     Sessions are made at first use; ONNX Runtime lets several threads share one.
 
@@ -32,13 +35,17 @@ class OnnxRuntime(Engine):
         artifact: what to run.
         threads: of each session's own pool; None: all cores.
         library: the native library of fused ops; None: stock ONNX Runtime.
+        bfloat16: whether that library's products of float32 are of bfloat16.
     """
 
-    def __init__(self, artifact: Artifact, threads: int | None = None, library: Path | None = None) -> None:
-        self.name = "onnxruntime" if library else "onnxruntime-portable"
+    def __init__(
+        self, artifact: Artifact, threads: int | None = None, library: Path | None = None, bfloat16: bool = False
+    ) -> None:
+        self.name = (BFLOAT16 if bfloat16 else NATIVE) if library else PORTABLE
         self.artifact = artifact
         self.threads = threads
         self._library = library
+        self._bfloat16 = bfloat16
         self._probing: dict[tuple[tuple[str, ...], frozenset[str]], onnxruntime.InferenceSession] = {}
 
     def sample(self, inputs: Inputs) -> npt.NDArray[np.float32]:
@@ -128,7 +135,7 @@ class OnnxRuntime(Engine):
         return session
 
     def _new_session(self, model: Path | bytes, weights_folder: Path | None = None) -> onnxruntime.InferenceSession:
-        return new_session(model, self.threads, weights_folder, self._library)
+        return new_session(model, self.threads, weights_folder, self._library, bfloat16=self._bfloat16)
 
 
 def _trips(step: StepGraph, asked: Sequence[int], given: Collection[tuple[int, str]]) -> list[int]:

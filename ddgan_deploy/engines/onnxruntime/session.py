@@ -6,14 +6,16 @@ import contextlib
 import mmap
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnxruntime
 
 from ddgan_deploy.artifact.manifest import WEIGHTS
-from ddgan_deploy.engines.onnxruntime.conv3x3 import specialized
+from ddgan_deploy.engines.onnxruntime.native_graph import NativeGraph, native_graph
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.kernels.older import may_be_older, modernize
 from ddgan_deploy.names import in_utf8
@@ -28,6 +30,7 @@ def new_session(
     weights_folder: Path | None = None,
     library: Path | None = None,
     profile_prefix: Path | None = None,
+    bfloat16: bool = False,
 ) -> onnxruntime.InferenceSession:
     """A CPU session.
 
@@ -37,6 +40,7 @@ def new_session(
         weights_folder: where a serialized model's external weights lie.
         library: the native library of fused ops.
         profile_prefix: how the name of the file begins that ``end_profiling`` writes; None: there is none.
+        bfloat16: whether the native library's products of float32 may be of bfloat16.
 
     Raises:
         InputError: ONNX Runtime cannot load the library or the model.
@@ -61,14 +65,14 @@ def new_session(
         except Exception as error:  # ONNX Runtime's own errors share no base class
             reason = str(error).splitlines()[0]
             raise InputError(f"ONNX Runtime cannot load {library}: {reason}; choose onnxruntime-portable") from None
-        model = specialized(model)
+        graph = native_graph(model, folder, bfloat16)
     else:
-        model = modernized(model)
+        graph = NativeGraph(modernized(model))
     try:
-        with in_utf8(folder or Path()) as place, _external_weights(options, folder):
+        with in_utf8(folder or Path()) as place, _external_weights(options, folder, graph.files):
             if folder is not None:
                 options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(place))
-            source = model if isinstance(model, bytes) else str(place / model.name)
+            source = graph.model if isinstance(graph.model, bytes) else str(place / graph.model.name)
             return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own errors share no base class
         raise InputError(f"ONNX Runtime cannot load {name}: {str(error).splitlines()[0]}") from None
@@ -96,18 +100,26 @@ def modernized(model: Path | bytes) -> Path | bytes:
 
 
 @contextlib.contextmanager
-def _external_weights(options: Any, folder: Path | None) -> Iterator[None]:
+def _external_weights(options: Any, folder: Path | None, made: Mapping[str, npt.NDArray[np.generic]]) -> Iterator[None]:
     """Lets a session that is made in the block copy the weights.
 
     ONNX Runtime itself would map their file for as long as the session lives, and compute with whatever is written
     into it; and end the process where the file is cut short.
+
+    Args:
+        options: of the session.
+        folder: where the weights' file is.
+        made: files that exist in memory alone.
     """
+    files: dict[str, Any] = {name: values.view(np.uint8).reshape(-1).data for name, values in made.items()}
     path = folder / WEIGHTS if folder else None
-    if path is None or not path.is_file() or not path.stat().st_size:
-        yield
-        return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as weights:
-        options.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
+    with contextlib.ExitStack() as stack:
+        if path is not None and path.is_file() and path.stat().st_size:
+            file = stack.enter_context(path.open("rb"))
+            files[WEIGHTS] = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        if files:
+            contents = list(files.values())
+            options.add_external_initializers_from_files_in_memory(list(files), contents, list(map(len, contents)))
         yield
 
 

@@ -204,7 +204,8 @@ def test_an_unknown_engine_is_one_clear_line(artifact):
         open_artifact(artifact, "tensorflow")
     assert str(refused.value) == (
         "engine 'tensorflow' is unknown: "
-        "choose auto or one of tensorrt, tensorrt-rtx, onnxruntime, openvino-f32, openvino-bf16, onnxruntime-portable"
+        "choose auto or one of tensorrt, tensorrt-rtx, onnxruntime, onnxruntime-bf16, openvino-f32, "
+        "openvino-bf16, onnxruntime-portable"
     )
 
 

@@ -130,19 +130,17 @@ def test_a_broken_openvino_is_one_clear_line(artifact, monkeypatch):
         open_artifact(artifact, "openvino-f32").generate([0])
 
 
-def test_float_graphs_run_on_our_kernels_and_without_them_on_openvino(artifact, library, monkeypatch):
-    assert open_artifact(artifact).name == "onnxruntime"
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_graphs_run_on_our_kernels_and_without_them_on_openvino(artifact, library, tmp_path, monkeypatch, precision):
+    path = _named(artifact, tmp_path, precision=precision)
+    assert open_artifact(path).name == "onnxruntime"
     monkeypatch.setattr("ddgan_deploy.kernels.native_library.ort_library", lambda: None)
-    assert open_artifact(artifact).name == "openvino-f32"
+    assert open_artifact(path).name == "openvino-f32"
 
 
 def test_with_neither_the_portable_path_is_taken(artifact, not_installed, monkeypatch):
     monkeypatch.setattr("ddgan_deploy.kernels.native_library.ort_library", lambda: None)
     assert open_artifact(artifact).name == "onnxruntime-portable"
-
-
-def test_quantized_graphs_run_on_openvino(artifact, tmp_path):
-    assert open_artifact(_named(artifact, tmp_path, precision="int8")).name == "openvino-f32"
 
 
 def test_the_artifacts_own_choice_comes_first(artifact, tmp_path):

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ddgan_deploy.engines.onnxruntime import conv3x3 as cpu_graph
-from ddgan_deploy.engines.onnxruntime.conv3x3 import specialize, specialized
+from ddgan_deploy.engines.onnxruntime.conv3x3 import specialize
 from ddgan_deploy.engines.onnxruntime.session import new_session
 
 SHAPE = (2, 16, 8, 8)
@@ -159,18 +158,3 @@ def test_weights_that_are_computed_stay():
     model.graph.node[0].input[1] = "computed"
     model.graph.node.insert(0, helper.make_node("Neg", ["w"], ["computed"]))
     assert specialize(model) == 0
-
-
-def test_what_cannot_be_read_is_handed_on(tmp_path):
-    damaged = tmp_path / "damaged.onnx"
-    damaged.write_bytes(b"no model")
-    assert specialized(damaged) == damaged
-    assert specialized(tmp_path / "none.onnx") == tmp_path / "none.onnx"
-
-
-def test_other_processors_keep_the_graph(tmp_path, monkeypatch):
-    path = tmp_path / "model.onnx"
-    path.write_bytes(_chain().SerializeToString())
-    assert isinstance(specialized(path), bytes)
-    monkeypatch.setattr(cpu_graph.platform, "machine", lambda: "aarch64")
-    assert specialized(path) == path
