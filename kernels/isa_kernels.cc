@@ -6,6 +6,7 @@
 #include "packed_conv/cpu.h"
 #include "philox_normal/cpu.h"
 #include "posterior_sample/cpu.h"
+#include "resample/cpu.h"
 #include "reverse_step/cpu.h"
 #include "style_lrelu/cpu.h"
 
@@ -38,6 +39,7 @@ const CpuKernels kKernels = {
       {Pack<Bfloat16Words, false, false>, Pack<Bfloat16Words, true, false>,
        Pack<Bfloat16Words, true, true>}},
      {PackedResult<Packed::kUint8>, PackedResult<Packed::kBfloat16>}},
+    {kResampleMargin, ResampleUp, ResampleDown},
 };
 
 }  // namespace ddgan::DDGAN_ISA

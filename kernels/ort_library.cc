@@ -11,6 +11,7 @@
 #include "philox_normal/ort_cuda_op.h"
 #include "philox_normal/ort_op.h"
 #include "posterior_sample/ort_op.h"
+#include "resample/ort_op.h"
 #include "reverse_step/ort_cuda_op.h"
 #include "reverse_step/ort_op.h"
 #include "style_lrelu/ort_cuda_op.h"
@@ -49,6 +50,8 @@ class Domain {
     Add<CpuPackAdaGNSiluOp>();
     Add<CpuUint8ConvOp>();
     Add<CpuBfloat16ConvOp>();
+    Add<CpuResampleUpOp>();
+    Add<CpuResampleDownOp>();
     for (const auto type :
          {ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
           ONNX_TENSOR_ELEMENT_DATA_TYPE_BFLOAT16}) {

@@ -141,6 +141,20 @@ struct PackedKernels {
                     PackedEpilogue epilogue, float* image);
 };
 
+// Of a separable filter.
+struct ResampleTaps {
+  float vertical[4], horizontal[4];
+};
+
+// See resample/cpu.h.
+struct ResampleKernels {
+  size_t margin;
+  void (*up)(const float* x, size_t height, size_t width, ResampleTaps taps, float bias, float* row,
+             float* y);
+  void (*down)(const float* x, size_t height, size_t width, ResampleTaps taps, float bias,
+               float* row, float* y);
+};
+
 struct CpuKernels {
   const char* isa;
 
@@ -185,6 +199,8 @@ struct CpuKernels {
   Conv3x3Kernels conv3x3;
 
   PackedKernels packed;
+
+  ResampleKernels resample;
 };
 
 }  // namespace ddgan

@@ -72,6 +72,16 @@ class Attributes {
     return Named(name, [&] { return info_.GetAttributes<int64_t>(name); });
   }
 
+  // As many as there is room for.
+  template <size_t kCount>
+  void Floats(const char* name, float (&values)[kCount]) const {
+    const auto given = Named(name, [&] { return info_.GetAttributes<float>(name); });
+    if (given.size() != kCount)
+      throw std::invalid_argument(op_ + ": " + name + " has " + std::to_string(given.size()) +
+                                  " values, it must have " + std::to_string(kCount));
+    std::copy(given.begin(), given.end(), values);
+  }
+
   // The position of a string attribute's value among those that the op knows.
   size_t OneOf(const char* name, std::initializer_list<const char*> known) const {
     return Position(name, Get<std::string>(name), known);

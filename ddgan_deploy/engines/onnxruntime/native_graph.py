@@ -3,7 +3,7 @@
 The files keep the nodes that every runtime knows; the engine rewrites a graph in memory when it opens it. float16
 becomes float32 (`widened`), quantized convolutions, and others where bfloat16 will do, become products of low precision
 (`packed_conv`), the weights of those that do not are float32 (`dequantized`), and what then is left of 3x3 convolutions
-Winograd's (`conv3x3`).
+Winograd's (`conv3x3`). Filters that resample by two are no convolutions of channels (`resample`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ddgan_deploy.engines.onnxruntime.conv3x3 import specialize
 from ddgan_deploy.engines.onnxruntime.dequantized import dequantize_weights
 from ddgan_deploy.engines.onnxruntime.graph import inferred_shapes
 from ddgan_deploy.engines.onnxruntime.packed_conv import pack_convolutions
+from ddgan_deploy.engines.onnxruntime.resample import resample
 from ddgan_deploy.engines.onnxruntime.weights import Weights
 from ddgan_deploy.engines.onnxruntime.widened import widen
 from ddgan_deploy.processor import has_exact_int8
@@ -61,6 +62,7 @@ def native_graph(model: Path | bytes, folder: Path | None, bfloat16: bool = Fals
         shapes = inferred_shapes(proto)
         count += pack_convolutions(proto, weights, shapes, has_exact_int8(), bfloat16)
         count += dequantize_weights(proto, weights)
+        count += resample(proto, weights, shapes)
         count += specialize(proto, shapes)
         weights.forget_unread()
     except (OSError, DecodeError, ValueError):
