@@ -8,7 +8,7 @@ class InputError(ValueError):
 
 
 class NotInstalled(InputError):
-    """The runtime that the user asked for is not there."""
+    """The runtime that the user asked for is not there, or not for this processor."""
 
 
 class GateError(RuntimeError):

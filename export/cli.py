@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -76,6 +77,7 @@ def _export(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         serving=serving_options(args, DEFAULT_SERVING),
         int8=args.int8,
         loop=args.loop or "auto",
+        tune=args.tune,
         asked=asked_of_family(args),
     )
     options.check()
@@ -96,7 +98,8 @@ def _rebuild(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
     def work(progress: StepList) -> ExportResult:
         from ddgan_deploy.export.rebuild import rebuild
 
-        return rebuild(args.rebuild, args.engine, options, progress, lambda old: serving_options(args, old))
+        serving = functools.partial(serving_options, args)
+        return rebuild(args.rebuild, args.engine, options, progress, serving, args.tune)
 
     return work
 
@@ -109,6 +112,10 @@ def _refit(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         )
     if serving_options(args, DEFAULT_SERVING) != DEFAULT_SERVING:
         raise InputError("--refit keeps the model repository's options as they are: change them with --rebuild DIR")
+    if args.tune:
+        raise InputError(
+            "--refit measures again what was measured for DIR: leave out --tune, or give it with --rebuild DIR"
+        )
     checkpoint, _, config = _source(args)
 
     def work(progress: StepList) -> ExportResult:
@@ -213,6 +220,11 @@ def _parser() -> Parser:
         "default: where copies would have over 5,000 nodes",
     )
     parser.add_argument("--weights", choices=("ema", "raw"), help="which weights of a content.pth (default: ema)")
+    parser.add_argument(
+        "--tune",
+        action="store_true",
+        help="measure the CPU's engines: the artifact is then opened here by the fastest that holds the gates",
+    )
     parser.add_argument("--no-verify", action="store_true", help="skip the parity gates; the manifest says so")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing artifact")
     existing = parser.add_argument_group("existing artifacts")

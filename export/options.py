@@ -39,6 +39,7 @@ class ExportOptions:
         int8: 8-bit integers in the layers where they hold; not with ``fp16``.
         loop: all steps as one ONNX Loop in place of T copies; "auto": where these would make a graph of thousands of
             nodes, which takes minutes to open. Not with ``int8``, which has copies.
+        tune: measure the engines of the CPU, so that the artifact is opened on this machine by the fastest.
         asked: of the checkpoint's family alone; see `families.registry.FLAGS`.
     """
 
@@ -55,6 +56,7 @@ class ExportOptions:
     serving: Serving = DEFAULT_SERVING
     int8: bool = False
     loop: LoopChoice = "auto"
+    tune: bool = False
     asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -80,7 +80,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
         def engines(artifact: Artifact) -> Sequence[PlanInfo]:
             return build_engines(artifact, choice.runtime, options.engine_options, clock) if choice.runtime else ()
 
-        result = prove(staging, manifest, checkpoint, choice, engines, clock, options.verify)
+        result = prove(staging, manifest, checkpoint, choice, engines, clock, options.verify, options.tune)
     return checked(result)
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, Manifest, write_manifest
 from ddgan_deploy.artifact.reading import file_infos
-from ddgan_deploy.artifact.results import ParityResult
+from ddgan_deploy.artifact.results import ParityResult, Speeds
 from ddgan_deploy.artifact.staging import Staging
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.engines.tensorrt.plan import PlanInfo
@@ -24,9 +24,10 @@ from ddgan_deploy.export.repository.cpu_engine import prove_cpu_engine
 from ddgan_deploy.export.repository.write import write_model_repository
 from ddgan_deploy.export.tensorrt.choice import Choice
 from ddgan_deploy.export.tensorrt.engines import engine_files, is_engine_file, prove_engines
+from ddgan_deploy.export.tuning import tune
 from ddgan_deploy.families.base import Checkpoint
 from ddgan_deploy.inputs import examples
-from ddgan_deploy.parity.budget import affordable, takes_too_long
+from ddgan_deploy.parity.budget import affordable, seeds_of, takes_too_long
 from ddgan_deploy.parity.verify import Outcome, Verification, verify
 from ddgan_deploy.progress import Clock
 
@@ -92,6 +93,7 @@ def prove(
     engines: Callable[[Artifact], Sequence[PlanInfo]],
     clock: Clock,
     verified: bool = True,
+    tuned: bool = False,
 ) -> ExportResult:
     """Runs the gates, makes the engines of graphs that hold, writes what people look at, and last the manifest.
 
@@ -103,6 +105,7 @@ def prove(
         engines: makes them in the folder of the artifact that it is given.
         clock: told of every stop.
         verified: whether gates are run.
+        tuned: whether the engines of the CPU are measured.
     """
     folder = staging.path
     engine = OnnxRuntime(Artifact(folder, manifest))
@@ -120,11 +123,20 @@ def prove(
             seeds, reference = verification.result.seeds, verification.reference[-1]
             manifest = dataclasses.replace(manifest, cpu_parity=prove_cpu_engine(artifact, clock, seeds, reference))
             infos = prove_engines(artifact, infos, seeds, reference, clock)
+        if tuned:
+            manifest = dataclasses.replace(manifest, tuned=_tuned(Artifact(folder, manifest), clock, verification))
         manifest = with_engine_files(folder, manifest)
     with clock.stop("Draw samples and the report"):
         images = _sample_images(engine, verification)
         write_report(folder, manifest, verification, images, clock.timings, infos, draw_sweeps(engine))
     return finish(staging, manifest, clock, choice, infos, [manifest.parity, manifest.cpu_parity])
+
+
+def _tuned(artifact: Artifact, clock: Clock, verification: Outcome | None) -> Speeds:
+    """By the images that the gates have drawn, where they were drawn whole."""
+    if isinstance(verification, Verification):
+        return tune(artifact, clock, verification.result.seeds, verification.reference[-1])
+    return tune(artifact, clock, seeds_of(artifact.manifest))
 
 
 def finish(

@@ -23,6 +23,7 @@ from ddgan_deploy.export.repository.write import REPOSITORY
 from ddgan_deploy.export.tensorrt.choice import Choice, choose_engine
 from ddgan_deploy.export.tensorrt.engines import build_engines, is_engine_file, prove_engines
 from ddgan_deploy.export.tensorrt.options import EngineChoice, EngineOptions
+from ddgan_deploy.export.tuning import tune
 from ddgan_deploy.gpu import has_gpu
 from ddgan_deploy.parity.budget import seeds_of
 from ddgan_deploy.parity.verify import trial
@@ -37,6 +38,7 @@ def rebuild(
     options: EngineOptions,
     progress: Progress = no_progress,
     serving: Callable[[Serving], Serving] = lambda old: old,
+    tuned: bool = False,
 ) -> ExportResult:
     """Builds a runtime's engines into an artifact, and its model repository; engines of other runtimes stay.
 
@@ -49,6 +51,7 @@ def rebuild(
         options: how to build engines.
         progress: told of every stop.
         serving: from the options of the artifact's model repository to those of the new one.
+        tuned: whether the engines of the CPU are measured; else what was measured before stays.
 
     Raises:
         InputError: the folder is no whole artifact, no engine can be built here, or TensorRT does not take its graph.
@@ -79,6 +82,8 @@ def rebuild(
             seeds = seeds_of(manifest)
             proven = prove_cpu_engine(copy, clock, seeds)
             manifest = dataclasses.replace(manifest, cpu_parity=proven)
+        if tuned:
+            manifest = dataclasses.replace(manifest, tuned=tune(copy, clock, seeds_of(manifest)))
         if choice.runtime is not None:
             infos = _prove(copy, build_engines(copy, choice.runtime, options, clock), clock)
             manifest = with_engine_files(staging.path, manifest)

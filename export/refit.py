@@ -102,8 +102,10 @@ def refit(options: RefitOptions, progress: Progress = no_progress) -> ExportResu
         def engines(new: Artifact) -> Sequence[PlanInfo]:
             return [made for info in infos for made in _engines(artifact, new, info, clock)]
 
+        # The times stay, but not which engines hold the gates.
+        tuned = artifact.manifest.tuned is not None
         choice = Choice(infos[0].runtime if infos else None, "as it was")
-        result = prove(staging, manifest, recipe.checkpoint, choice, engines, clock, options.verify)
+        result = prove(staging, manifest, recipe.checkpoint, choice, engines, clock, options.verify, tuned)
     return checked(result)
 
 

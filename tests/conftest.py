@@ -6,6 +6,7 @@ import functools
 import gc
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,9 @@ CASES = {"biggan": 4, "biggan_oneadagn": 4, "gray_t8": 8, "no_fir_t2": 2, "train
 """Case -> steps."""
 
 
+_CACHE = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help=quick.__doc__)
 
@@ -54,6 +58,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["TRITON_INTERPRET"] = "1"
     # Else libraries multiply float32 in TensorFloat-32, which has ten bits; they read this when they are loaded.
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+    # What engines are taken must not depend on what was measured on this machine; pip's own cache may help.
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        os.environ.setdefault("PIP_CACHE_DIR", str(Path(cache) / "pip"))
+        os.environ["XDG_CACHE_HOME"] = config.stash.setdefault(_CACHE, tempfile.TemporaryDirectory()).name
     # In the background of a script, or under nohup, a process ignores these; its children would too, if it did not
     # take them and do nothing.
     for number in (signal.SIGINT, signal.SIGHUP):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ddgan_deploy.artifact.assumptions import Assumed
 from ddgan_deploy.artifact.records import write_record
-from ddgan_deploy.artifact.results import KeptLayer, ParityResult
+from ddgan_deploy.artifact.results import KeptLayer, ParityResult, Speeds
 from ddgan_deploy.artifact.serving import DEFAULT_SERVING, Serving
 from ddgan_deploy.sampler import Precision, Probe, Sampler
 from ddgan_deploy.weight_files.kinds import Kind
@@ -82,7 +82,8 @@ class Manifest:
     of the model repository, and ``cpu_parity`` the gates of the CPU engine that it names, None where it names none.
     ``looped`` is whether the graphs hold all steps as one ONNX Loop, not as copies.
     ``gflops`` is what one image takes, as convolutions and products are defined, two operations a multiply-add; 0 where
-    that was not told. ``assumed`` is what neither the checkpoint nor a config told, so that no gate has seen it.
+    that was not told. ``tuned`` is how fast the engines of the CPU were where the export was told to measure them.
+    ``assumed`` is what neither the checkpoint nor a config told, so that no gate has seen it.
     """
 
     format_version: int
@@ -104,6 +105,7 @@ class Manifest:
     facts: Mapping[str, str] = field(default_factory=dict)
     looped: bool = False
     gflops: float = 0.0
+    tuned: Speeds | None = None
 
 
 @dataclass(frozen=True)

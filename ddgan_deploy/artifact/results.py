@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 EQUAL_PSNR = 999.0
@@ -80,3 +81,18 @@ class ParityResult:
     def failures(self) -> tuple[Gate, ...]:
         """The gates that did not hold."""
         return tuple(gate for gate in self.gates if not gate.passed)
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """How fast engines ran an artifact on one machine.
+
+    Attributes:
+        machine: as `engines.speeds.this_machine` names it.
+        milliseconds: engine -> batch size -> median time of a run.
+        proven: engines of those that compute with fewer digits than the artifact promises, whose gates held.
+    """
+
+    machine: str
+    milliseconds: Mapping[str, Mapping[int, float]]
+    proven: tuple[str, ...] = ()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, Manifest
-from ddgan_deploy.artifact.results import EQUAL_PSNR, Gate, ParityResult
+from ddgan_deploy.artifact.results import EQUAL_PSNR, Gate, ParityResult, Speeds
 from ddgan_deploy.cli.knobs import asked_for
+from ddgan_deploy.engines.speeds import fastest_first
 from ddgan_deploy.engines.tensorrt.plan import PLANS, TITLES, PlanInfo, plan_name
 from ddgan_deploy.names import quoted
 from ddgan_deploy.screen import Table, print_table, say, table_of
@@ -65,11 +66,20 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     }
     if manifest.cpu_parity:
         facts[f"parity of {manifest.cpu_parity.engine}"] = _verdict(manifest.cpu_parity)
+    if manifest.tuned:
+        facts["engines here"] = _measured(manifest.tuned)
     return [
         *facts.items(),
         *assumed_facts(manifest),
         *(("kept in fp32", f"{layer.layer}: {layer.reason}") for layer in kept),
     ]
+
+
+def _measured(speeds: Speeds) -> str:
+    """The engines that may be taken on the machine that they were measured on, the fastest first."""
+    taken = [name for name in fastest_first(speeds) if not name.endswith("-bf16") or name in speeds.proven]
+    times = {name: min(speeds.milliseconds[name].items()) for name in taken}
+    return ", ".join(f"{name} {ms:.0f} ms at batch {batch}" for name, (batch, ms) in times.items())
 
 
 def _nodes(manifest: Manifest) -> str:

@@ -10,6 +10,7 @@ from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.artifact.serving import CPU_ENGINES
 from ddgan_deploy.engines.base import Engine
+from ddgan_deploy.engines.speeds import measured_order
 from ddgan_deploy.engines.tensorrt.plan import PLANS, has_plans
 from ddgan_deploy.errors import InputError, NotInstalled
 from ddgan_deploy.gpu import has_gpu
@@ -72,6 +73,8 @@ def _candidates(artifact: Artifact) -> Iterator[str]:
     manifest = artifact.manifest
     if manifest.serving.cpu_engine != "auto":
         yield manifest.serving.cpu_engine
+    yield from measured_order(artifact)
+    # The order where nothing was measured: what most processors had (docs/benchmarks.md).
     yield from ("onnxruntime", "openvino-f32")
 
 
@@ -118,7 +121,7 @@ def _native_library(engine: str) -> Path:
             "install a C++ compiler and ONNX Runtime's headers and reinstall, or choose onnxruntime-portable"
         )
     if engine.endswith("-bf16") and not has_bfloat16():
-        raise InputError(
+        raise NotInstalled(
             f"engine {engine} needs a processor with products of bfloat16, this has none: choose onnxruntime"
         )
     return library

@@ -56,10 +56,19 @@ def prove_cpu_engine(
     Raises:
         InputError: the engine is not installed or cannot run here.
     """
+    name = artifact.manifest.serving.cpu_engine
+    return None if name == "auto" else prove_engine(artifact, name, clock, seeds, reference)
+
+
+def prove_engine(
+    artifact: Artifact,
+    name: str,
+    clock: Clock,
+    seeds: Sequence[int],
+    reference: npt.NDArray[np.float32] | None = None,
+) -> ParityResult:
+    """The gates of one engine; arguments and errors as of `prove_cpu_engine`."""
     manifest = artifact.manifest
-    name = manifest.serving.cpu_engine
-    if name == "auto":
-        return None
     tried = trial(manifest.sampler, seeds)
     with open_engine(artifact, name) as engine, clock.stop(f"Verify {name}"):
         if reference is None:

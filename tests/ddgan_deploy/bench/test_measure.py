@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ddgan_deploy import open_artifact
 from ddgan_deploy.bench import BenchOptions, run
 from ddgan_deploy.bench.results import BenchResult, Skipped
 from ddgan_deploy.errors import GateError, InputError
@@ -42,6 +43,16 @@ def test_every_engine_at_every_batch(artifact, stand_in):
     rates = result.environment.rates["cpu"]
     assert (rates.flops, rates.bytes) == ({"float32": 1e11}, 1e10)
     assert result.environment.pytorch_weights == "random"
+
+
+@pytest.mark.parametrize(("threads", "name"), [(None, "onnxruntime-portable"), (1, "onnxruntime")])
+def test_who_opens_the_artifact_then_gets_the_fastest(artifact, stand_in, monkeypatch, tmp_path, threads, name):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+    stand_in({"onnxruntime": 0.02, "onnxruntime-portable": 0.005})
+    measured(artifact, engines=("onnxruntime", "onnxruntime-portable"), threads=threads)
+    # What one thread takes says nothing of all.
+    assert open_artifact(artifact).name == name
 
 
 def test_what_there_is_so_far_is_told_after_every_batch(artifact, stand_in):
