@@ -38,7 +38,7 @@ class Packing {
     const auto pack = kernels.pack[static_cast<size_t>(attributes_.type)][kind];
     const size_t channels = kernels.lanes * 4 / attributes_.Bytes();
     const size_t blocks = shape_.stride / (kernels.lanes * 4);
-    const size_t rows = std::max<size_t>(1, kTaskPixels / shape_.width);
+    const size_t rows = std::clamp<size_t>(kTaskPixels / shape_.width, 1, shape_.height);
     const size_t parts = (shape_.height + rows - 1) / rows;
     ParallelRanges(context, batch_ * parts * blocks, channels * rows * shape_.width,
                    [&](size_t from, size_t to) {
