@@ -15,7 +15,7 @@ import pytest
 from onnx import helper
 
 from ddgan_deploy.kernels.op import OpSpec
-from tests.kernels.native import ISAS, Native
+from tests.kernels.native import DOT_ISAS, ISAS, Native
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -80,14 +80,22 @@ def run_body(spec: OpSpec, inputs: Sequence[np.ndarray], **attributes: object) -
 
 @pytest.fixture(scope="session", params=ISAS)
 def native(request: pytest.FixtureRequest, library: Path, tmp_path_factory: pytest.TempPathFactory) -> Native:
-    """The native library with each instruction set in turn.
+    """The native library with each instruction set in turn."""
+    return _native(request.param, library, tmp_path_factory)
 
-    A library chooses when it is loaded; a copy under another name is another library.
-    """
-    copy = tmp_path_factory.mktemp("native") / f"{request.param}.so"
+
+@pytest.fixture(scope="session", params=DOT_ISAS)
+def dots(request: pytest.FixtureRequest, library: Path, tmp_path_factory: pytest.TempPathFactory) -> Native:
+    """The same with each set of instructions for products of low precision."""
+    return _native(request.param, library, tmp_path_factory)
+
+
+def _native(isa: str, library: Path, tmp_path_factory: pytest.TempPathFactory) -> Native:
+    """A library chooses when it is loaded; a copy under another name is another library."""
+    copy = tmp_path_factory.mktemp("native") / f"{isa}.so"
     shutil.copy(library, copy)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DDGAN_ISA", request.param)
+        patch.setenv("DDGAN_ISA", isa)
         try:
             return Native(copy)
         except Exception as error:  # ONNX Runtime's own errors share no base class

@@ -12,6 +12,8 @@ import onnxruntime
 from ddgan_deploy.kernels.op import OpSpec
 
 ISAS = ["generic", "avx2", "avx512"]
+DOT_ISAS = ["generic", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf16", "amx"]
+"""Products of 8-bit integers and of bfloat16 have more."""
 
 
 class Native:

@@ -217,7 +217,8 @@ def drop_unread(model: onnx.ModelProto) -> None:
                 counts.subtract(node.input)
         del graph.node[:]
         graph.node.extend(reversed(kept))
-    for graph in graphs:
+    # Not the graphs of before: nodes are copied, with the bodies in them.
+    for graph in with_bodies(model.graph):
         tensors = [tensor for tensor in graph.initializer if counts[tensor.name]]
         del graph.initializer[:]
         graph.initializer.extend(tensors)

@@ -17,6 +17,7 @@ from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact
 from ddgan_deploy.artifact.reading import file_infos, read_artifact
 from ddgan_deploy.artifact.results import KeptLayer
 from ddgan_deploy.engines import open_artifact, openvino
+from ddgan_deploy.engines.onnxruntime import native_graph
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
 from ddgan_deploy.engines.tensorrt.plan import RTX_PLAN, BatchProfile
 from ddgan_deploy.errors import InputError
@@ -412,3 +413,29 @@ def test_refit_wants_the_artifact_s_precision(exported, other_weights):
 def test_engine_options_that_int8_does_not_have(options, runtime, message):
     with pytest.raises(InputError, match=message):
         options.check_for(runtime, "int8")
+
+
+def _native_nodes(artifact: Artifact) -> Counter[str]:
+    made = native_graph.native_graph(artifact.path / SAMPLER, artifact.path)
+    return Counter(node.op_type for node in onnx.load_model_from_string(made.model).graph.node)
+
+
+@pytest.mark.parametrize("vnni", [True, False], ids=["integers", "float"])
+def test_the_native_library_computes_what_stock_onnx_runtime_does(exported, library, monkeypatch, vnni):
+    monkeypatch.setattr(native_graph, "has_exact_int8", lambda: vnni)
+    nodes, graph = _native_nodes(exported), loaded(exported.path)
+    made = {node.output[0]: node.op_type for node in graph.node}
+    rounded = [node for node in graph.node if node.op_type == "Conv" and made.get(node.input[1]) == "DequantizeLinear"]
+    # In each of two steps all 35 but what the gates keep in fp32.
+    assert 50 < len(rounded) < 70
+    assert nodes["Uint8Conv"] == (len(rounded) if vnni else 0)
+    inputs = golden_case(SMALLEST).inputs
+    native, portable = (
+        open_artifact(exported.path, engine).sample(inputs) for engine in ("onnxruntime", "onnxruntime-portable")
+    )
+    # A last bit that differs before a rounding is a level after it.
+    assert psnr(native, portable) > 40
+
+
+def test_symmetric_graphs_run_with_integers_too(symmetric):
+    assert _native_nodes(symmetric)["Uint8Conv"] > 60
