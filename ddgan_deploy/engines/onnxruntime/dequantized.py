@@ -28,7 +28,7 @@ def dequantize_weights(model: onnx.ModelProto, weights: Weights) -> int:
         rewriting = Rewriting(graph, values)
         for conv in graph.node:
             dequantize = rewriting.made_by(conv.input[1], "DequantizeLinear") if conv.op_type == "Conv" else None
-            if dequantize is None or any(name not in values.initializers for name in dequantize.input):
+            if dequantize is None or not _is_constant(dequantize, values):
                 continue
             if conv.input[1] not in made:
                 made[conv.input[1]] = weights.add(f"{conv.input[1]}/float32", _dequantized(dequantize, values, weights))
@@ -37,6 +37,12 @@ def dequantize_weights(model: onnx.ModelProto, weights: Weights) -> int:
     if count:
         drop_unread(model)
     return count
+
+
+def _is_constant(node: onnx.NodeProto, values: Values) -> bool:
+    """Whether all that a node reads is, with one scale or one an index of an axis."""
+    tensors = [values.initializers.get(name) for name in node.input]
+    return None not in tensors and len(values.initializers[node.input[1]].dims) <= 1
 
 
 def _dequantized(node: onnx.NodeProto, values: Values, weights: Weights) -> npt.NDArray[np.float32]:

@@ -144,10 +144,12 @@ class _Packing:
         quantize = dequantize and rewriting.made_by(dequantize.input[0], "QuantizeLinear")
         if not dequantize or not quantize:
             return _Rounded(conv.input[0], (("type", "bfloat16"),)) if self._bfloat16 else None
-        if not self._integers:
+        constants = list(quantize.input[1:])
+        # Without a zero point the type would be told by an attribute.
+        if not self._integers or len(constants) != 2 or constants != list(dequantize.input[1:]):
             return None
-        scale, zero = (self._constant(name) for name in quantize.input[1:])
-        if list(quantize.input[1:]) != list(dequantize.input[1:]) or scale is None or zero is None:
+        scale, zero = map(self._constant, constants)
+        if scale is None or zero is None:
             return None
         if scale.size != 1 or zero.dtype not in (np.uint8, np.int8):
             return None

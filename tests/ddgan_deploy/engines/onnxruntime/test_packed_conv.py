@@ -177,10 +177,15 @@ def test_others_stay(changes, attributes):
         [Q, helper.make_node("DequantizeLinear", ["q", "s2", "z"], ["d"]), DW, _conv()],
         [Q, DQ, helper.make_node("DequantizeLinear", ["w", "ws"], ["dw"], axis=1), _conv()],
         [Q, DQ, helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["dw"], axis=0), _conv()],
+        [
+            helper.make_node("QuantizeLinear", ["x", "s"], ["q"]),
+            helper.make_node("DequantizeLinear", ["q", "s"], ["d"]),
+            *(DW, _conv()),
+        ],
         [DW, _conv(("x", "dw", "b"))],
         [Q, DQ, _conv(("d", "f", "b"))],
     ],
-    ids=["another-scale", "axis", "zero-points", "float-input", "float-weight"],
+    ids=["another-scale", "axis", "zero-points", "no-zero-point", "float-input", "float-weight"],
 )
 def test_what_is_not_rounded_so_stays(nodes):
     tensors = {**_tensors(), "s2": np.float32(0.5), "wz": np.ones(OUTPUTS, np.int8)}
