@@ -14,7 +14,7 @@ import onnx
 import pytest
 import torch
 
-from ddgan_deploy import open_artifact
+from ddgan_deploy import engines, open_artifact
 from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.artifact.subgraphs import body_of, with_bodies
 from ddgan_deploy.bench.jobs import PerOpJob
@@ -26,6 +26,7 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import cli, pipeline
 from ddgan_deploy.export.refit import RefitOptions, refit, structural_difference
 from ddgan_deploy.inputs import draw
+from ddgan_deploy.parity.comparison import psnr
 from ddgan_deploy.parity.verify import verify
 from tests.conftest import DATA
 from tests.export.conftest import export_golden, make_one_step_wrong
@@ -124,7 +125,7 @@ def test_every_engine_runs_64_steps(long, library):
             assert np.abs(found[name] - found["onnxruntime"]).max() < 1e-4, name
 
 
-def test_fp16_reaches_into_the_loop(biggan, tmp_path):
+def test_fp16_reaches_into_the_loop(biggan, tmp_path, library, monkeypatch):
     artifact = export_golden(biggan, tmp_path, fp16=True, loop="always").artifact
     assert artifact.manifest.looped and artifact.manifest.parity.passed and artifact.manifest.kept_fp32 == ()
     graph = loaded(artifact).graph
@@ -133,6 +134,13 @@ def test_fp16_reaches_into_the_loop(biggan, tmp_path):
     half = onnx.TensorProto.FLOAT16
     assert {weights[node.input[1]] for node in body.node if node.op_type == "Conv"} == {half}
     assert weights["step/coefficients/rows"] == onnx.TensorProto.FLOAT
+    # In the body, too, a CPU's own kernels compute in float32, or with products of bfloat16.
+    monkeypatch.setattr(engines, "has_bfloat16", lambda: True)
+    portable = open_artifact(artifact.path, "onnxruntime-portable").sample(biggan.inputs)
+    for name, least in (("onnxruntime", 60), ("onnxruntime-bf16", 40)):
+        with open_artifact(artifact.path, name) as engine:
+            assert psnr(engine.sample(biggan.inputs), portable) > least, name
+            assert traced(engine, biggan.inputs).x_prev.shape == biggan.io["x_prev"].shape
     # The state goes in, and the network's output comes out.
     assert sum(node.op_type == "Cast" for node in body.node) == 2
 
