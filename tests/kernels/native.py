@@ -17,7 +17,7 @@ DOT_ISAS = ["generic", "avx2", "avx2_vnni", "avx512", "avx512_vnni", "avx512_bf1
 
 
 class Native:
-    """The native library, loaded once.
+    """The native library, loaded once and for as long as this lives.
 
     Raises:
         Exception: ONNX Runtime cannot load it.
@@ -25,7 +25,8 @@ class Native:
 
     def __init__(self, library: Path) -> None:
         self._path = library
-        self._options()
+        # ONNX Runtime unloads it with the last options that name it; loaded anew, it would choose anew.
+        self._loaded = self._options()
 
     def session(self, model: onnx.ModelProto | Path, threads: int = 2, **settings: object):
         """A session that has the native ops."""

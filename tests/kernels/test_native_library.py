@@ -166,6 +166,14 @@ def test_an_unknown_instruction_set_is_refused(library, tmp_path, monkeypatch):
         Native(copy)
 
 
+def test_a_library_that_is_loaded_keeps_its_instructions(library, tmp_path, monkeypatch):
+    monkeypatch.setenv("DDGAN_ISA", "generic")
+    native = Native(shutil.copy(library, tmp_path / "generic.so"))
+    # Loaded anew it would be refused.
+    monkeypatch.setenv("DDGAN_ISA", "sse9")
+    assert native.session(_cases(np.float32)["AdaGN"])
+
+
 def test_a_missing_library_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("DDGAN_ORT_LIBRARY", str(tmp_path / "none.so"))
     with pytest.raises(FileNotFoundError, match="DDGAN_ORT_LIBRARY is .*none.so, which is not a file"):

@@ -47,7 +47,7 @@ def _is_constant(node: onnx.NodeProto, values: Values) -> bool:
 
 def _dequantized(node: onnx.NodeProto, values: Values, weights: Weights) -> npt.NDArray[np.float32]:
     tensor, scale, *zero = (weights.read(values.initializers[name]) for name in node.input)
-    axis = {attribute.name: attribute.i for attribute in node.attribute}.get("axis", 1)
+    axis = {attribute.name: attribute.i for attribute in node.attribute}.get("axis", 1) % tensor.ndim
     spread = [-1 if dimension == axis else 1 for dimension in range(tensor.ndim)] if scale.size > 1 else []
     integers = tensor.astype(np.float32)
     if zero:

@@ -91,10 +91,12 @@ class _Weight:
     Attributes:
         tensor: the initializer.
         scale: of each output; None: it is no integer.
+        scale_name: the scale's initializer.
     """
 
     tensor: onnx.TensorProto
     scale: npt.NDArray[np.float32] | None
+    scale_name: str = ""
 
     @property
     def is_integer(self) -> bool:
@@ -109,6 +111,7 @@ class _Packing:
         self._weights = weights
         self._integers = integers
         self._bfloat16 = bfloat16
+        self._count = 0
         self._made: dict[str, str] = {}
         self._sums: dict[str, npt.NDArray[np.int64]] = {}
 
@@ -169,7 +172,8 @@ class _Packing:
         axis = {attribute.name: attribute.i for attribute in dequantize.attribute}.get("axis", 1)
         if tensor is None or tensor.data_type != tensor.INT8 or scale is None or axis != 0:
             return None
-        return _Weight(tensor, scale.astype(np.float32)) if scale.shape == (tensor.dims[0],) else None
+        fits = scale.shape == (tensor.dims[0],)
+        return _Weight(tensor, scale.astype(np.float32), dequantize.input[1]) if fits else None
 
     def _pack(self, rewriting: Rewriting, place: int, x: _Rounded) -> str:
         """Puts the node before a place; returns its result."""
@@ -185,7 +189,9 @@ class _Packing:
             if "activation" not in of_norm:
                 op_type, inputs = f"Pack{norm.op_type}", list(norm.input)
                 attributes |= {key: of_norm[key] for key in ("groups", "epsilon")}
-        output = f"{x.value}/{'/'.join(str(value) for _, value in x.attributes)}/{op_type}"
+        # A number, since a value may be packed in a body and around it, too.
+        self._count += 1
+        output = f"{x.value}/{op_type}/{self._count}"
         rewriting.insert(place, helper.make_node(op_type, inputs, [output], output, domain=DOMAIN, **attributes))
         return output
 
@@ -225,7 +231,7 @@ class _Packing:
             self._sums[name] = self._weights.read(weight.tensor).sum(axis=(1, 2, 3), dtype=np.int64)
         sums, factor = self._sums[name], weight.scale * np.float32(step)
         return [
-            self._once(f"{name}/{step}/factor", lambda: factor),
+            self._once(f"{name}/{weight.scale_name}/{step}/factor", lambda: factor),
             self._once(f"{name}/{zero}/offset", lambda: (zero * sums).astype(np.int32)),
         ]
 

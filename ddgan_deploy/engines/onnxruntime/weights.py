@@ -33,7 +33,7 @@ class Weights:
 
         Raises:
             OSError: its file cannot be read.
-            ValueError: the file ends before it.
+            ValueError: the file ends before it, or is none beside the model.
         """
         from onnx import helper, numpy_helper
 
@@ -44,7 +44,7 @@ class Weights:
         place = {entry.key: entry.value for entry in tensor.external_data}
         dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
         offset, count = int(place.get("offset", 0)), int(np.prod(tensor.dims))
-        data = self._file(place["location"])[offset : offset + count * dtype.itemsize]
+        data = self._file(place.get("location", ""))[offset : offset + count * dtype.itemsize]
         return data.view(dtype).reshape(tuple(tensor.dims))
 
     def add(self, name: str, values: npt.NDArray[np.generic]) -> str:
@@ -71,7 +71,7 @@ class Weights:
 
     def _file(self, location: str) -> npt.NDArray[np.uint8]:
         if location not in self._files:
-            if self._folder is None:
+            if self._folder is None or Path(location).name != location:
                 raise ValueError(f"nobody says where {location} is")
             self._files[location] = np.memmap(self._folder / location, np.uint8, "r")
         return self._files[location]

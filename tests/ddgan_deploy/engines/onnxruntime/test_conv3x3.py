@@ -107,6 +107,13 @@ def test_a_sum_over_which_one_side_is_spread_stays(extents):
     assert _types(model) == ["Conv3x3", "Add"]
 
 
+def test_a_sum_with_another_number_of_images_stays():
+    model = _chain(helper.make_node("Add", ["c", "q"], ["y"]), extents=(2, 16, 8, 8))
+    model.graph.input.append(helper.make_tensor_value_info("q", TensorProto.FLOAT, (1, 16, 8, 8)))
+    assert specialize(model) == 1
+    assert _types(model) == ["Conv3x3", "Add"]
+
+
 def test_two_convolutions_do_not_take_one_sum_twice(library):
     other = helper.make_node("Conv", ["x", "w", "b"], ["e"], **PADS)
     model = _chain(other, helper.make_node("Add", ["e", "c"], ["y"]))

@@ -212,6 +212,19 @@ def test_a_float_convolution_may_be_of_bfloat16(library, monkeypatch, kernel):
     assert [tensor.name for tensor in model.graph.initializer] == ["b", "f/packed"]
 
 
+def test_one_weight_under_two_scales_has_two_factors(library, monkeypatch):
+    nodes = [
+        *(Q, DQ, DW),
+        helper.make_node("DequantizeLinear", ["w", "vs"], ["dv"], axis=0),
+        _conv(output="y"),
+        _conv(("d", "dv", "b"), "u", "other"),
+    ]
+    tensors = _tensors()
+    model = _model(nodes, {**tensors, "vs": tensors["ws"] * 3}, ("y", "u"))
+    _same_results(model, library, monkeypatch)
+    assert _pack(model) == 2
+
+
 def test_few_channels_keep_their_digits():
     weight = np.ones((8, CHANNELS, 3, 3), np.float32)
     assert _pack(_model([_conv(("x", "f", "b"))], _tensors(f=weight)), bfloat16=True) == 0

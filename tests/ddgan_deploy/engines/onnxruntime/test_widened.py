@@ -116,10 +116,11 @@ def test_a_file_that_ends_early_is_refused_in_one_line(library, tmp_path):
     [
         (_random(6) ** 2, None, 0),
         (_random(5) ** 2, np.arange(5, dtype=np.int8), 1),
+        (_random(6) ** 2, None, -4),
         (np.float32(0.1), np.int8(3), 1),
         (np.float32(0.1), None, 1),
     ],
-    ids=["outputs", "channels-and-zeros", "one-and-zero", "one"],
+    ids=["outputs", "channels-and-zeros", "from-the-end", "one-and-zero", "one"],
 )
 def test_quantized_weights_are_made_float_once(library, scale, zero, axis):
     integers = np.random.default_rng(0).integers(-127, 128, (6, 5, 3, 3)).astype(np.int8)
