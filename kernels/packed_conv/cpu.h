@@ -144,7 +144,7 @@ void PackedResult(const uint8_t* sums, PackedImage shape, size_t first, size_t l
       memcpy(offsets, epilogue.offset + channel, count * sizeof(int32_t));
     }
     const F32 bias = Load(constants[0]), factor = Load(constants[1]);
-    I32 offset;
+    U32 offset;
     memcpy(&offset, offsets, sizeof offset);
     for (size_t y = first; y < last; ++y) {
       const uint8_t* row = sums + ((y - first) * (shape.width + 1) * kPackedPanel + channel) * 4;
@@ -153,9 +153,10 @@ void PackedResult(const uint8_t* sums, PackedImage shape, size_t first, size_t l
         for (size_t k = 0; k < kLanes; ++k) {
           const uint8_t* at = row + (x + k) * kPackedPanel * 4;
           if constexpr (kType == Packed::kUint8) {
-            I32 sum;
+            U32 sum;
             memcpy(&sum, at, sizeof sum);
-            pixels[k] = MulAdd(__builtin_convertvector(sum - offset, F32), factor, bias);
+            // Beyond the row stands anything, which may wrap around.
+            pixels[k] = MulAdd(__builtin_convertvector((I32)(sum - offset), F32), factor, bias);
           } else {
             F32 sum;
             memcpy(&sum, at, sizeof sum);
