@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, WEIGHTS, Artifact, Manifest
 from ddgan_deploy.artifact.results import EQUAL_PSNR, Gate, ParityResult, Speeds
 from ddgan_deploy.cli.knobs import asked_for
-from ddgan_deploy.engines.speeds import fastest_first
+from ddgan_deploy.engines.speeds import may_be_taken
 from ddgan_deploy.engines.tensorrt.plan import PLANS, TITLES, PlanInfo, plan_name
 from ddgan_deploy.names import quoted
 from ddgan_deploy.screen import Table, print_table, say, table_of
@@ -77,8 +77,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
 
 def _measured(speeds: Speeds) -> str:
     """The engines that may be taken on the machine that they were measured on, the fastest first."""
-    taken = [name for name in fastest_first(speeds) if not name.endswith("-bf16") or name in speeds.proven]
-    times = {name: min(speeds.milliseconds[name].items()) for name in taken}
+    times = {name: min(speeds.milliseconds[name].items()) for name in may_be_taken(speeds, speeds.proven)}
     return ", ".join(f"{name} {ms:.0f} ms at batch {batch}" for name, (batch, ms) in times.items())
 
 

@@ -90,8 +90,12 @@ def measured_order(artifact: Artifact) -> tuple[str, ...]:
     if speeds is None:
         return ()
     proven = tuned.proven if tuned is not None else ()
-    known = (name for name in fastest_first(speeds) if name in CPU_ENGINES)
-    return tuple(name for name in known if not name.endswith("-bf16") or name in proven)
+    return tuple(name for name in may_be_taken(speeds, proven) if name in CPU_ENGINES)
+
+
+def may_be_taken(speeds: Speeds, proven: Sequence[str]) -> list[str]:
+    """The engines that were measured, the fastest first, without those of fewer digits whose gates have not held."""
+    return [name for name in fastest_first(speeds) if not name.endswith("-bf16") or name in proven]
 
 
 def fastest_first(speeds: Speeds) -> Sequence[str]:

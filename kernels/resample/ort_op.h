@@ -2,8 +2,9 @@
 //
 //     ResampleUp(x[, bias]), ResampleDown(x[, bias])
 //
-// with attributes vertical and horizontal, four taps each (cpu.h). x is float32 [N, C, H, W], bias [C]. They are in no file: the CPU engine puts them in the place of depthwise
-// convolutions with one separable filter.
+// with attributes vertical and horizontal, four taps each (cpu.h). x is float32 [N, C, H, W], bias
+// [C]. They are in no file: the CPU engine puts them in the place of depthwise convolutions with one
+// separable filter.
 #pragma once
 
 #include <thread>
