@@ -22,11 +22,9 @@ VERSION = "1"
 CONFIG = "config.pbtxt"
 
 _SCRIPT, _WARM_UP = "model.py", "warmup"
-_QUEUE_DELAY_US = 500
-"""How long a request waits for others: clients that were answered together send their next within it."""
+_QUEUE_DELAY_US = 100
+"""How long a lone request waits for others; those that come while images are drawn run together anyway."""
 _QUEUE_TIMEOUT_US = 30_000_000
-_QUEUED_BATCHES = 32
-"""Batches that may wait; what comes on top is refused at once."""
 _KEPT_FOLDER = "An ensemble has no file of its own, and an object store keeps no empty folder.\n"
 _PNG = '{ name: "png" data_type: TYPE_STRING dims: [ 1 ] }'
 
@@ -83,11 +81,12 @@ def _write_stage(folder: Path, stage: Stage, draws: str) -> None:
         "width": width,
         "precision": stage.artifact.manifest.precision.upper(),
         "queue_delay_us": _QUEUE_DELAY_US,
+        "queue_timeout_us": _QUEUE_TIMEOUT_US,
+        "queue_size": stage.artifact.manifest.serving.queue_size,
         "warmup": sorted({1, engine.max_batch}),
         "inputs": stage.inputs,
         "knob_parameters": knob_parameters(sampler.knobs),
         "echoes": stage.tells,
-        **_queue(engine.max_batch),
         **{field.name: getattr(engine, field.name) for field in dataclasses.fields(engine)},
     }
     _write_config(model, "drawing", values)
@@ -115,7 +114,6 @@ def _write_last(folder: Path, way: Drawing, name: str, script: str, does: str, o
         "height": height,
         "width": width,
         "told": way.told,
-        **_queue(way.most),
     }
     _write_config(folder / name, "last", values | _whole(way, name, output))
     shutil.copyfile(TEMPLATES / script, folder / name / VERSION / _SCRIPT)
@@ -135,10 +133,6 @@ def _whole(way: Drawing, name: str, output: str) -> dict[str, Any]:
         "output": output,
         "knob_parameters": knob_parameters(way.knobs),
     }
-
-
-def _queue(max_batch: int) -> dict[str, int]:
-    return {"queue_timeout_us": _QUEUE_TIMEOUT_US, "queue_size": _QUEUED_BATCHES * max_batch}
 
 
 def _image(way: Drawing) -> str:

@@ -129,14 +129,22 @@ class TestPython:
         assert _inputs(encoder) == [("image", UINT8, _dims(artifact)), ("drawn_seed", INT64, [1]), ("seed", INT64, [1])]
         assert _outputs(encoder) == [("png", BYTES, [1])]
 
-    def test_the_engine_batches_in_a_bounded_queue(self, artifact):
+    def test_no_policy_keeps_the_server_from_looking_at_its_queue(self, artifact):
+        for config in _configs(write_model_repository(artifact, Serving())).values():
+            assert not config.dynamic_batching.HasField("default_queue_policy")
+
+    def test_a_queue_is_bounded_where_that_is_asked_for(self, artifact):
+        configs = _configs(write_model_repository(artifact, Serving(queue_size=100)))
+        policy = configs["ddgan"].dynamic_batching.default_queue_policy
+        assert (policy.max_queue_size, policy.default_timeout_microseconds) == (100, 30_000_000)
+        assert policy.timeout_action == ModelQueuePolicy.TimeoutAction.REJECT and policy.allow_timeout_override
+        assert not configs["ddgan_encoder"].dynamic_batching.HasField("default_queue_policy")
+
+    def test_the_engine_batches(self, artifact):
         config = _configs(write_model_repository(artifact, Serving()))["ddgan"]
         assert (config.backend, config.max_batch_size) == ("python", 8)
         batching = config.dynamic_batching
-        policy = batching.default_queue_policy
-        assert list(batching.preferred_batch_size) == [8] and batching.max_queue_delay_microseconds == 500
-        assert (policy.max_queue_size, policy.default_timeout_microseconds) == (256, 30_000_000)
-        assert policy.timeout_action == ModelQueuePolicy.TimeoutAction.REJECT
+        assert list(batching.preferred_batch_size) == [8] and batching.max_queue_delay_microseconds == 100
         assert [(w.name, w.batch_size, w.inputs["seed"].input_data_file) for w in config.model_warmup] == [
             ("seed_1", 1, "seed"),
             ("seed_8", 8, "seed"),
@@ -246,6 +254,7 @@ class TestTensorRt:
     [
         (["--max-batch", "0"], "--max-batch 0 is out of range"),
         (["--max-batch", "1025"], "--max-batch 1025 is out of range"),
+        (["--queue-size", "0"], "--queue-size 0 is out of range: give 1..1000000"),
         (["--accelerator", "cuda"], "--accelerator cuda is of the onnxruntime backend"),
         (["--backend", "abacus"], "invalid choice: 'abacus'"),
         (["--engine", "none", "--backend", "tensorrt"], "--backend tensorrt runs ddgan.plan, which there is not"),
