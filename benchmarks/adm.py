@@ -2,9 +2,10 @@
 
     python benchmarks/adm.py export [--network 64x64_diffusion] [--steps 25] [--plain] [--fp16] [--folder DIR]
     python benchmarks/adm.py steps [--network 64x64_diffusion] [--runs 5] [--engines a,b] [--fp16] [--no-compile]
+    python benchmarks/adm.py image [--steps 25], else as steps
 
 `export` runs `ddgan-export` in a process of its own, with `--sampler ddim` and the classifier of that size unless
-`--plain`. `steps` exports two DDIM steps and halves what an image takes, since all steps are alike. The published code
+`--plain`. `steps` exports two DDIM steps, which are alike; `image` all of an image. The published code
 is stated here over the published weights, its gradient by autograd; its checkpoints recompute attention in backward,
 which is left out. Engines take turns, so that they meet the same machine. `--json FILE` keeps the figures.
 """
@@ -44,9 +45,7 @@ from turns import BASELINE, Runs, take_turns
 Weights = Mapping[str, torch.Tensor]
 NAMES = tuple(each.name for each in PUBLISHED)
 CLASSIFIER_DEPTH = {64: 4, 128: 2, 256: 2, 512: 2}
-ENGINES = ("onnxruntime-portable", "openvino-f32", "onnxruntime")
-STEPS = 2
-"""Of what is compared."""
+ENGINES = ("onnxruntime-portable", "openvino-f32", "onnxruntime", "onnxruntime-bf16")
 
 
 def config(name: str, classes: int, guided: bool) -> tuple[AdmConfig, dict[str, Any]]:
@@ -205,17 +204,17 @@ def exported(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
-def runs_of(args: argparse.Namespace, folder: Path) -> Runs:
-    """What takes turns: name -> two steps of one image."""
+def runs_of(args: argparse.Namespace, folder: Path, count: int) -> Runs:
+    """What takes turns: name -> one image in so many steps."""
     model, weights, line = write(folder, args.network, args.classes, not args.plain)
     sampling = AdmSampling(
-        STEPS, "ddim", f"ddim{STEPS}", noise_schedule=config(args.network, args.classes, False)[1]["noise_schedule"]
+        count, "ddim", f"ddim{count}", noise_schedule=config(args.network, args.classes, False)[1]["noise_schedule"]
     )
     found: dict[str, Callable[[], Any]] = {}
     artifacts = {}
     for precision in ("fp32", *(["fp16"] if args.fp16 else [])):
         artifacts[precision] = folder / precision
-        flags = ["--no-verify", "--steps", str(STEPS), *(["--fp16"] if precision == "fp16" else [])]
+        flags = ["--no-verify", "--steps", str(count), *(["--fp16"] if precision == "fp16" else [])]
         print(precision, export([*line, *flags], artifacts[precision]), file=sys.stderr)
     with open_artifact(artifacts["fp32"], "onnxruntime-portable", args.threads) as engine:
         sampler = engine.artifact.manifest.sampler
@@ -265,22 +264,22 @@ def _published(
     return run
 
 
-def steps(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """A row an engine."""
-    print(f"{args.network}, a step, {args.threads} threads of {cpu_model()}\n")
-    print("| engine | s a step | × as published |\n| --- | ---: | ---: |")
-    seconds, rows = take_turns(runs_of(args, folder), args.runs, 1e-3, 5e-2), []
-    base = statistics.median(seconds[BASELINE]) / STEPS
+def timed(args: argparse.Namespace, folder: Path, count: int) -> list[dict[str, Any]]:
+    """A row an engine, of one image in so many steps."""
+    print(f"{args.network}, {count} steps, {args.threads} threads of {cpu_model()}\n")
+    print("| engine | s | s a step | × as published |\n| --- | ---: | ---: | ---: |")
+    seconds, rows = take_turns(runs_of(args, folder, count), args.runs, 1e-3, 5e-2), []
+    base = statistics.median(seconds[BASELINE])
     for engine, times in seconds.items():
-        median = statistics.median(times) / STEPS
-        rows.append({"engine": engine, "step_s": median, "speedup": base / median})
-        print(f"| {engine} | {median:.2f} | {base / median:.2f} |", flush=True)
+        median = statistics.median(times)
+        rows.append({"engine": engine, "image_s": median, "step_s": median / count, "speedup": base / median})
+        print(f"| {engine} | {median:.2f} | {median / count:.2f} | {base / median:.2f} |", flush=True)
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("what", choices=("export", "steps"))
+    parser.add_argument("what", choices=("export", "steps", "image"))
     parser.add_argument("--network", choices=NAMES, default=NAMES[0])
     parser.add_argument("--classes", type=int, default=1000, help="of the UNet, or 0")
     parser.add_argument("--plain", action="store_true", help="without a classifier")
@@ -301,7 +300,7 @@ def main() -> None:
             rows = [exported(args, folder)]
             print(" | ".join(f"{key} {value}" for key, value in rows[0].items()))
         else:
-            rows = steps(args, folder)
+            rows = timed(args, folder, args.steps if args.what == "image" else 2)
     if args.json:
         args.json.write_text(json.dumps({"network": args.network, "cpu": cpu_model(), "rows": rows}, indent=2) + "\n")
 

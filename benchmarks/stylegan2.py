@@ -44,7 +44,7 @@ SIZES = {
     1024: {"channel_base": 32768, "layers": 8},
 }
 SLOPE = 0.2
-ENGINES = ("onnxruntime-portable", "openvino-f32", "onnxruntime")
+ENGINES = ("onnxruntime-portable", "openvino-f32", "onnxruntime", "onnxruntime-bf16")
 
 
 def config(size: int) -> StyleGan2Config:
