@@ -128,14 +128,16 @@ class OnnxRuntime(Engine):
         path = self.artifact.path / name
         if self.artifact.manifest.looped:
             with kept_weights(path.parent) as folder:
-                session = self._new_session(path.read_bytes(), folder)
+                session = self._new_session(path.read_bytes(), folder, inlines=True)
         else:
-            session = self._new_session(path)
+            session = self._new_session(path, inlines=True)
         check_fits(self.artifact, name, session.get_modelmeta().custom_metadata_map)
         return session
 
-    def _new_session(self, model: Path | bytes, weights_folder: Path | None = None) -> onnxruntime.InferenceSession:
-        return new_session(model, self.threads, weights_folder, self._library, bfloat16=self._bfloat16)
+    def _new_session(
+        self, model: Path | bytes, weights_folder: Path | None = None, inlines: bool = False
+    ) -> onnxruntime.InferenceSession:
+        return new_session(model, self.threads, weights_folder, self._library, bfloat16=self._bfloat16, inlines=inlines)
 
 
 def _trips(step: StepGraph, asked: Sequence[int], given: Collection[tuple[int, str]]) -> list[int]:
