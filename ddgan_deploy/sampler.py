@@ -12,6 +12,8 @@ from typing import Literal
 from ddgan_deploy.errors import InputError
 
 Precision = Literal["fp32", "fp16", "int8"]
+Dtype = Literal["float32", "bfloat16", "float16", "int8"]
+"""What products are computed in."""
 DTYPES = ("float32", "int64", "uint8")
 SMALL_IMAGE = 64
 """Pixels along a side."""

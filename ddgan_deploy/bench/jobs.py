@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddgan_deploy.bench.names import Device, Dtype
+from ddgan_deploy.bench.names import Device
+from ddgan_deploy.sampler import Dtype
 
 
 @dataclass(frozen=True)

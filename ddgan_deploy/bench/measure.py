@@ -22,7 +22,7 @@ from ddgan_deploy.bench.doubts import with_doubts
 from ddgan_deploy.bench.jobs import RateJob
 from ddgan_deploy.bench.limits.graph_cost import graph_cost
 from ddgan_deploy.bench.limits.roofline import medians, with_data_sheet
-from ddgan_deploy.bench.names import Device, Dtype
+from ddgan_deploy.bench.names import Device
 from ddgan_deploy.bench.options import BenchOptions
 from ddgan_deploy.bench.per_op import Machine, measure_ops
 from ddgan_deploy.bench.process import Worker, WorkerDied, WorkerError
@@ -35,6 +35,7 @@ from ddgan_deploy.errors import GateError
 from ddgan_deploy.files import written_whole
 from ddgan_deploy.gpu import gpu_name, has_gpu
 from ddgan_deploy.processor import cpu_model, instruction_sets
+from ddgan_deploy.sampler import Dtype
 from ddgan_deploy.scratch import scratch_folder
 
 LEAST_RUNS = 3

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.sampler import Precision
+from ddgan_deploy.sampler import Dtype, Precision
 
 Device = Literal["cpu", "cuda"]
-Dtype = Literal["float32", "bfloat16", "float16", "int8"]
 
 EAGER, COMPILE, PLAIN = "pytorch-eager", "pytorch-compile", "onnxruntime-plain"
 EAGER_CUDA, COMPILE_CUDA, CUDA_GRAPH = "pytorch-eager-cuda", "pytorch-compile-cuda", "pytorch-cudagraph"

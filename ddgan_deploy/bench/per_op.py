@@ -15,11 +15,12 @@ from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.bench.jobs import PerOpJob
 from ddgan_deploy.bench.limits.graph_cost import GraphCost, NodeCost, graph_cost
 from ddgan_deploy.bench.limits.roofline import node_ms
-from ddgan_deploy.bench.names import Device, Dtype, dtype_of
+from ddgan_deploy.bench.names import Device, dtype_of
 from ddgan_deploy.bench.options import BenchOptions
 from ddgan_deploy.bench.process import Worker
 from ddgan_deploy.bench.results import OpShare, PerOp, Rates
 from ddgan_deploy.engines.base import OpTime
+from ddgan_deploy.sampler import Dtype
 
 TOP = 20
 """Layers that are listed."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ddgan_deploy.bench.names import Device, Dtype
-from ddgan_deploy.sampler import Precision
+from ddgan_deploy.bench.names import Device
+from ddgan_deploy.sampler import Dtype, Precision
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.bench.jobs import SampleJob
-from ddgan_deploy.bench.names import FROM_WEIGHTS, Device, Dtype, all_engines, device_of, dtype_of
+from ddgan_deploy.bench.names import FROM_WEIGHTS, Device, all_engines, device_of, dtype_of
 from ddgan_deploy.bench.options import BenchOptions
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.sampler import Precision
+from ddgan_deploy.sampler import Dtype, Precision
 
 
 @dataclass(frozen=True)

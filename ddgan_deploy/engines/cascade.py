@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.engines import open_artifact
+from ddgan_deploy.engines.arithmetic import told
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.inputs import at_stage, served_knobs
@@ -32,7 +33,7 @@ class Cascade(contextlib.AbstractContextManager["Cascade"]):
         engines: one or more; each after the first takes what the one before it draws.
 
     Attributes:
-        name: of the runtimes.
+        name: of the runtimes, with what they multiply in where that is not the artifact's own type.
         knobs: of all of them, but for the pictures that one gets from another.
 
     Raises:
@@ -42,7 +43,7 @@ class Cascade(contextlib.AbstractContextManager["Cascade"]):
     def __init__(self, engines: Sequence[Engine]) -> None:
         artifacts = [engine.artifact for engine in engines]
         self.knobs = cascade_knobs(artifacts)
-        self.name = " and ".join(dict.fromkeys(engine.name for engine in engines))
+        self.name = " and ".join(dict.fromkeys(told(engine) for engine in engines))
         self._first = engines[0]
         self._others = [(engine, enlarged(engine.artifact).name) for engine in engines[1:]]
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from ddgan_deploy.bench.limits.gpu_data_sheets import data_sheet
 from ddgan_deploy.bench.limits.graph_cost import GraphCost, NodeCost
-from ddgan_deploy.bench.names import Device, Dtype
+from ddgan_deploy.bench.names import Device
 from ddgan_deploy.bench.results import Rates
 from ddgan_deploy.bench.worker.rates import Measured
+from ddgan_deploy.sampler import Dtype
 
 
 def medians(rounds: Sequence[Measured]) -> dict[Device, Rates]:

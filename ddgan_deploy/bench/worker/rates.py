@@ -9,7 +9,8 @@ from collections.abc import Callable
 import torch
 
 from ddgan_deploy.bench.jobs import RateJob
-from ddgan_deploy.bench.names import Device, Dtype
+from ddgan_deploy.bench.names import Device
+from ddgan_deploy.sampler import Dtype
 
 SIDE: dict[Device, int] = {"cpu": 2048, "cuda": 8192}
 """Of the square matrices."""

@@ -25,7 +25,7 @@ def _picture(size):
 
 def _artifact(name, size, *knobs):
     sampler = Sampler((3, size, size), 1, (Draw("x_T", (3, size, size), 0),), knobs)
-    return SimpleNamespace(path=Path(name), manifest=SimpleNamespace(sampler=sampler))
+    return SimpleNamespace(path=Path(name), manifest=SimpleNamespace(sampler=sampler, precision="fp32"))
 
 
 @dataclass
