@@ -19,9 +19,8 @@ def multiplies_in(engine: str, precision: Precision) -> Dtype:
     """
     if engine not in CPU_ENGINES:
         return _OWN[precision]
-    # The native library rather takes floats than integers that a processor has no instructions for.
-    native = engine in ("onnxruntime", "onnxruntime-bf16")
-    if precision == "int8" and (has_exact_int8() or not native):
+    # Stock ONNX Runtime rounds to int8 and multiplies in float32; so do the others where integers would saturate.
+    if precision == "int8" and engine != "onnxruntime-portable" and has_exact_int8():
         return "int8"
     return "bfloat16" if engine.endswith("-bf16") else "float32"
 
