@@ -1,9 +1,10 @@
 """A graph as ONNX Runtime's CPU provider runs it with the native library.
 
 The files keep the nodes that every runtime knows; the engine rewrites a graph in memory when it opens it. float16
-becomes float32 (`widened`), quantized convolutions, and others where bfloat16 will do, become products of low precision
-(`packed_conv`), the weights of those that do not are float32 (`dequantized`), and what then is left of 3x3 convolutions
-Winograd's (`conv3x3`). Filters that resample by two are no convolutions of channels (`resample`).
+becomes float32 (`widened`), and transposed convolutions of stride 1 the convolutions that they are (`transposed`).
+Quantized convolutions, and others where bfloat16 will do, become products of low precision (`packed_conv`), the weights
+of those that do not are float32 (`dequantized`), and what then is left of 3x3 convolutions Winograd's (`conv3x3`).
+Filters that resample by two are no convolutions of channels (`resample`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ddgan_deploy.engines.onnxruntime.dequantized import dequantize_weights
 from ddgan_deploy.engines.onnxruntime.graph import inferred_shapes
 from ddgan_deploy.engines.onnxruntime.packed_conv import pack_convolutions
 from ddgan_deploy.engines.onnxruntime.resample import resample
+from ddgan_deploy.engines.onnxruntime.transposed import untranspose
 from ddgan_deploy.engines.onnxruntime.weights import Weights
 from ddgan_deploy.engines.onnxruntime.widened import widen
 from ddgan_deploy.processor import has_exact_int8
@@ -59,6 +61,7 @@ def native_graph(model: Path | bytes, folder: Path | None, bfloat16: bool = Fals
         proto = onnx.load_model_from_string(content)
         weights = Weights(proto, folder)
         count = widen(proto, weights)
+        count += untranspose(proto, weights)
         shapes = inferred_shapes(proto)
         count += pack_convolutions(proto, weights, shapes, has_exact_int8(), bfloat16)
         count += dequantize_weights(proto, weights)
