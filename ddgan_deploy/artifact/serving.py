@@ -29,8 +29,8 @@ class Serving:
             "auto": CUDA where the server finds a GPU.
         cpu_engine: of the python backend, and of every other who opens the artifact, where no GPU runs it; "auto":
             the fastest that is installed and keeps the artifact's tolerance.
-        queue_size: most requests that wait for each model that draws, 1..1000000, and at most 30 s; None: no bound, and
-            as long as the client does.
+        queue_size: most requests that wait for each model that draws, 1..1000000, and at most 30 s; 0: no bound, and as
+            long as the client does.
     """
 
     backend: Backend = field(
@@ -59,11 +59,11 @@ class Serving:
             "choices": ("auto", *CPU_ENGINES),
         },
     )
-    queue_size: int | None = field(
-        default=None,
+    queue_size: int = field(
+        default=0,
         metadata={
-            "help": "most requests that wait, at most 30 s each; what comes on top is refused at once. The server then "
-            "now and then begins half a second late (default: no bound)",
+            "help": "most requests that wait, at most 30 s each; what comes on top is refused at once, but the server "
+            "then begins most batches up to half a second late (default: 0, no bound)",
             "metavar": "N",
         },
     )
@@ -86,8 +86,8 @@ def check_serving(serving: Serving) -> None:
             raise InputError(f"{flag} {value!r} is unknown: give one of {', '.join(known)}")
     if serving.max_batch is not None and not 1 <= serving.max_batch <= MOST_BATCH:
         raise InputError(f"--max-batch {serving.max_batch} is out of range: give 1..{MOST_BATCH}")
-    if serving.queue_size is not None and not 1 <= serving.queue_size <= MOST_QUEUED:
-        raise InputError(f"--queue-size {serving.queue_size} is out of range: give 1..{MOST_QUEUED}")
+    if not 0 <= serving.queue_size <= MOST_QUEUED:
+        raise InputError(f"--queue-size {serving.queue_size} is out of range: give 1..{MOST_QUEUED}, or 0 for no bound")
     if serving.accelerator != "auto" and serving.backend != "onnxruntime":
         raise InputError(
             f"--accelerator {serving.accelerator} is of the onnxruntime backend: give --backend onnxruntime with it"

@@ -52,7 +52,8 @@ def device_of(engine: str) -> Device:
 
 
 def dtype_of(engine: str, precision: Precision) -> Dtype:
-    """What an engine multiplies in, which the machine's rate is taken for.
+    """The type whose rate an engine is held against: the best that its artifact's precision allows, whatever
+    it makes of that (`engines.arithmetic.multiplies_in`).
 
     Args:
         engine: its name.

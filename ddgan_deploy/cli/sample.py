@@ -78,12 +78,12 @@ def _from_artifacts(folders: Sequence[Path], options: SampleOptions, drawn: Draw
 def _walk(folder: Path, outputs: WalkOutputs, options: SampleOptions, drawn: Drawn) -> None:
     """Draws a batch at a time along the way from seed to seed."""
     from ddgan_deploy.engines import open_artifact
-    from ddgan_deploy.engines.arithmetic import told
+    from ddgan_deploy.engines.arithmetic import name_and_type
 
     progress = StepList()
     with progress("Open the artifact"):
         engine = open_artifact(folder, options.engine, options.threads)
-    with engine, progress(f"Draw {outputs.count} images on {told(engine)}") as report:
+    with engine, progress(f"Draw {outputs.count} images on {name_and_type(engine)}") as report:
         for start in range(0, outputs.count, options.batch):
             places = range(start, min(start + options.batch, outputs.count))
             drawn.take(start, *draw_walk(engine, outputs, places))

@@ -25,7 +25,7 @@ def multiplies_in(engine: str, precision: Precision) -> Dtype:
     return "bfloat16" if engine.endswith("-bf16") else "float32"
 
 
-def told(engine: Engine) -> str:
+def name_and_type(engine: Engine) -> str:
     """An engine's name, and what it makes of the artifact's precision where that is another: "onnxruntime, fp16 in
     float32"."""
     precision = engine.artifact.manifest.precision

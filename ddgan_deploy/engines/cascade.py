@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ddgan_deploy.artifact.manifest import Artifact
 from ddgan_deploy.engines import open_artifact
-from ddgan_deploy.engines.arithmetic import told
+from ddgan_deploy.engines.arithmetic import name_and_type
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.inputs import at_stage, served_knobs
@@ -43,7 +43,7 @@ class Cascade(contextlib.AbstractContextManager["Cascade"]):
     def __init__(self, engines: Sequence[Engine]) -> None:
         artifacts = [engine.artifact for engine in engines]
         self.knobs = cascade_knobs(artifacts)
-        self.name = " and ".join(dict.fromkeys(told(engine) for engine in engines))
+        self.name = " and ".join(dict.fromkeys(name_and_type(engine) for engine in engines))
         self._first = engines[0]
         self._others = [(engine, enlarged(engine.artifact).name) for engine in engines[1:]]
 

@@ -43,7 +43,7 @@ def new_session(
         profile_prefix: how the name of the file begins that ``end_profiling`` writes; None: there is none.
         bfloat16: whether the native library's products of float32 may be of bfloat16.
         inlines: without the library, whether function bodies are put in the places of their ops here. ONNX Runtime
-            does the same by itself, but takes twice as long to open the graph.
+            does the same by itself, in some tenths of a second more.
 
     Raises:
         InputError: ONNX Runtime cannot load the library or the model.

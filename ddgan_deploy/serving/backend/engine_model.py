@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ddgan_deploy.engines import open_artifact
-from ddgan_deploy.engines.arithmetic import told
+from ddgan_deploy.engines.arithmetic import name_and_type
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.inputs import at_stage, examples, served_knobs
 from ddgan_deploy.serving.backend.dlpack import to_tensor
@@ -62,7 +62,7 @@ class EngineModel(Model):
             self._engine.generate(range(size), **examples(self._knobs, range(size)))
         self._metrics = Metrics(self.server, self._engine.name)
         self._heart.start()
-        self.server.Logger.log_info(f"{self._config['name']} draws on {told(self._engine)}")
+        self.server.Logger.log_info(f"{self._config['name']} draws on {name_and_type(self._engine)}")
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """One run for all requests."""

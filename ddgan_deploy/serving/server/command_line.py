@@ -10,6 +10,7 @@ from ddgan_deploy.serving.server.tritonserver import TritonServer
 
 EXIT_TIMEOUT = 30
 """Seconds that requests in flight have to end when the server is told to."""
+_EXIT_TIMEOUT = "--exit-timeout-secs"
 _CLOSED_APIS = "model-repository,shared-memory,trace,logging"
 """What is for operators (NVIDIA's Secure Deployment Considerations); a key that nobody knows closes it."""
 MOST_REQUEST_BYTES = 1 << 16
@@ -32,7 +33,7 @@ def command_line(server: TritonServer, options: ServerOptions, name: str) -> lis
         "--model-control-mode=none",
         "--disable-auto-complete-config",
         "--strict-readiness=true",
-        f"--exit-timeout-secs={EXIT_TIMEOUT}",
+        f"{_EXIT_TIMEOUT}={EXIT_TIMEOUT}",
         f"--backend-config=python,shm-region-prefix-name={name}_",
         f"--http-restricted-api={_CLOSED_APIS}:{key}",
         f"--grpc-restricted-protocol={_CLOSED_APIS}:{key}",
@@ -52,6 +53,12 @@ def command_line(server: TritonServer, options: ServerOptions, name: str) -> lis
         *(option for option in ours if _setting(option) not in said),
         *options.extra,
     ]
+
+
+def exit_timeout(options: ServerOptions) -> int:
+    """Seconds that requests in flight have to end, as the user says or we do."""
+    said = [option.partition("=")[2] for option in options.extra if _setting(option) == _EXIT_TIMEOUT]
+    return int(said[-1]) if said and said[-1].isdecimal() else EXIT_TIMEOUT
 
 
 def _addresses(host: str) -> list[str]:

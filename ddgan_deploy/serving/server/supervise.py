@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.serving.server.command_line import exit_timeout
 from ddgan_deploy.serving.server.launch import RunningServer, started
 from ddgan_deploy.serving.server.options import ServerOptions
 from ddgan_deploy.serving.server.python_processes import PythonProcesses
@@ -27,6 +28,9 @@ MOST_VAIN_STARTS = 5
 """New starts in a row that did not lead to a server that was ready, at most."""
 _POLL_SECONDS = 0.1
 """With the polls that a stall takes to be seen, well below the second after which the server goes wrong."""
+_GRACE = 10
+"""Seconds beyond those that the server gives its requests to end, after which it will not end by itself: out of time it
+crashes, and in its own handler of crashes it may wait for ever (seen with 2.51)."""
 _LAST_ANSWERS = 2.0
 """Seconds for what other processes are still computing when one has died."""
 _SAYS_WHY_POLLS = 50
@@ -55,6 +59,7 @@ class Supervisor:
         self._ready = ready
         self._server: RunningServer | None = None
         self._ending = False
+        self._asked_at = 0.0
         self._told = False
         self._starts: deque[float] = deque(maxlen=MOST_STARTS)
         self._vain = 0
@@ -72,7 +77,8 @@ class Supervisor:
                 code = self._run_once(self._server)
             if self._ending and crashed(code):
                 # Its end was asked for, so whoever asked should see no failure.
-                self._log(f"the server crashed while it ended (signal {code - 128}), as release 2.51 does under load\n")
+                crash = f"the server crashed while it ended (signal {code - 128}), as release 2.51 does under load"
+                self._log(f"{self._reason or crash}\n")
                 return 0
             if crashed(code):
                 self._reason = self._reason or f"the server was ended by signal {code - 128}"
@@ -85,6 +91,7 @@ class Supervisor:
 
     def forward(self, number: int, frame: FrameType | None = None) -> None:
         """A signal handler: tells the server to end."""
+        self._asked_at = self._asked_at or time.monotonic()
         self._ending = True
         if self._server is not None:
             # Not SIGINT, which it does not hear for a moment while it starts.
@@ -142,15 +149,21 @@ class Supervisor:
             thread.join()
 
     def _watch(self, server: RunningServer, over: threading.Event) -> None:
-        """Ends the server where a process of its python backend died or stands still, which is the reason then."""
+        """Ends the server where a process of its python backend died or stands still, or it does not end though it was
+        told to; that is the reason then.
+        """
         # They also end where models come and go, or where the server asks them what a configuration leaves out.
         fixed = not any(option.startswith(_PROCESSES_END) for option in server.options.extra)
         processes = PythonProcesses(server.process.pid)
-        unnoticed = _SAYS_WHY_POLLS
+        unnoticed, patience = _SAYS_WHY_POLLS, exit_timeout(server.options) + _GRACE
         while not over.wait(_POLL_SECONDS):
             dead, stalled = processes.poll(settled=server.ready and fixed and not self._ending)
             if stalled:
                 self._reason = f"process {stalled[0]} of the python backend stands still"
+                server.kill()
+                return
+            if self._ending and time.monotonic() > self._asked_at + patience:
+                self._reason = f"the server did not end within {patience} s: it was killed, and did not answer all"
                 server.kill()
                 return
             # They follow a server that has ended.

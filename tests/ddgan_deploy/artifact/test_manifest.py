@@ -215,7 +215,7 @@ NO_NOISE = [
         ),
         (("serving", "max_batch"), -1, "--max-batch -1 is out of range: give 1..1024"),
         (("serving", "max_batch"), 1025, "--max-batch 1025 is out of range"),
-        (("serving", "queue_size"), 0, "--queue-size 0 is out of range: give 1..1000000"),
+        (("serving", "queue_size"), -1, "--queue-size -1 is out of range: give 1..1000000"),
         (("serving", "accelerator"), "cuda", "--accelerator cuda is of the onnxruntime backend"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 
 from ddgan_deploy.cli import sample
 from ddgan_deploy.engines import arithmetic, open_artifact
-from ddgan_deploy.engines.arithmetic import multiplies_in, told
+from ddgan_deploy.engines.arithmetic import multiplies_in, name_and_type
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_the_type_of_products(engine, precision, vnni, dtype, monkeypatch):
 def test_what_is_the_artifacts_own_is_not_told(exports, biggan):
     for precision, words in (("fp32", "onnxruntime-portable"), ("fp16", "onnxruntime-portable, fp16 in float32")):
         with open_artifact(exports.golden(biggan, precision).path, "onnxruntime-portable") as engine:
-            assert told(engine) == words
+            assert name_and_type(engine) == words
 
 
 def test_who_draws_is_told(exports, biggan, tmp_path, capsys):

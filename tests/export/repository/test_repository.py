@@ -254,7 +254,8 @@ class TestTensorRt:
     [
         (["--max-batch", "0"], "--max-batch 0 is out of range"),
         (["--max-batch", "1025"], "--max-batch 1025 is out of range"),
-        (["--queue-size", "0"], "--queue-size 0 is out of range: give 1..1000000"),
+        (["--queue-size", "-1"], "--queue-size -1 is out of range: give 1..1000000, or 0 for no bound"),
+        (["--queue-size", "1000001"], "--queue-size 1000001 is out of range"),
         (["--accelerator", "cuda"], "--accelerator cuda is of the onnxruntime backend"),
         (["--backend", "abacus"], "invalid choice: 'abacus'"),
         (["--engine", "none", "--backend", "tensorrt"], "--backend tensorrt runs ddgan.plan, which there is not"),
@@ -288,6 +289,10 @@ class TestExistingArtifacts:
         assert cli.main(["--rebuild", str(folder), "--engine", "none"]) == 0
         configs = _configs(folder / REPOSITORY)
         assert {config.max_batch_size for config in configs.values()} == {3}
+        for said, kept in ((["--queue-size", "9"], 9), ([], 9), (["--queue-size", "0"], 0)):
+            assert cli.main(["--rebuild", str(folder), "--engine", "none", *said]) == 0
+            policy = _configs(folder / REPOSITORY)["ddgan"].dynamic_batching.default_queue_policy
+            assert policy.max_queue_size == kept and read_artifact(folder).manifest.serving.queue_size == kept
 
     def test_another_backend_forgets_the_accelerator(self, exported, tmp_path):
         folder = shutil.copytree(exported, tmp_path / "made")

@@ -10,7 +10,8 @@ import pytest
 from ddgan_deploy.artifact.subgraphs import with_bodies
 from ddgan_deploy.engines import open_artifact
 from ddgan_deploy.engines.onnxruntime import engine
-from ddgan_deploy.engines.onnxruntime.session import inlined
+from ddgan_deploy.engines.onnxruntime.session import inlined, new_session
+from ddgan_deploy.errors import InputError
 from ddgan_deploy.inputs import draw
 from ddgan_deploy.kernels.op import DOMAIN
 from tests.export.conftest import export_golden
@@ -69,4 +70,6 @@ def test_what_cannot_be_read_is_left_to_onnx_runtime(tmp_path):
     x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy")
     graph = onnx.helper.make_graph([node], "graph", [x], [y])
     model = onnx.helper.make_model(graph, functions=[function], opset_imports=opsets).SerializeToString()
-    assert isinstance(inlined(model), bytes)
+    assert inlined(model) == model
+    with pytest.raises(InputError, match="cannot load the graph"):
+        new_session(model, inlines=True)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ddgan_deploy import open_artifact
-from ddgan_deploy.engines.arithmetic import told
+from ddgan_deploy.engines.arithmetic import name_and_type
 from ddgan_deploy.serving import CACHE_VARIABLE
 from ddgan_deploy.serving.backend import engine_model
 from ddgan_deploy.serving.backend.heartbeat import Heartbeat
@@ -204,7 +204,7 @@ class TestEngine:
     def test_logs_through_the_server(self, engine):
         logging.getLogger("ddgan_deploy.engines").warning("tensorrt does not run here")
         assert ("warning", "tensorrt does not run here") in fake.Logger.lines
-        assert ("info", f"ddgan draws on {told(engine._engine)}") in fake.Logger.lines
+        assert ("info", f"ddgan draws on {name_and_type(engine._engine)}") in fake.Logger.lines
 
     def test_an_instance_has_its_own_gpu(self, digits, monkeypatch):
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

@@ -15,6 +15,7 @@ import pytest
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.serving.server import supervise
+from ddgan_deploy.serving.server.command_line import exit_timeout
 from ddgan_deploy.serving.server.options import ServerOptions
 from ddgan_deploy.serving.server.python_processes import PythonProcesses, context_switches, python_processes
 from ddgan_deploy.serving.server.supervise import Supervisor, crashed
@@ -195,6 +196,28 @@ def test_a_crash_after_a_signal_to_us_is_the_end_that_was_asked_for(stage, numbe
     assert stage.starts == 1
     crash = f"the server crashed while it ended (signal {int(signal.Signals[number])})"
     assert [line for line in stage.log if "crashed" in line] == [f"{crash}, as release 2.51 does under load\n"]
+
+
+def test_a_server_that_does_not_end_when_it_is_told_to_is_killed(stage, monkeypatch):
+    monkeypatch.setattr(supervise, "_GRACE", 0)
+    (stage.folder / "words").write_text(json.dumps(["deaf SIGCONT"]))
+    ports = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+    options = ServerOptions(stage.folder / "models", **ports, extra=("--exit-timeout-secs=1",))
+    supervisor = Supervisor(options, stage.log.append, lambda _: supervisor.forward(signal.SIGTERM))
+    begun = time.monotonic()
+    assert supervisor.run() == 0
+    # By itself it would have ended after a minute.
+    assert 1 <= time.monotonic() - begun < 30 and stage.starts == 1
+    assert stage.log == ["the server did not end within 1 s: it was killed, and did not answer all\n"]
+
+
+def test_how_long_a_server_has_to_end(tmp_path):
+    def seconds(*extra):
+        return exit_timeout(ServerOptions(tmp_path, http_port=0, grpc_port=0, metrics_port=0, extra=extra))
+
+    assert seconds() == seconds("--log-verbose=1") == 30
+    assert seconds("--exit-timeout-secs=5", "--exit-timeout-secs=120") == 120
+    assert seconds("--exit-timeout-secs=soon") == 30
 
 
 PR_SET_CHILD_SUBREAPER = 36
