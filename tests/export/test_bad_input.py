@@ -311,7 +311,7 @@ def test_sample_on_a_full_disk(capsys, monkeypatch, disk):
 
     class Engine:
         name = "stand-in"
-        artifact = SimpleNamespace(manifest=SimpleNamespace(sampler=Sampler((1, 8, 8), 1, ())))
+        artifact = SimpleNamespace(manifest=SimpleNamespace(precision="fp32", sampler=Sampler((1, 8, 8), 1, ())))
 
         def close(self):
             pass
