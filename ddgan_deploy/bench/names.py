@@ -65,7 +65,6 @@ def dtype_of(engine: str, precision: Precision) -> Dtype:
         return "float32"
     if str(precision) == "int8":
         return "int8"
-    if engine.endswith("-bf16"):
-        return "bfloat16"
-    # On a CPU ONNX Runtime and OpenVINO's f32 compute a float16 graph in float32.
-    return "float16" if precision == "fp16" and device_of(engine) == "cuda" else "float32"
+    from ddgan_deploy.engines.arithmetic import multiplies_in
+
+    return multiplies_in(engine, precision)

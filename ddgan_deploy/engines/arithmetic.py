@@ -14,7 +14,7 @@ def multiplies_in(engine: str, precision: Precision) -> Dtype:
     """The type of most products.
 
     Args:
-        engine: one of `engines.ENGINES`.
+        engine: its name; one of a GPU takes the artifact's own type.
         precision: of the artifact.
     """
     if engine not in CPU_ENGINES:

@@ -171,31 +171,33 @@ def convolution(node: onnx.NodeProto, kernel: Sequence[int]) -> dict[str, Any] |
         node: any.
         kernel: its weights' height and width.
     """
+    return attributes(node, kernel) if node.op_type == "Conv" and node.domain in ONNX_DOMAINS else None
+
+
+def attributes(node: onnx.NodeProto, kernel: Sequence[int]) -> dict[str, Any]:
+    """Those of a Conv or ConvTranspose of two dimensions, with their defaults."""
     from onnx import helper
 
-    if node.op_type != "Conv" or node.domain not in ONNX_DOMAINS:
-        return None
-    defaults: dict[str, Any] = {
+    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return {**defaults(node.op_type, kernel), **given}
+
+
+def defaults(op_type: str, kernel: Sequence[int]) -> dict[str, Any]:
+    """What `attributes` are of a node that says nothing."""
+    return {
         "auto_pad": b"NOTSET",
         "dilations": [1, 1],
         "group": 1,
         "kernel_shape": list(kernel),
         "pads": [0, 0, 0, 0],
         "strides": [1, 1],
+        **({"output_padding": [0, 0]} if op_type == "ConvTranspose" else {}),
     }
-    return {**defaults, **{attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}}
 
 
 def same_size(kernel: int) -> dict[str, Any]:
     """The attributes of a convolution kernel x kernel whose result is as large as its input."""
-    return {
-        "auto_pad": b"NOTSET",
-        "dilations": [1, 1],
-        "group": 1,
-        "kernel_shape": [kernel, kernel],
-        "pads": [kernel // 2] * 4,
-        "strides": [1, 1],
-    }
+    return {**defaults("Conv", [kernel, kernel]), "pads": [kernel // 2] * 4}
 
 
 def import_domain(model: onnx.ModelProto) -> None:

@@ -9,13 +9,22 @@ and takes the one for any weights.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.artifact.subgraphs import with_bodies
-from ddgan_deploy.engines.onnxruntime.graph import ONNX_DOMAINS, Shapes, Values, drop_unread, image_size, import_domain
+from ddgan_deploy.engines.onnxruntime.graph import (
+    ONNX_DOMAINS,
+    Shapes,
+    Values,
+    attributes,
+    defaults,
+    drop_unread,
+    image_size,
+    import_domain,
+)
 from ddgan_deploy.engines.onnxruntime.weights import Weights
 from ddgan_deploy.kernels.op import DOMAIN
 
@@ -26,15 +35,6 @@ _OPS = {"ConvTranspose": "ResampleUp", "Conv": "ResampleDown"}
 _TAPS = 4
 _EXACT = 1e-6
 """Of the largest tap: what rank one may leave over."""
-_DEFAULTS: dict[str, Any] = {
-    "auto_pad": b"NOTSET",
-    "dilations": [1, 1],
-    "group": 1,
-    "kernel_shape": [_TAPS, _TAPS],
-    "output_padding": [0, 0],
-    "pads": [0, 0, 0, 0],
-    "strides": [1, 1],
-}
 
 
 def resample(model: onnx.ModelProto, weights: Weights, shapes: Shapes) -> int:
@@ -65,17 +65,15 @@ def _taps_of(
     node: onnx.NodeProto, values: Values, weights: Weights
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
     """A filter's taps down and along; None where the node is no such resampling."""
-    from onnx import helper
-
     if node.op_type not in _OPS or node.domain not in ONNX_DOMAINS or len(node.input) not in (2, 3):
         return None
     tensor, size = values.initializers.get(node.input[1]), image_size(values.shapes.get(node.input[0], ()))
     if tensor is None or tensor.data_type != tensor.FLOAT or size is None or min(size) < 2:
         return None
     channels = tensor.dims[0]
-    wanted = {**_DEFAULTS, "group": channels, "pads": [1, 1, 1, 1], "strides": [2, 2]}
-    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    if list(tensor.dims[1:]) != [1, _TAPS, _TAPS] or {**_DEFAULTS, **given} != wanted:
+    kernel = [_TAPS, _TAPS]
+    wanted = {**defaults(node.op_type, kernel), "group": channels, "pads": [1, 1, 1, 1], "strides": [2, 2]}
+    if list(tensor.dims[1:]) != [1, *kernel] or attributes(node, kernel) != wanted:
         return None
     return _separated(weights.read(tensor).astype(np.float64)[:, 0])
 

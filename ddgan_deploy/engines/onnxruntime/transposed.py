@@ -7,12 +7,12 @@ multiplies it out and adds the columns up, where a convolution has kernels of it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ddgan_deploy.artifact.subgraphs import with_bodies
-from ddgan_deploy.engines.onnxruntime.graph import ONNX_DOMAINS, Values, drop_unread
+from ddgan_deploy.engines.onnxruntime.graph import ONNX_DOMAINS, Values, attributes, defaults, drop_unread
 from ddgan_deploy.engines.onnxruntime.weights import Weights
 
 if TYPE_CHECKING:
@@ -57,18 +57,9 @@ def _replace(node: onnx.NodeProto, weight: str, no_bias: str, pads: list[int]) -
 
 def _pads(node: onnx.NodeProto, kernel: tuple[int, ...]) -> list[int] | None:
     """Of the convolution that a node is; None where it is none of two dimensions with pads of zero or more."""
-    from onnx import helper
-
     if node.domain not in ONNX_DOMAINS or len(kernel) != 2:
         return None
-    wanted: dict[str, Any] = {
-        "auto_pad": b"NOTSET",
-        "dilations": [1, 1],
-        "group": 1,
-        "kernel_shape": list(kernel),
-        "output_padding": [0, 0],
-        "strides": [1, 1],
-    }
-    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    pads = [reach - 1 - pad for reach, pad in zip(kernel * 2, given.pop("pads", [0, 0, 0, 0]), strict=True)]
-    return pads if {**wanted, **given} == wanted and min(pads) >= 0 else None
+    given = attributes(node, kernel)
+    pads = [reach - 1 - pad for reach, pad in zip(kernel * 2, given["pads"], strict=True)]
+    plain = {**defaults("ConvTranspose", kernel), "pads": given["pads"]}
+    return pads if given == plain and min(pads) >= 0 else None

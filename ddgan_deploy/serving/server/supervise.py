@@ -58,8 +58,7 @@ class Supervisor:
         self._log = log
         self._ready = ready
         self._server: RunningServer | None = None
-        self._ending = False
-        self._asked_at = 0.0
+        self._asked_at: float | None = None
         self._told = False
         self._starts: deque[float] = deque(maxlen=MOST_STARTS)
         self._vain = 0
@@ -92,10 +91,14 @@ class Supervisor:
     def forward(self, number: int, frame: FrameType | None = None) -> None:
         """A signal handler: tells the server to end."""
         self._asked_at = self._asked_at or time.monotonic()
-        self._ending = True
         if self._server is not None:
             # Not SIGINT, which it does not hear for a moment while it starts.
             self._server.process.terminate()
+
+    @property
+    def _ending(self) -> bool:
+        """Whether it was told to end."""
+        return self._asked_at is not None
 
     def _run_once(self, server: RunningServer) -> int:
         """The server's exit code."""
@@ -162,7 +165,7 @@ class Supervisor:
                 self._reason = f"process {stalled[0]} of the python backend stands still"
                 server.kill()
                 return
-            if self._ending and time.monotonic() > self._asked_at + patience:
+            if self._asked_at is not None and time.monotonic() > self._asked_at + patience:
                 self._reason = f"the server did not end within {patience} s: it was killed, and did not answer all"
                 server.kill()
                 return

@@ -10,8 +10,8 @@ from ddgan_deploy.serving import MODEL
 from tests.ddgan_deploy.serving.traffic import MAX_BATCH, Client, Pool, total, wait_for
 
 ASKED = 100
-UNDER_WAY = 10
-"""Batches that may be drawn while the news travels, with the few that the server has taken out of its queue already."""
+UNDER_WAY = 4 + 3
+"""Batches that may be drawn while the news travels, with those that the server takes out of its queue ahead."""
 
 
 @pytest.mark.parametrize("leave", ["cancel", "close"])
