@@ -60,7 +60,7 @@ class EngineModel(Model):
         for size in sorted({1, int(self._config["max_batch_size"])}):
             # The server's own warm-up asks for one seed many times, which is drawn once.
             self._engine.generate(range(size), **examples(self._knobs, range(size)))
-        self._metrics = Metrics(self.server, self._engine.name)
+        self._metrics = Metrics(self.server, self._config["name"], self._engine.name)
         self._heart.start()
         self.server.Logger.log_info(f"{self._config['name']} draws on {name_and_type(self._engine)}")
 

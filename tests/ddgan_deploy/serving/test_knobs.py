@@ -180,7 +180,7 @@ def test_one_run_draws_all_requests_that_come_together(served, engine, monkeypat
     np.testing.assert_array_equal(drawn[1]["image"], drawn[4]["image"])
     assert drawn[1]["drawn_gain"].ravel().tolist() == [2, 3] and drawn[0]["drawn_label"].ravel().tolist() == [-1, -1]
     assert "are not of one batch" in str(answers[2].error) and "gain 11 is out of range" in str(answers[3].error)
-    assert fake.MetricFamily.values["ddgan_runs_total", model._engine.name, "4"] == 1
+    assert fake.MetricFamily.values["ddgan_runs_total", "ddgan", model._engine.name, "4"] == 1
     model.finalize()
 
 

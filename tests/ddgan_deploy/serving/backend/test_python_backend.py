@@ -103,29 +103,29 @@ class TestEngine:
         np.testing.assert_array_equal(np.concatenate(_images(responses)), expected)
         assert [len(image) for image in _images(responses)] == [1, 2, 1]
         assert fake.MetricFamily.values == {
-            ("ddgan_runs_total", engine._engine.name, "4"): 1,
-            ("ddgan_images_total", engine._engine.name): 4,
+            ("ddgan_runs_total", "ddgan", engine._engine.name, "4"): 1,
+            ("ddgan_images_total", "ddgan", engine._engine.name): 4,
         }
 
     def test_a_seed_is_drawn_once(self, engine, digits):
         responses = engine.execute([Request(_seeds(5, 4)), Request(_seeds(4, 5, 5))])
         expected = open_artifact(digits).generate([5, 4, 4, 5, 5])
         np.testing.assert_array_equal(np.concatenate(_images(responses)), expected)
-        assert fake.MetricFamily.values["ddgan_images_total", engine._engine.name] == 2
+        assert fake.MetricFamily.values["ddgan_images_total", "ddgan", engine._engine.name] == 2
 
     def test_what_was_drawn_before_is_not_drawn_again(self, engine, digits):
         engine.execute([Request(_seeds(5, 4))])
         (answer,) = engine.execute([Request(_seeds(4, 6, 5))])
         np.testing.assert_array_equal(_images([answer])[0], open_artifact(digits).generate([4, 6, 5]))
-        assert fake.MetricFamily.values["ddgan_images_total", engine._engine.name] == 3
-        assert fake.MetricFamily.values["ddgan_cached_images_total", engine._engine.name] == 2
+        assert fake.MetricFamily.values["ddgan_images_total", "ddgan", engine._engine.name] == 3
+        assert fake.MetricFamily.values["ddgan_cached_images_total", "ddgan", engine._engine.name] == 2
 
     def test_nothing_is_kept_where_that_is_not_wanted(self, digits, monkeypatch):
         monkeypatch.setenv(CACHE_VARIABLE, "0")
         with _engine(digits) as engine:
             for _ in range(2):
                 engine.execute([Request(_seeds(5))])
-            assert fake.MetricFamily.values["ddgan_images_total", engine._engine.name] == 2
+            assert fake.MetricFamily.values["ddgan_images_total", "ddgan", engine._engine.name] == 2
 
     def test_an_answer_tells_what_it_was_drawn_from(self, engine):
         responses = engine.execute([Request(_seeds(3)), Request(_seeds(-1, 3))])

@@ -295,7 +295,7 @@ class TestRealServer:
     def test_our_metrics_are_beside_the_servers(self, server):
         page = urllib.request.urlopen(f"http://{server.metrics}/metrics").read().decode()
         # Warm-up draws too.
-        assert re.search(r'^ddgan_images_total\{engine="onnxruntime[^"]*"\} [1-9]', page, re.MULTILINE)
+        assert re.search(r'^ddgan_images_total\{engine="onnxruntime[^"]*",model="ddgan"\} [1-9]', page, re.MULTILINE)
         assert re.search(r'^nv_inference_queue_duration_us\{model="ddgan"', page, re.MULTILINE)
 
     @pytest.mark.parametrize(
