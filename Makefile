@@ -18,8 +18,8 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 # What the native library is built from.
 NATIVE := CMakeLists.txt $(wildcard kernels/*.cc kernels/*/*.h kernels/*/*.cc kernels/*/*.map)
-# What fetches Triton Inference Server and perf_analyzer.
-FETCH  := $(addprefix ddgan_deploy/serving/,fetch/__main__.py fetch/debian.py installed.py)
+# What fetches Triton Inference Server, perf_analyzer, and what checks deploy/.
+FETCH  := $(addprefix ddgan_deploy/serving/,fetch/__main__.py fetch/debian.py installed.py) tools/fetch_checkers.py
 # An editable install knows packages by their places.
 ROOMS  := $(shell find ddgan_deploy export kernels -name __init__.py)
 SANITIZED := build/sanitize
@@ -43,6 +43,7 @@ $(STAMP): pyproject.toml constraints.txt tools/make_venv.sh tools/fetch_onnxrunt
 	@$(BIN)/python -c "from ddgan_deploy.kernels.native_library import ort_library as library; \
 	    print('native library:', library() or 'not built, ONNX Runtime runs the ops by their function bodies')"
 	$(BIN)/python -m ddgan_deploy.serving.fetch -- $(PIP_FLAGS)
+	$(BIN)/python tools/fetch_checkers.py $(PIP_FLAGS)
 	@touch $@
 
 demo: setup
