@@ -26,6 +26,7 @@ from ddgan_deploy.serving.client import Client
 from ddgan_deploy.serving.echo import comment_of_png
 from ddgan_deploy.serving.python_backend import PixelModel
 from tests.ddgan_deploy.serving.backend import fake_backend_utils as fake
+from tests.ddgan_deploy.serving.traffic import metrics
 from tests.families.toy import UPSAMPLER, write_checkpoint
 
 
@@ -162,6 +163,8 @@ def test_clients_ask_it_as_any_other(serve, repository, opened):
                 files = client.png(seeds, label=labels, gain=2)
                 np.testing.assert_array_equal([np.array(Image.open(io.BytesIO(file))) for file in files], expected)
                 assert comment_of_png(files[1]) == "seed 6, gain 2.0, label 9"
+        for model in ("ddgan_1", "ddgan_2"):
+            assert len(metrics(running, "ddgan_images_total", model=model)) == 1
         with http.InferenceServerClient(running.http) as plain:
             seed = http.InferInput("seed", [1, 1], "INT64")
             seed.set_data_from_numpy(np.array([[5]]))
