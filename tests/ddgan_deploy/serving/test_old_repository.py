@@ -12,8 +12,9 @@ import pytest
 from ddgan_deploy import open_artifact
 from ddgan_deploy.serving.client import Client
 from tests.ddgan_deploy.serving.stand_in import PROTOCOLS
-from tests.ddgan_deploy.serving.traffic import decoded
+from tests.ddgan_deploy.serving.traffic import decoded, metrics
 from tests.deploy.conftest import DEPLOY
+from tests.deploy.promql import RESPONSE_CACHE, served
 
 SEEDS = [3, -1, 2**64 - 7, 3, *range(20)]
 SEED = 'input [ { name: "seed" data_type: TYPE_INT64 dims: [ 1 ] } ]'
@@ -69,3 +70,10 @@ def test_our_clients_draw(before, digits, protocol):
 def test_it_is_alive(request, which):
     url = f"http://{request.getfixturevalue(which).http}"
     assert subprocess.run([sys.executable, "-I", str(DEPLOY / "alive.py"), url], timeout=60).returncode == 0
+
+
+def test_the_response_caches_metrics_are_what_the_dashboard_asks_for(before):
+    names = {one.name for one in served() if one.name.startswith(RESPONSE_CACHE)}
+    assert len(names) == 2
+    for name in names:
+        assert metrics(before, name, model="ddgan_engine"), name
