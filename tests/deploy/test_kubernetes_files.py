@@ -17,13 +17,14 @@ NOT_KUSTOMIZED = {KUBERNETES / "prometheus-adapter" / "values.yaml"}
 def _named(kustomization: Path) -> list[Path]:
     content = yaml.safe_load(kustomization.read_text())
     names = [*content.get("resources", []), *content.get("components", [])]
-    names += [patch["path"] for patch in content.get("patches", [])]
+    names += [patch["path"] for patch in content.get("patches", []) if "path" in patch]
+    names += content.get("configurations", [])
     names += [file for generator in content.get("configMapGenerator", []) for file in generator["envs"]]
     return [(kustomization.parent / name).resolve() for name in names]
 
 
 def test_there_are_kustomizations():
-    assert len(KUSTOMIZATIONS) == 8
+    assert len(KUSTOMIZATIONS) == 9
 
 
 @pytest.mark.parametrize("path", KUSTOMIZATIONS, ids=lambda path: str(path.parent.relative_to(KUBERNETES)))
@@ -47,8 +48,9 @@ def test_every_patch_has_a_target():
         kustomization.parent / patch["path"]
         for kustomization in KUSTOMIZATIONS
         for patch in yaml.safe_load(kustomization.read_text()).get("patches", [])
+        if "path" in patch
     ]
-    assert len(patches) == 4
+    assert len(patches) == 5
     for patch in patches:
         assert _identity(patch) in base, patch
 
