@@ -55,7 +55,7 @@ def rules() -> list[dict[str, Any]]:
 def _asked() -> Iterator[tuple[str, str]]:
     for panel in panels():
         for target in panel["targets"]:
-            yield f"panel {panel['title']}, {target['refId']}", _filled(target["expr"], _VARIABLES)
+            yield f"panel {panel['id']} {panel['title']}, {target['refId']}", _filled(target["expr"], _VARIABLES)
     for variable in DASHBOARD["templating"]["list"]:
         if variable["type"] == "query":
             (series,) = re.findall(r"^label_values\((.+), \w+\)$", variable["query"]["query"])
