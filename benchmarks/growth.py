@@ -117,33 +117,23 @@ def print_table(points: Sequence[Point]) -> None:
 
 
 def draw(points: Sequence[Point], engine: str, path: Path) -> None:
-    """One picture: images a second over what grows, and below it the memory."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+    """One picture: images a second over what grows, and beside it the memory."""
+    from ddgan_deploy import plots
 
     lines = by_line(points)
-    names = list(dict.fromkeys(point.line for point in points))
-    figure = Figure(figsize=(3.2 * len(names), 5.2), dpi=150, layout="constrained")
-    rows = figure.subplots(2, len(names), squeeze=False, sharex="col")
-    for column, name in enumerate(names):
-        for axes, of, label in zip(rows[:, column], ("images_per_s", "peak_mb"), ("images/s", "peak MB"), strict=True):
-            for threads, style in zip(THREADS, ("o--", "s-"), strict=True):
-                those = lines.get((name, threads), [])
-                values = [point.value for point in those]
-                axes.plot(values, [getattr(point, of) for point in those], style, color="#0b6e99", label=f"{threads}")
-            axes.set_xscale("log", base=2)
-            axes.set_yscale("log")
-            axes.xaxis.set_major_locator(FixedLocator(values))
-            axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_major_formatter(ScalarFormatter())
-            axes.grid(alpha=0.3)
-            axes.spines[["top", "right"]].set_visible(False)
-            if column == 0:
-                axes.set_ylabel(label)
-        rows[1, column].set_xlabel(TITLES[name])
-    rows[0, 0].legend(title="threads", frameon=False)
-    figure.suptitle(f"{engine}, {cpu_model()}", x=0.01, ha="left", fontsize=9, color="#555555", parse_math=False)
-    figure.savefig(path, metadata={"Title": "How cost grows"})
+    panels = []
+    for name in dict.fromkeys(point.line for point in points):
+        for of, told in (("images_per_s", "images/s"), ("peak_mb", "peak MB")):
+            those = [
+                plots.Line(
+                    f"{threads} thread{'s' if threads > 1 else ''}",
+                    [(point.value, getattr(point, of)) for point in lines.get((name, threads), [])],
+                    style,
+                )
+                for style, threads in enumerate(THREADS)
+            ]
+            panels.append(plots.Panel(told, TITLES[name], those, logarithmic=True))
+    plots.draw(panels, "How cost grows", f"{engine}, {cpu_model()}", path, columns=2)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ FLOORS = (
     "kernels",
     "errors names scratch gpu processor",
     "files sampler data",
-    "inputs images interpolation progress screen command processes quality",
+    "inputs images interpolation plots progress screen command processes quality",
     "weight_files",
     "artifact",
     "engines families",

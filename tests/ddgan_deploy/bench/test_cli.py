@@ -60,7 +60,8 @@ def test_wrong_input_is_one_line(artifact, stand_in, tmp_path, monkeypatch, caps
 
 def test_a_missing_matplotlib_is_told_first(artifact, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    monkeypatch.delitem(sys.modules, "ddgan_deploy.bench.plot", raising=False)
+    for name in ("bench.plot", "plots"):
+        monkeypatch.delitem(sys.modules, f"ddgan_deploy.{name}", raising=False)
     assert bench.main([str(artifact), "--plot", str(tmp_path / "a.png")]) == 2
     assert "matplotlib is missing: pip install 'ddgan-deploy[serving]'" in capsys.readouterr().err
 
