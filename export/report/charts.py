@@ -33,13 +33,15 @@ class Chart:
 
     Attributes:
         title: with the unit.
+        described: what it shows, for those who do not see it.
         x_ticks, y_ticks: along the axes.
-        series: name -> one mark a step.
+        series: name -> one mark a step; the name is empty where every mark is of a quantity of its own.
         limit: the gate's limit, if this quantity has one.
         fails_above: whether values above the limit fail, rather than those below.
     """
 
     title: str
+    described: str
     x_ticks: tuple[Mark, ...]
     y_ticks: tuple[Mark, ...]
     series: dict[str, tuple[Mark, ...]]
@@ -51,7 +53,7 @@ def compared(result: ParityResult) -> tuple[list[str], list[tuple[str, list[Prob
     """What was compared inside the sampler, as a table: the columns' names, and rows of a place and its cells."""
     names = list(_series(result))
     places = list(dict.fromkeys(_place(row) for row in result.probes))
-    cells = {(_place(row), row.column): row for row in result.probes}
+    cells = {(_place(row), name): row for name, rows in _series(result).items() for row in rows}
     return names, [(place, [cells.get((place, name)) for name in names]) for place in places]
 
 
@@ -60,7 +62,10 @@ def _place(row: ProbeParity) -> str:
 
 
 def _series(result: ParityResult) -> dict[str, list[ProbeParity]]:
-    """By what was compared, in running order."""
+    """By what was compared, in running order; under no name what comes but once, each at a place of its own."""
+    rows = result.probes
+    if len(rows) > 1 and len(rows) == len({row.column for row in rows}) == len({_place(row) for row in rows}):
+        return {"": list(rows)}
     found: dict[str, list[ProbeParity]] = {}
     for row in result.probes:
         found.setdefault(row.column, []).append(row)
@@ -116,6 +121,7 @@ def _chart(title: str, series: dict[str, list[float]], limit: float | None, unit
 
     return Chart(
         title=title,
+        described=_described(title, series, limit, unit),
         x_ticks=tuple(Mark(x(k), CHART_HEIGHT - _BOTTOM, f"{k}") for k in range(0, count, every)),
         y_ticks=tuple(Mark(_LEFT, y(p), tick(p)) for p in range(low, high + 1, math.ceil((high - low) / 6))),
         series={
@@ -125,6 +131,14 @@ def _chart(title: str, series: dict[str, list[float]], limit: float | None, unit
         limit=None if limit is None else Mark(_LEFT, y(place(limit)), number(limit, unit)),
         fails_above=unit != "dB",
     )
+
+
+def _described(title: str, series: dict[str, list[float]], limit: float | None, unit: str) -> str:
+    """The worst value of each line, and the limit."""
+    worst, bound = (min, "at least") if unit == "dB" else (max, "at most")
+    told = [f"{name} {bound} {number(worst(values), unit)}".strip() for name, values in series.items()]
+    gate = [] if limit is None else [f"limit {number(limit, unit)}"]
+    return f"{title}: {', '.join(told + gate)}."
 
 
 def _decades(value: float) -> float:

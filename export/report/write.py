@@ -33,13 +33,22 @@ _TEMPLATE = "report.html.j2"
 
 
 @dataclass(frozen=True)
+class Picture:
+    """An image as a data: URI, and its size in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """One image as the reference and the engine made it, and their difference, as data: URIs."""
+    """One image as the reference and the engine made it, and their difference."""
 
     label: str
-    reference: str
-    engine: str
-    difference: str
+    reference: Picture
+    engine: Picture
+    difference: Picture
 
 
 def write_report(
@@ -151,9 +160,9 @@ def _strip(verification: Verification, frames: Sequence[int]) -> dict[str, Any]:
     return {"strip": strip, "strip_factor": factor}
 
 
-def _sweep_rows(sweep: Sweep) -> list[tuple[int, list[tuple[str, str]]]]:
+def _sweep_rows(sweep: Sweep) -> list[tuple[int, list[tuple[str, Picture]]]]:
     """Of each seed: itself, and the columns' names with their pictures."""
-    pictures = [[_uri(image) for image in row] for row in sweep.thumbnails()]
+    pictures = [[_encoded(image) for image in row] for row in sweep.thumbnails()]
     return [(seed, [*zip(sweep.columns, row, strict=True)]) for seed, row in zip(sweep.seeds, pictures, strict=True)]
 
 
@@ -181,10 +190,10 @@ def _pixels(x: Float32) -> npt.NDArray[np.uint8]:
     return to_pixels(np.clip(np.nan_to_num(x, nan=-1.0), -1, 1))
 
 
-def _picture(image: npt.NDArray[np.uint8]) -> str:
-    """An image [H, W, C] as a data: URI."""
-    return _uri(grid(image[None]))
+def _picture(image: npt.NDArray[np.uint8]) -> Picture:
+    """Of an image [H, W, C]."""
+    return _encoded(grid(image[None]))
 
 
-def _uri(image: Image) -> str:
-    return "data:image/png;base64," + base64.b64encode(png(image)).decode("ascii")
+def _encoded(image: Image) -> Picture:
+    return Picture("data:image/png;base64," + base64.b64encode(png(image)).decode("ascii"), *image.size)

@@ -1,0 +1,91 @@
+"""A headless Chromium, driven by Selenium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+DRIVER = "chromedriver"
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    # Small in containers.
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    # Nothing of its own goes out.
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def find_browser() -> tuple[str, str]:
+    """The programs of a Chromium and of its driver on PATH; the test is skipped where there is none."""
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    driver = shutil.which(DRIVER)
+    if browser is None or driver is None:
+        missing = "Chromium" if browser is None else DRIVER
+        pytest.skip(f"there is no {missing} on PATH: apt-get install chromium chromium-driver")
+    return browser, driver
+
+
+@contextmanager
+def open_browser(flags: Sequence[str] = ()) -> Iterator[webdriver.Chrome]:
+    """A browser with a profile of its own, which ends with the block, whatever happens in it.
+
+    Args:
+        flags: of its command line besides.
+    """
+    browser, driver = find_browser()
+    with tempfile.TemporaryDirectory(prefix="ddgan-browser-", ignore_cleanup_errors=True) as profile:
+        options = webdriver.ChromeOptions()
+        options.binary_location = browser
+        for flag in (*FLAGS, f"--user-data-dir={profile}", *flags):
+            options.add_argument(flag)
+        # Its home as well: it keeps a list of certificates there.
+        opened = webdriver.Chrome(options, Service(driver, env={**os.environ, "HOME": profile}))
+        try:
+            opened.set_page_load_timeout(300)
+            yield opened
+        finally:
+            opened.quit()
+
+
+def show(
+    browser: webdriver.Chrome,
+    page: Path,
+    width: int = 1280,
+    scale: float = 1.0,
+    scripts: bool = True,
+    **media: str,
+) -> None:
+    """Opens a file in a window of that many CSS pixels.
+
+    Args:
+        scale: pixels of the screen for one of CSS.
+        scripts: whether the page may run any; what a test asks by `execute_script` runs in any case.
+        media: features by name, as ``prefers_color_scheme="dark"`` or ``forced_colors="active"``.
+    """
+    features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
+    size = {"width": width, "height": 844, "deviceScaleFactor": scale, "mobile": width < 600}
+    _ask(browser, "Emulation.setEmulatedMedia", media="", features=features)
+    _ask(browser, "Emulation.setDeviceMetricsOverride", **size)
+    _ask(browser, "Emulation.setScriptExecutionDisabled", value=not scripts)
+    browser.get(page.absolute().as_uri())
+
+
+def _ask(browser: webdriver.Chrome, command: str, **parameters: Any) -> Any:
+    return browser.execute_cdp_cmd(command, parameters)
