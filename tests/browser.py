@@ -14,7 +14,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome-headless-shell", "chromium-headless-shell")
 DRIVER = "chromedriver"
 FLAGS = (
     "--headless",
@@ -53,6 +53,9 @@ def open_browser(flags: Sequence[str] = ()) -> Iterator[webdriver.Chrome]:
     with tempfile.TemporaryDirectory(prefix="ddgan-browser-", ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()
         options.binary_location = browser
+        if browser.endswith("headless-shell"):
+            # It opens no tab of its own, which the driver waits for unless it is told.
+            options.set_capability("browserName", "chrome-headless-shell")
         for flag in (*FLAGS, f"--user-data-dir={profile}", *flags):
             options.add_argument(flag)
         # Its home as well: it keeps a list of certificates there.
