@@ -83,14 +83,28 @@ def at_stage(
     Raises:
         InputError: as `draw`.
     """
-    keys = seed_array(seeds)[:, 0]
-    values = served_knobs(known, len(keys), knobs)
+    values = served_knobs(known, len(seeds), knobs)
     if not stage:
         return list(seeds), values
-    drawn = {knob.name: _as_input(knob, values[knob.name], keys) for knob in known if knob.drawn is not None}
-    words = keys.view(np.uint64)
+    drawn = drawn_knobs(known, seeds, values)
+    words = seed_array(seeds)[:, 0].view(np.uint64)
     low, high, *_ = philox4x32((stage, STAGE_STREAM, 0, 0), (words & np.uint64(2**32 - 1), words >> np.uint64(32)))
     return (low | high << np.uint64(32)).tolist(), values | drawn
+
+
+def drawn_knobs(known: Sequence[Knob], seeds: Sequence[int], values: Mapping[str, Array]) -> dict[str, Array]:
+    """The knobs that a seed may decide, such as a class, as they come out: [N, *shape] each.
+
+    Args:
+        known: all knobs.
+        seeds: N integers.
+        values: of all knobs, as of `served_knobs`.
+
+    Raises:
+        InputError: a seed is no 64-bit integer.
+    """
+    keys = seed_array(seeds)[:, 0]
+    return {knob.name: _as_input(knob, values[knob.name], keys) for knob in known if knob.drawn is not None}
 
 
 def examples(known: Sequence[Knob], seeds: Sequence[int]) -> dict[str, Array]:
@@ -189,7 +203,19 @@ def parse_seeds(text: str) -> list[int]:
     Raises:
         InputError: the text is no such list, or lists over a million seeds.
     """
-    seeds: list[int] = []
+    ranges = parse_ranges(text)
+    if sum(part.stop - part.start for part in ranges) > MAX_SEEDS:
+        raise InputError(f"seeds {_short(text)} are over {MAX_SEEDS:,}: sample them in several runs")
+    return [seed for part in ranges for seed in part]
+
+
+def parse_ranges(text: str) -> list[range]:
+    """As `parse_seeds`, but however many there are.
+
+    Raises:
+        InputError: the text is no such list.
+    """
+    ranges: list[range] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,20})(?:\s*-\s*(\d{1,20}))?\s*", part)
         if not match:
@@ -198,10 +224,8 @@ def parse_seeds(text: str) -> list[int]:
         seed_array([first, last])
         if last < first:
             raise InputError(f"seeds {part.strip()} run backwards: give {last}-{first}")
-        if len(seeds) + last - first >= MAX_SEEDS:
-            raise InputError(f"seeds {_short(text)} are over {MAX_SEEDS:,}: sample them in several runs")
-        seeds += range(first, last + 1)
-    return seeds
+        ranges.append(range(first, last + 1))
+    return ranges
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ FLOORS = (
     "engines families",
     "checkpoint same_network",
     "parity",
-    "bench serving",
+    "bench bulk serving",
     "cli",
     "export",
 )
@@ -135,6 +135,8 @@ RUNS = (
     "ddgan_deploy.artifact",
     "ddgan_deploy.engines",
     "ddgan_deploy.serving",
+    "ddgan_deploy.bulk",
+    "ddgan_deploy.cli.bulk",
     "ddgan_deploy.cli.sample",
     "ddgan_deploy.inputs",
 )

@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     from ddgan_deploy.sampler import Knob
 
 _FLAGS = {
-    "label": ("K", "class"),
+    "label": ("K", "class; or a file: .npz with an array label, labels or arr_1, .npy, or .txt, a class a line"),
     "guidance": ("S", "scale of the classifier's guidance"),
     "truncation": ("PSI", "truncation of the latents, 1 for none"),
     "low_res": ("FILE.npz", "picture to enlarge: an array low_res, images or arr_0, uint8 [N, h, w, C]"),
 }
 """Of the families that there are, as their models have them; an artifact says which it takes."""
 _ARRAYS = ("images", "arr_0")
-"""As `ddgan-sample --npz` and the published samplers call them."""
+"""Pictures, as `ddgan-sample --npz` and the published samplers call them."""
+_LABELS = ("labels", "arr_1")
+"""Classes, as the published samplers call them, among others."""
+_NUMBERS = (".npy", ".txt")
+"""Files of numbers alone."""
 
 
 def add_knob_arguments(parser: argparse.ArgumentParser, several: str) -> None:
@@ -69,8 +73,11 @@ def given_knobs(args: argparse.Namespace) -> dict[str, npt.ArrayLike]:
 
 
 def _value(name: str, text: str) -> npt.ArrayLike:
-    if text.lower().endswith(".npz"):
+    suffix = Path(text).suffix.lower()
+    if suffix == ".npz":
         return _array(name, Path(text))
+    if suffix in _NUMBERS:
+        return _numbers(name, Path(text))
     try:
         values = [int(part) if part.strip().lstrip("+-").isdecimal() else float(part) for part in text.split(",")]
     except ValueError:
@@ -82,6 +89,24 @@ def _value(name: str, text: str) -> npt.ArrayLike:
     return values if len(values) > 1 else values[0]
 
 
+def _numbers(name: str, path: Path) -> npt.ArrayLike:
+    import numpy as np
+
+    try:
+        if path.suffix.lower() == ".npy":
+            value = np.load(path, allow_pickle=False)
+        else:
+            value = np.array(path.read_text(encoding="utf-8").split(), np.float64)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): give another file of {name}") from None
+    except (ValueError, EOFError):
+        raise InputError(f"{path} holds no numbers: give a file {path.suffix.lower()} of {name}") from None
+    if not value.size:
+        raise InputError(f"{path} holds nothing: give a number of {name} for each image")
+    numbers: npt.ArrayLike = value
+    return numbers
+
+
 def _array(name: str, path: Path) -> npt.ArrayLike:
     import zipfile
 
@@ -89,10 +114,11 @@ def _array(name: str, path: Path) -> npt.ArrayLike:
 
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            found = next((each for each in (name, *_ARRAYS) if each in arrays), None)
+            others = _LABELS if name == "label" else _ARRAYS
+            found = next((each for each in (name, *others) if each in arrays), None)
             if found is None:
                 there = ", ".join(sorted(arrays)) or "none"
-                raise InputError(f"{path} holds no array {name}, images or arr_0, but {there}")
+                raise InputError(f"{path} holds no array {name}, {' or '.join(others)}, but {there}")
             value = arrays[found]
             beside = [each for each in _ARRAYS if each in arrays and found == name]
             if beside and value.ndim > 2:

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ddgan_deploy.artifact.manifest import Artifact
-from ddgan_deploy.engines import open_artifact
+from ddgan_deploy.artifact.reading import read_artifact
+from ddgan_deploy.engines import open_engine
 from ddgan_deploy.engines.arithmetic import name_and_type
 from ddgan_deploy.engines.base import Engine
 from ddgan_deploy.errors import InputError
@@ -35,14 +36,15 @@ class Cascade(contextlib.AbstractContextManager["Cascade"]):
     Attributes:
         name: of the runtimes, with what they multiply in where that is not the artifact's own type.
         knobs: of all of them, but for the pictures that one gets from another.
+        artifacts: in the order of drawing.
 
     Raises:
         InputError: as `cascade_knobs`.
     """
 
     def __init__(self, engines: Sequence[Engine]) -> None:
-        artifacts = [engine.artifact for engine in engines]
-        self.knobs = cascade_knobs(artifacts)
+        self.artifacts = tuple(engine.artifact for engine in engines)
+        self.knobs = cascade_knobs(self.artifacts)
         self.name = " and ".join(dict.fromkeys(name_and_type(engine) for engine in engines))
         self._first = engines[0]
         self._others = [(engine, enlarged(engine.artifact).name) for engine in engines[1:]]
@@ -76,8 +78,13 @@ def open_cascade(paths: Iterable[str | Path], engine: str = "auto", threads: int
     Raises:
         InputError: as `open_artifact` and `cascade_knobs`.
     """
+    return cascade_of([read_artifact(path) for path in paths], engine, threads)
+
+
+def cascade_of(artifacts: Iterable[Artifact], engine: str = "auto", threads: int | None = None) -> Cascade:
+    """As `open_cascade`, for artifacts that were read already."""
     with contextlib.ExitStack() as opened:
-        cascade = Cascade([opened.enter_context(open_artifact(path, engine, threads)) for path in paths])
+        cascade = Cascade([opened.enter_context(open_engine(artifact, engine, threads)) for artifact in artifacts])
         opened.pop_all()
     return cascade
 

@@ -145,3 +145,30 @@ def test_a_wrong_knob_is_one_line(artifact, tmp_path, capsys, knobs, says):
     assert command.main([str(artifact), *knobs, "--seeds", "0-2", "--out", str(tmp_path / "grid.png")]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: ") and says in last and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["label", "labels", "arr_1"])
+def test_classes_out_of_an_archive(tmp_path, name):
+    """Beside pictures, as the published samplers write them."""
+    np.savez(tmp_path / "a.npz", arr_0=np.zeros((3, 2, 2, 3), np.uint8), **{name: [4, 0, 7]})
+    np.testing.assert_array_equal(given("--label", tmp_path / "a.npz")["label"], [4, 0, 7])
+
+
+def test_classes_out_of_a_file_of_numbers(tmp_path):
+    np.save(tmp_path / "a.npy", [4, 0, 7])
+    (tmp_path / "a.txt").write_text("4\n0\n7\n")
+    for file in ("a.npy", "a.txt"):
+        np.testing.assert_array_equal(given("--label", tmp_path / file)["label"], [4, 0, 7])
+
+
+@pytest.mark.parametrize("file", ["a.npy", "a.txt"])
+def test_a_file_of_no_numbers(tmp_path, file):
+    with pytest.raises(InputError, match=rf"{file} cannot be read \(No such file or directory\): give another file"):
+        given("--label", tmp_path / file)
+    (tmp_path / file).write_text("cat\n")
+    with pytest.raises(InputError, match=rf"{file} holds no numbers: give a file \{file[1:]} of label"):
+        given("--label", tmp_path / file)
+    np.save(tmp_path / "a.npy", [])
+    (tmp_path / "a.txt").write_text("\n")
+    with pytest.raises(InputError, match=rf"{file} holds nothing: give a number of label for each image"):
+        given("--label", tmp_path / file)
