@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddgan_deploy.cli import bench, perf, sample, serve, verify
+from ddgan_deploy.cli import bench, bulk, perf, sample, serve, verify
 from ddgan_deploy.export import cli as export_command
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +24,7 @@ PAGES = (README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"
 COMMANDS = {
     "ddgan-export": export_command.main,
     "ddgan-sample": sample.main,
+    "ddgan-bulk": bulk.main,
     "ddgan-verify": verify.main,
     "ddgan-bench": bench.main,
     "ddgan-serve": serve.main,
@@ -105,6 +106,14 @@ def test_benchmark(folder, monkeypatch):
     }
 
 
+def test_bulk(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("digits").symlink_to(folder / "digits")
+    _run(_lines(ROOT / "docs" / "bulk.md", LINES))
+    assert np.load("many/samples_300x16x16x1.npz")["arr_0"].shape == (300, 16, 16, 1)
+    assert len(list(Path("tars").glob("*.tar"))) == 3
+
+
 def test_serving(folder, monkeypatch):
     monkeypatch.chdir(folder)
     ports = dict(zip(("8000", "8001", "8002"), _free_ports(3), strict=True))
@@ -134,6 +143,7 @@ def test_every_mark_is_one_that_is_run():
         ROOT / "docs" / "export.md": {LINES},
         ROOT / "docs" / "parity.md": {LINES},
         ROOT / "docs" / "ddgan-bench.md": {LINES},
+        ROOT / "docs" / "bulk.md": {LINES},
         ROOT / "docs" / "python.md": {CODE},
     }
     for page in PAGES:
