@@ -23,13 +23,15 @@ from ddgan_deploy.gpu import has_gpu
 from ddgan_deploy.processes import ended_with_parent
 from ddgan_deploy.serving import CACHE_VARIABLE
 from ddgan_deploy.serving.installed import FETCH
-from ddgan_deploy.serving.server.command_line import EXIT_TIMEOUT, command_line
+from ddgan_deploy.serving.server.command_line import command_line, exit_timeout
 from ddgan_deploy.serving.server.environment_folders import environment_folders_removed
 from ddgan_deploy.serving.server.log import PREINITIALIZE, TERMINATE, cause, is_noise, last_word
 from ddgan_deploy.serving.server.options import ServerOptions, checked, model_folders
 from ddgan_deploy.serving.server.tritonserver import found_server, temporary_links
 
-_KILL_AFTER = EXIT_TIMEOUT + 10
+_GRACE = 10
+"""Seconds beyond those that the server gives its requests to end, after which it will not end by itself: out of time it
+crashes, and in its own handler of crashes it may wait for ever (seen with 2.51)."""
 _POLL_SECONDS = 0.1
 _METRICS_POLLS = 30
 _KEPT_LINES = 1000
@@ -108,10 +110,19 @@ class RunningServer:
         self._reader.join(seconds)
         return code if code >= 0 else 128 - code
 
-    def stop(self, seconds: float = _KILL_AFTER) -> None:
-        """Ends the server as SIGTERM does: requests in flight are answered; by force where it takes longer."""
+    @property
+    def patience(self) -> float:
+        """Seconds from being told to end, in which it has ended or never will."""
+        return exit_timeout(self.options) + _GRACE
+
+    def stop(self, seconds: float | None = None) -> None:
+        """Ends the server as SIGTERM does: requests in flight are answered.
+
+        Args:
+            seconds: after which it is ended by force; None: its `patience`.
+        """
         self.process.terminate()
-        if self.poll(seconds) is None:
+        if self.poll(self.patience if seconds is None else seconds) is None:
             self.kill()
             self.process.wait()
 
@@ -204,7 +215,7 @@ def started(options: ServerOptions, log: Callable[[str], None]) -> Iterator[Runn
         finally:
             if process.poll() is None:
                 # Before it is ready there is no request to wait for.
-                running.stop(_KILL_AFTER if running.ready else 0)
+                running.stop(None if running.ready else 0)
             # Ended while it loaded, it may leave processes of its python backend.
             running.kill()
             _reap(process.pid)

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.serving.server.command_line import exit_timeout
 from ddgan_deploy.serving.server.launch import RunningServer, started
 from ddgan_deploy.serving.server.options import ServerOptions
 from ddgan_deploy.serving.server.python_processes import PythonProcesses
@@ -28,9 +27,6 @@ MOST_VAIN_STARTS = 5
 """New starts in a row that did not lead to a server that was ready, at most."""
 _POLL_SECONDS = 0.1
 """With the polls that a stall takes to be seen, well below the second after which the server goes wrong."""
-_GRACE = 10
-"""Seconds beyond those that the server gives its requests to end, after which it will not end by itself: out of time it
-crashes, and in its own handler of crashes it may wait for ever (seen with 2.51)."""
 _LAST_ANSWERS = 2.0
 """Seconds for what other processes are still computing when one has died."""
 _SAYS_WHY_POLLS = 50
@@ -158,15 +154,17 @@ class Supervisor:
         # They also end where models come and go, or where the server asks them what a configuration leaves out.
         fixed = not any(option.startswith(_PROCESSES_END) for option in server.options.extra)
         processes = PythonProcesses(server.process.pid)
-        unnoticed, patience = _SAYS_WHY_POLLS, exit_timeout(server.options) + _GRACE
+        unnoticed = _SAYS_WHY_POLLS
         while not over.wait(_POLL_SECONDS):
             dead, stalled = processes.poll(settled=server.ready and fixed and not self._ending)
             if stalled:
                 self._reason = f"process {stalled[0]} of the python backend stands still"
                 server.kill()
                 return
-            if self._asked_at is not None and time.monotonic() > self._asked_at + patience:
-                self._reason = f"the server did not end within {patience} s: it was killed, and did not answer all"
+            if self._asked_at is not None and time.monotonic() > self._asked_at + server.patience:
+                self._reason = (
+                    f"the server did not end within {server.patience:g} s: it was killed, and did not answer all"
+                )
                 server.kill()
                 return
             # They follow a server that has ended.

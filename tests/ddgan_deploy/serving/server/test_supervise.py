@@ -14,7 +14,7 @@ import time
 import pytest
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.serving.server import supervise
+from ddgan_deploy.serving.server import launch, supervise
 from ddgan_deploy.serving.server.command_line import exit_timeout
 from ddgan_deploy.serving.server.options import ServerOptions
 from ddgan_deploy.serving.server.python_processes import PythonProcesses, context_switches, python_processes
@@ -199,7 +199,7 @@ def test_a_crash_after_a_signal_to_us_is_the_end_that_was_asked_for(stage, numbe
 
 
 def test_a_server_that_does_not_end_when_it_is_told_to_is_killed(stage, monkeypatch):
-    monkeypatch.setattr(supervise, "_GRACE", 0)
+    monkeypatch.setattr(launch, "_GRACE", 0)
     (stage.folder / "words").write_text(json.dumps(["deaf SIGCONT"]))
     ports = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
     options = ServerOptions(stage.folder / "models", **ports, extra=("--exit-timeout-secs=1",))
@@ -209,6 +209,17 @@ def test_a_server_that_does_not_end_when_it_is_told_to_is_killed(stage, monkeypa
     # By itself it would have ended after a minute.
     assert 1 <= time.monotonic() - begun < 30 and stage.starts == 1
     assert stage.log == ["the server did not end within 1 s: it was killed, and did not answer all\n"]
+
+
+def test_who_leaves_a_server_waits_as_long(stage, monkeypatch):
+    monkeypatch.setattr(launch, "_GRACE", 0)
+    (stage.folder / "words").write_text(json.dumps(["deaf SIGCONT"]))
+    ports = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+    options = ServerOptions(stage.folder / "models", **ports, extra=("--exit-timeout-secs=1",))
+    with launch.started(options, stage.log.append) as running:
+        running.wait_ready()
+        begun = time.monotonic()
+    assert 1 <= time.monotonic() - begun < 25 and running.process.returncode == -signal.SIGKILL
 
 
 def test_how_long_a_server_has_to_end(tmp_path):
