@@ -2,6 +2,7 @@
 // namespace and the compiler's flags its instructions.
 #include "adagn/cpu.h"
 #include "adagn_grad/cpu.h"
+#include "attention/cpu.h"
 #include "conv3x3/cpu.h"
 #include "packed_conv/cpu.h"
 #include "philox_normal/cpu.h"
@@ -40,6 +41,7 @@ const CpuKernels kKernels = {
        Pack<Bfloat16Words, true, true>}},
      {PackedResult<Packed::kUint8>, PackedResult<Packed::kBfloat16>}},
     {kResampleMargin, ResampleUp, ResampleDown},
+    {kQueries, AttentionScratch, Attend},
 };
 
 }  // namespace ddgan::DDGAN_ISA

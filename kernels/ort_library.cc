@@ -6,6 +6,7 @@
 #include "adagn/ort_op.h"
 #include "adagn_grad/ort_cuda_op.h"
 #include "adagn_grad/ort_op.h"
+#include "attention/ort_op.h"
 #include "conv3x3/ort_op.h"
 #include "packed_conv/ort_op.h"
 #include "philox_normal/ort_cuda_op.h"
@@ -44,6 +45,7 @@ class Domain {
     Add<CpuPhiloxNormalOp>();
     Add<CpuPhiloxNormalAtOp>();
     Add<CpuPhiloxIntegerOp>();
+    Add<CpuAttentionOp>();
     Add<CpuConv3x3Op>();
     Add<CpuPackOp>();
     Add<CpuPackAdaGNOp>();

@@ -155,6 +155,22 @@ struct ResampleKernels {
                float* row, float* y);
 };
 
+// Of self-attention: keys that are computed together, and the most panels of queries.
+constexpr size_t kAttentionKeys = 64, kAttentionPanels = 4;
+
+// q, k and v are [channels, tokens].
+struct AttentionHead {
+  const float *q, *k, *v;
+  size_t channels, tokens;
+};
+
+// See attention/cpu.h.
+struct AttentionKernels {
+  size_t queries;  // of a panel
+  size_t (*scratch)(size_t channels, size_t panels);
+  void (*attend)(AttentionHead head, size_t first, size_t panels, float* scratch, float* y);
+};
+
 struct CpuKernels {
   const char* isa;
 
@@ -201,6 +217,8 @@ struct CpuKernels {
   PackedKernels packed;
 
   ResampleKernels resample;
+
+  AttentionKernels attention;
 };
 
 }  // namespace ddgan

@@ -31,29 +31,46 @@ DDGAN_INLINE ExpParts ReduceExp(F32 x) {
   return {n, MulAdd(q * r, r, r), (I32)shifted};
 }
 
-// p[k] = 1 + e^-y[k], or what 1 / p and y / p cannot be told from it by.
+// x[k] = 2^x[k] for |x| <= 126, to 2e-7 relative.
 //
 // Several vectors step by step beside each other: one after the other, the chain of dependent
 // operations of a few of them fills the processor's scheduler, and it waits.
 template <size_t kCount>
-DDGAN_INLINE void OnePlusExpOfMinus(const F32 (&y)[kCount], F32 (&p)[kCount]) {
-  // e^-y = 2^t = 2^n 2^f with n the nearest whole number. Beyond the limits 1 + 2^t is 1, or so
-  // large that what is divided by it is zero in any sum it can enter.
-  constexpr float kLimit = 126.0f, kRoundingShift = 0x1.8p23f;
+DDGAN_INLINE void Exp2(F32 (&x)[kCount]) {
+  // 2^x = 2^n 2^f with n the nearest whole number.
+  constexpr float kRoundingShift = 0x1.8p23f;
   constexpr float kCoefficients[] = {0.009671497991f, 0.05550733462f, 0.240222424f, 0.693146978f,
                                      1.0f};
   F32 shifted[kCount], f[kCount];
-  for (size_t k = 0; k < kCount; ++k) f[k] = y[k] * -kLog2E;
-  for (size_t k = 0; k < kCount; ++k) f[k] = Max(f[k], Fill(-kLimit));
-  for (size_t k = 0; k < kCount; ++k) f[k] = Min(f[k], Fill(kLimit));
-  for (size_t k = 0; k < kCount; ++k) shifted[k] = f[k] + kRoundingShift;
-  for (size_t k = 0; k < kCount; ++k) p[k] = shifted[k] - kRoundingShift;
-  for (size_t k = 0; k < kCount; ++k) f[k] = f[k] - p[k];
-  for (size_t k = 0; k < kCount; ++k) p[k] = Fill(0.001326475485f);
+  for (size_t k = 0; k < kCount; ++k) shifted[k] = x[k] + kRoundingShift;
+  for (size_t k = 0; k < kCount; ++k) f[k] = shifted[k] - kRoundingShift;
+  for (size_t k = 0; k < kCount; ++k) f[k] = x[k] - f[k];
+  for (size_t k = 0; k < kCount; ++k) x[k] = Fill(0.001326475485f);
   for (const float coefficient : kCoefficients) {
-    for (size_t k = 0; k < kCount; ++k) p[k] = MulAdd(p[k], f[k], Fill(coefficient));
+    for (size_t k = 0; k < kCount; ++k) x[k] = MulAdd(x[k], f[k], Fill(coefficient));
   }
-  for (size_t k = 0; k < kCount; ++k) p[k] = (F32)((I32)p[k] + ((I32)shifted[k] << 23));
+  for (size_t k = 0; k < kCount; ++k) x[k] = (F32)((I32)x[k] + ((I32)shifted[k] << 23));
+}
+
+// x[k] = 2^x[k] for x <= 0, to 2e-7 relative where x > -126, below it 0; nan stays nan.
+template <size_t kCount>
+DDGAN_INLINE void Exp2OfNegative(F32 (&x)[kCount]) {
+  F32 power[kCount];
+  for (size_t k = 0; k < kCount; ++k) power[k] = x[k];
+  Exp2(power);
+  for (size_t k = 0; k < kCount; ++k) x[k] = x[k] > -126.0f ? power[k] : Max(x[k], F32{});
+}
+
+// p[k] = 1 + e^-y[k], or what 1 / p and y / p cannot be told from it by.
+template <size_t kCount>
+DDGAN_INLINE void OnePlusExpOfMinus(const F32 (&y)[kCount], F32 (&p)[kCount]) {
+  // Beyond the limits 1 + e^-y is 1, or so large that what is divided by it is zero in any sum it
+  // can enter.
+  constexpr float kLimit = 126.0f;
+  for (size_t k = 0; k < kCount; ++k) p[k] = y[k] * -kLog2E;
+  for (size_t k = 0; k < kCount; ++k) p[k] = Max(p[k], Fill(-kLimit));
+  for (size_t k = 0; k < kCount; ++k) p[k] = Min(p[k], Fill(kLimit));
+  Exp2(p);
   for (size_t k = 0; k < kCount; ++k) p[k] = 1.0f + p[k];
 }
 

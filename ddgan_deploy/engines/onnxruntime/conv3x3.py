@@ -24,7 +24,7 @@ from ddgan_deploy.engines.onnxruntime.graph import (
     convolution,
     image_size,
     import_domain,
-    inferred_shapes,
+    infer,
     same_size,
 )
 
@@ -40,7 +40,7 @@ _PIXELS = 64
 
 def specialize(model: onnx.ModelProto, shapes: Shapes | None = None) -> int:
     """Rewrites the model's graph and the bodies of its Loops in place; returns the number of Conv3x3 nodes."""
-    values = Values.of(model, inferred_shapes(model) if shapes is None else shapes)
+    values = Values.of(model, infer(model).shapes if shapes is None else shapes)
     count = sum(_specialize(graph, values) for graph in with_bodies(model.graph))
     if count:
         import_domain(model)

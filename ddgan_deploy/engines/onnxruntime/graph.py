@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -141,19 +141,33 @@ class Rewriting:
         return float(numpy_helper.to_array(value).reshape(())) if len(value.dims) <= 4 else None
 
 
-def inferred_shapes(model: onnx.ModelProto) -> Shapes:
-    """Of all values of a model and of the bodies in it, as far as they can be inferred."""
+class Inferred(NamedTuple):
+    """What can be inferred of all values of a model and of the bodies in it.
+
+    Attributes:
+        shapes: as far as they are known.
+        float32: the values that are of that type.
+    """
+
+    shapes: Shapes
+    float32: Set[str]
+
+
+def infer(model: onnx.ModelProto) -> Inferred:
+    """Of a model as it is now."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    return {
+    values = [value for graph in with_bodies(inferred) for value in (*graph.input, *graph.value_info, *graph.output)]
+    shapes = {
         value.name: [
             extent.dim_value if extent.HasField("dim_value") else extent.dim_param
             for extent in value.type.tensor_type.shape.dim
         ]
-        for graph in with_bodies(inferred)
-        for value in (*graph.input, *graph.value_info, *graph.output)
+        for value in values
     }
+    float32 = {value.name for value in values if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+    return Inferred(shapes, float32)
 
 
 def image_size(shape: Sequence[int | str]) -> tuple[int, int] | None:

@@ -4,7 +4,8 @@ The files keep the nodes that every runtime knows; the engine rewrites a graph i
 becomes float32 (`widened`), and transposed convolutions of stride 1 the convolutions that they are (`transposed`).
 Quantized convolutions, and others where bfloat16 will do, become products of low precision (`packed_conv`), the weights
 of those that do not are float32 (`dequantized`), and what then is left of 3x3 convolutions Winograd's (`conv3x3`).
-Filters that resample by two are no convolutions of channels (`resample`).
+Filters that resample by two are no convolutions of channels (`resample`), and self-attention is one node that never has
+its scores in memory (`attention`).
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ddgan_deploy.engines.onnxruntime.attention import fuse_attention
 from ddgan_deploy.engines.onnxruntime.conv3x3 import specialize
 from ddgan_deploy.engines.onnxruntime.dequantized import dequantize_weights
-from ddgan_deploy.engines.onnxruntime.graph import inferred_shapes
+from ddgan_deploy.engines.onnxruntime.graph import infer
 from ddgan_deploy.engines.onnxruntime.packed_conv import pack_convolutions
 from ddgan_deploy.engines.onnxruntime.resample import resample
 from ddgan_deploy.engines.onnxruntime.transposed import untranspose
@@ -62,11 +64,13 @@ def native_graph(model: Path | bytes, folder: Path | None, bfloat16: bool = Fals
         weights = Weights(proto, folder)
         count = widen(proto, weights)
         count += untranspose(proto, weights)
-        shapes = inferred_shapes(proto)
+        inferred = infer(proto)
+        shapes = inferred.shapes
         count += pack_convolutions(proto, weights, shapes, has_exact_int8(), bfloat16)
         count += dequantize_weights(proto, weights)
         count += resample(proto, weights, shapes)
         count += specialize(proto, shapes)
+        count += fuse_attention(proto, inferred)
         weights.forget_unread()
     except (OSError, DecodeError, ValueError):
         # ONNX Runtime says what is wrong with it.

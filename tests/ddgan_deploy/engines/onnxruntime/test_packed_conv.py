@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ddgan_deploy.engines.onnxruntime import native_graph as native_graph_module
-from ddgan_deploy.engines.onnxruntime.graph import inferred_shapes
+from ddgan_deploy.engines.onnxruntime.graph import infer
 from ddgan_deploy.engines.onnxruntime.packed_conv import pack_convolutions
 from ddgan_deploy.engines.onnxruntime.session import new_session
 from ddgan_deploy.engines.onnxruntime.weights import Weights
@@ -55,7 +55,7 @@ def _conv(inputs=("d", "dw", "b"), output="y", name="conv", **attributes):
 
 
 def _pack(model, **options):
-    return pack_convolutions(model, Weights(model, None), inferred_shapes(model), **options)
+    return pack_convolutions(model, Weights(model, None), infer(model).shapes, **options)
 
 
 def _types(model):
@@ -143,7 +143,7 @@ def test_readers_of_one_input_and_steps_of_one_weight_share_what_is_packed():
     extra = {"s2": np.float32(0.1), "zero": np.array([0]), "channels": np.array([CHANNELS]), "zero1": np.array([1])}
     model = _model(nodes, {**_tensors(), **extra}, ("y", "u", "v"))
     weights = Weights(model, None)
-    assert pack_convolutions(model, weights, inferred_shapes(model)) == 3
+    assert pack_convolutions(model, weights, infer(model).shapes) == 3
     assert _types(model).count("Pack") == 2
     packed = [name for name in weights.made if name.endswith("/packed")]
     assert packed == ["w/packed"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ddgan_deploy.engines.onnxruntime.graph import inferred_shapes
+from ddgan_deploy.engines.onnxruntime.graph import infer
 from ddgan_deploy.engines.onnxruntime.resample import resample
 from ddgan_deploy.engines.onnxruntime.session import new_session
 from ddgan_deploy.engines.onnxruntime.weights import Weights
@@ -30,7 +30,7 @@ def _model(op_type, kernel=FIR, weight=None, bias=False, **attributes):
 
 
 def _resample(model):
-    return resample(model, Weights(model, None), inferred_shapes(model))
+    return resample(model, Weights(model, None), infer(model).shapes)
 
 
 @pytest.mark.parametrize("op_type", TYPES)
