@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx
 import pytest
@@ -28,6 +30,16 @@ def test_a_golden_case(biggan_fp32):
     assert specialize(model) == 80
     nodes = [node for node in model.graph.node if node.op_type == "Conv3x3"]
     assert sum(len(node.input) == 4 for node in nodes) == 40
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_attention_of_a_golden_case(exports, biggan, precision):
+    """Three a step; no softmax is left, and of products those of the mapping network."""
+    artifact = exports.golden(biggan, precision)
+    model = onnx.load_model_from_string(native_graph(artifact.path / SAMPLER, artifact.path).model)
+    types = Counter(node.op_type for node in model.graph.node)
+    assert (types["Attention"], types["Softmax"]) == (12, 0)
+    assert not any(node.op_type == "Transpose" for node in model.graph.node)
 
 
 def test_the_engine_runs_it(engines, biggan):

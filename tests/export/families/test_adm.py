@@ -6,18 +6,22 @@ import dataclasses
 import json
 import logging
 import shutil
+from collections import Counter
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from google.protobuf import json_format, text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from ddgan_deploy.artifact.manifest import Artifact
+from ddgan_deploy.artifact.manifest import SAMPLER, Artifact
+from ddgan_deploy.artifact.subgraphs import with_bodies
 from ddgan_deploy.checkpoint import load_checkpoint
 from ddgan_deploy.cli import verify
 from ddgan_deploy.engines import open_engine
 from ddgan_deploy.engines.onnxruntime.engine import OnnxRuntime
+from ddgan_deploy.engines.onnxruntime.native_graph import native_graph
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.options import ExportOptions
 from ddgan_deploy.export.pipeline import build_graphs, export
@@ -97,12 +101,21 @@ def test_250_steps_are_one_loop(tmp_path):
     expected = reference_values(checkpoint.reference(sampling), inputs)[-1]
     with OnnxRuntime(Artifact(tmp_path, manifest)) as engine:
         np.testing.assert_allclose(engine.sample(inputs), expected, atol=1e-3)
+    # In the body, the UNet's. The classifier's gradient reads the softmax of its own three, and of its logits.
+    assert _attention(tmp_path) == (4, 4)
 
 
 def test_weights_are_stored_once(checkpoint, engine):
     """Those of both networks, and little besides: rows of tables, and their scales and shifts in one product."""
     stored = (engine.artifact.path / "weights.bin").stat().st_size
     assert stored < 1.1 * 4 * sum(weight.numel() for weight in checkpoint.weights.values())
+
+
+def _attention(folder):
+    """How often the CPU engine has it as one node, and how many other softmaxes."""
+    model = onnx.load_model_from_string(native_graph(folder / SAMPLER, folder).model)
+    types = Counter(node.op_type for graph in with_bodies(model.graph) for node in graph.node)
+    return types["Attention"], types["Softmax"]
 
 
 FP32 = pytest.mark.parametrize("guided", [False], indirect=True, ids=["fp32"])
@@ -128,6 +141,11 @@ def test_an_export_passes_its_gates(guided):
     assert {"step 0 (t=800) gradient", "step 4 (t=0) x_0"} <= {gate.name for gate in parity.gates}
     page = (artifact.path / "report.html").read_text()
     assert "By guidance" in page and "By label" in page and "Not drawn" not in page
+
+
+def test_the_cpu_engine_fuses_the_unets_attention(guided):
+    """One a step. The classifier's gradient reads the softmax of its own four, and of its logits."""
+    assert _attention(guided[0].path) == (5, 25)
 
 
 def test_knobs_change_the_image(guided):
