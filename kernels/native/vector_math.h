@@ -31,7 +31,7 @@ DDGAN_INLINE ExpParts ReduceExp(F32 x) {
   return {n, MulAdd(q * r, r, r), (I32)shifted};
 }
 
-// x[k] = 2^x[k] for |x| <= 126, to 2e-7 relative.
+// x[k] = 2^x[k] for |x| <= 126, to 2e-7 relative; beyond, and of nan, some bits.
 //
 // Several vectors step by step beside each other: one after the other, the chain of dependent
 // operations of a few of them fills the processor's scheduler, and it waits.
@@ -49,7 +49,7 @@ DDGAN_INLINE void Exp2(F32 (&x)[kCount]) {
   for (const float coefficient : kCoefficients) {
     for (size_t k = 0; k < kCount; ++k) x[k] = MulAdd(x[k], f[k], Fill(coefficient));
   }
-  for (size_t k = 0; k < kCount; ++k) x[k] = (F32)((I32)x[k] + ((I32)shifted[k] << 23));
+  for (size_t k = 0; k < kCount; ++k) x[k] = (F32)((U32)x[k] + ((U32)shifted[k] << 23));
 }
 
 // x[k] = 2^x[k] for x <= 0, to 2e-7 relative where x > -126, below it 0; nan stays nan.
