@@ -16,7 +16,8 @@ namespace ddgan::DDGAN_ISA {
 
 // Queries that are computed together: two vectors.
 constexpr size_t kQueries = 2 * kLanes;
-// Channels that are summed together: they stay in the first cache, and a sum of sums gets less wrong.
+// Channels that are summed together: they stay in the first cache, and a sum of sums gets less
+// wrong.
 constexpr size_t kChannels = 128;
 // Rows of a product that are computed together: their sums, two vectors and one value have to fit
 // into the registers.
@@ -27,6 +28,9 @@ constexpr size_t kRowsTogether = 6;
 #else
 constexpr size_t kRowsTogether = 4;
 #endif
+
+// The least finite number: minus infinity less that is minus infinity, whose exponential is 0.
+constexpr float kLowest = -0x1.fffffep127f;
 
 // Of a panel of queries, a lane each, in units of log2 e: the largest score so far, and the sum of
 // the exponentials of all, less that.
@@ -76,8 +80,8 @@ inline void Product(size_t rows, const float* a, const float* b, size_t count, c
   }
 }
 
-// to[c][kStride] = factor * from[c][first .. first + count), of rows of `tokens`; zeros follow up to
-// the end of the last vector.
+// to[c][kStride] = factor * from[c][first .. first + count), of rows of `tokens`; zeros follow up
+// to the end of the last vector.
 template <size_t kStride>
 inline void CopyTokens(const float* from, size_t channels, size_t tokens, size_t first, size_t count,
                        float factor, float* to) {
@@ -137,13 +141,14 @@ inline void Attend(AttentionHead head, size_t first, size_t panels, float* scrat
   float* const v = k + channels * kAttentionKeys;
   float* const scores = v + channels * kAttentionKeys;
   SoftmaxState states[kAttentionPanels];
-  const F32 kOnes[2] = {Fill(1.0f), Fill(1.0f)};
+  const F32 ones[2] = {Fill(1.0f), Fill(1.0f)};
   const auto queries = [&](size_t p) { return Smaller(kQueries, tokens - first - p * kQueries); };
   for (size_t p = 0; p < panels; ++p) {
-    // A score of minus infinity is less, so that its exponential is 0.
-    for (size_t i = 0; i < 2; ++i) states[p] = {{Fill(-0x1.fffffep127f), Fill(-0x1.fffffep127f)}, {}};
+    states[p] = {{Fill(kLowest), Fill(kLowest)}, {}};
     // Lanes without a query compute on zeros.
-    for (size_t i = 0; i < panel && queries(p) <= kLanes; i += kLanes) Store(q + p * panel + i, F32{});
+    for (size_t i = 0; i < panel && queries(p) <= kLanes; i += kLanes) {
+      Store(q + p * panel + i, F32{});
+    }
     CopyTokens<kQueries>(head.q, channels, tokens, first + p * kQueries, queries(p), kLog2E,
                          q + p * panel);
   }
@@ -155,7 +160,7 @@ inline void Attend(AttentionHead head, size_t first, size_t panels, float* scrat
       F32 scale[2];
       for (size_t c = 0; c < channels; c += kChannels) {
         Product<1, kAttentionKeys>(keys, k + c * kAttentionKeys, q + p * panel + c * kQueries,
-                                   Smaller(kChannels, channels - c), c ? kOnes : nullptr, scores);
+                                   Smaller(kChannels, channels - c), c ? ones : nullptr, scores);
       }
       Softmax(scores, keys, states[p], scale);
       Product<kAttentionKeys, 1>(channels, v, scores, keys, key ? scale : nullptr,

@@ -3,8 +3,8 @@
 //     Attention(qkv)
 //
 // qkv is float32 [N, 3 heads, C, T], the heads of q before those of k and v, or of one head
-// [N, 3 C, T]; the result has a third of its second axis. A scale is in q. It is in no file: the CPU
-// engine puts it in the place of the products and the softmax between them.
+// [N, 3 C, T]; the result has a third of its second axis. A scale is in q. It is in no file: the
+// CPU engine puts it in the place of the products and the softmax between them.
 #pragma once
 
 #include <thread>
@@ -19,17 +19,16 @@ struct AttentionPlan {
   AttentionPlan(size_t heads, size_t channels, size_t tokens, const AttentionKernels& kernels,
                 size_t threads) {
     const size_t all = (tokens + kernels.queries - 1) / kernels.queries;
-    // Each task copies its head's keys and values for itself, so a few panels share them.
-    const size_t wanted = std::max<size_t>(1, heads * all / (kTasksAThread * threads));
-    panels = std::min({all, wanted, kAttentionPanels});
+    // A task copies its head's keys and values for itself: panels share them, unless threads would
+    // have nothing to do.
+    const size_t most = std::min(all, kAttentionPanels);
+    panels = std::clamp<size_t>(heads * all / threads, 1, most);
     tasks_a_head = (all + panels - 1) / panels;
     tasks = heads * tasks_a_head;
     slots = std::min(threads, tasks);
     slot_floats = kernels.scratch(channels, panels);
     panels_a_head = all;
   }
-
-  static constexpr size_t kTasksAThread = 1;
 
   size_t panels_a_head, panels, tasks_a_head, tasks, slots, slot_floats;
 };
@@ -60,8 +59,8 @@ class CpuAttentionKernel {
       const size_t head = task / plan.tasks_a_head, size = channels * tokens;
       const size_t panel = task % plan.tasks_a_head * plan.panels;
       const size_t panels = std::min(plan.panels, plan.panels_a_head - panel);
-      const float* const q =
-          reinterpret_cast<const float*>(qkv.data) + (head / heads * 3 * heads + head % heads) * size;
+      const size_t first = head / heads * 3 * heads + head % heads;
+      const float* const q = reinterpret_cast<const float*>(qkv.data) + first * size;
       kernels.attend({q, q + heads * size, q + 2 * heads * size, channels, tokens},
                      panel * kernels.queries, panels, scratch.get() + slot * plan.slot_floats,
                      y + head * size);
