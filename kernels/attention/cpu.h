@@ -83,8 +83,8 @@ inline void Product(size_t rows, const float* a, const float* b, size_t count, c
 // to[c][kStride] = factor * from[c][first .. first + count), of rows of `tokens`; zeros follow up
 // to the end of the last vector.
 template <size_t kStride>
-inline void CopyTokens(const float* from, size_t channels, size_t tokens, size_t first, size_t count,
-                       float factor, float* to) {
+inline void CopyTokens(const float* from, size_t channels, size_t tokens, size_t first,
+                       size_t count, float factor, float* to) {
   for (size_t c = 0; c < channels; ++c) {
     for (size_t t = 0; t < count; t += kLanes) {
       const float* const at = from + c * tokens + first + t;
