@@ -14,6 +14,7 @@ import onnxruntime
 from ddgan_deploy.artifact.manifest import SAMPLER, SERVED, Artifact
 from ddgan_deploy.artifact.reading import check_fits, read_sampler
 from ddgan_deploy.engines.base import Engine
+from ddgan_deploy.engines.onnxruntime.prepared import PreparedGraph, prepared_folder
 from ddgan_deploy.engines.onnxruntime.probes import probed, state_name
 from ddgan_deploy.engines.onnxruntime.session import kept_weights, new_session
 from ddgan_deploy.engines.onnxruntime.step_graph import NUMBER, STATE, StepGraph, node_names, one_step, place_of
@@ -36,6 +37,9 @@ class OnnxRuntime(Engine):
         threads: of each session's own pool; None: all cores.
         library: the native library of fused ops; None: stock ONNX Runtime.
         bfloat16: whether that library's products of float32 are of bfloat16.
+
+    Raises:
+        InputError: prepared graphs are to be kept where others may write.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class OnnxRuntime(Engine):
         self.threads = threads
         self._library = library
         self._bfloat16 = bfloat16
+        self._prepared = prepared_folder()
         self._probing: dict[tuple[tuple[str, ...], frozenset[str]], onnxruntime.InferenceSession] = {}
 
     def sample(self, inputs: Inputs) -> npt.NDArray[np.float32]:
@@ -122,22 +127,38 @@ class OnnxRuntime(Engine):
 
     @functools.cached_property
     def _served(self) -> onnxruntime.InferenceSession:
-        return self._file_session(SERVED)
+        direct = functools.partial(self._file_session, SERVED)
+        # Without hashes it is still being exported.
+        if self._prepared is None or not self.artifact.manifest.files:
+            return direct()
+        return PreparedGraph(self._prepared, self.artifact, self.name, self.threads, self._library).session(direct)
 
-    def _file_session(self, name: str) -> onnxruntime.InferenceSession:
+    def _file_session(self, name: str, optimized: Path | None = None) -> onnxruntime.InferenceSession:
         path = self.artifact.path / name
         if self.artifact.manifest.looped:
             with kept_weights(path.parent) as folder:
-                session = self._new_session(path.read_bytes(), folder, inlines=True)
+                session = self._new_session(path.read_bytes(), folder, True, optimized)
         else:
-            session = self._new_session(path, inlines=True)
+            session = self._new_session(path, None, True, optimized)
         check_fits(self.artifact, name, session.get_modelmeta().custom_metadata_map)
         return session
 
     def _new_session(
-        self, model: Path | bytes, weights_folder: Path | None = None, inlines: bool = False
+        self,
+        model: Path | bytes,
+        weights_folder: Path | None = None,
+        inlines: bool = False,
+        optimized: Path | None = None,
     ) -> onnxruntime.InferenceSession:
-        return new_session(model, self.threads, weights_folder, self._library, bfloat16=self._bfloat16, inlines=inlines)
+        return new_session(
+            model,
+            self.threads,
+            weights_folder,
+            self._library,
+            bfloat16=self._bfloat16,
+            inlines=inlines,
+            optimized=optimized,
+        )
 
 
 def _trips(step: StepGraph, asked: Sequence[int], given: Collection[tuple[int, str]]) -> list[int]:

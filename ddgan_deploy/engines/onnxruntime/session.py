@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from ddgan_deploy.artifact.manifest import WEIGHTS
+from ddgan_deploy.artifact.manifest import SERVED, WEIGHTS
 from ddgan_deploy.engines.onnxruntime.native_graph import NativeGraph, native_graph
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.kernels.older import may_be_older, modernize
@@ -22,6 +22,8 @@ from ddgan_deploy.names import in_utf8
 from ddgan_deploy.scratch import scratch_folder
 
 _ERRORS_ONLY = 3
+_LEAST_EXTERNAL = 1024
+"""Bytes below which a weight stays in an optimized graph itself."""
 
 
 def new_session(
@@ -32,6 +34,7 @@ def new_session(
     profile_prefix: Path | None = None,
     bfloat16: bool = False,
     inlines: bool = False,
+    optimized: Path | None = None,
 ) -> onnxruntime.InferenceSession:
     """A CPU session.
 
@@ -44,9 +47,62 @@ def new_session(
         bfloat16: whether the native library's products of float32 may be of bfloat16.
         inlines: without the library, whether function bodies are put in the places of their ops here. ONNX Runtime
             does the same by itself, in some tenths of a second more.
+        optimized: a folder that gets the graph as ONNX Runtime has optimized it for this processor, for
+            `optimized_session`; None: it stays in memory.
+
+    Raises:
+        InputError: ONNX Runtime cannot load the library or the model, or write the optimized one.
+    """
+    options = _options(threads, library)
+    if profile_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile_prefix)
+    folder = weights_folder or (model.parent if isinstance(model, Path) else None)
+    name = "the graph" if isinstance(model, bytes) else str(model)
+    if library is not None:
+        graph = native_graph(model, folder, bfloat16)
+    else:
+        graph = NativeGraph(inlined(modernized(model)) if inlines else modernized(model))
+    try:
+        with (
+            in_utf8(folder or Path()) as place,
+            _external_weights(options, folder, graph.files),
+            _written_to(optimized, options),
+        ):
+            if folder is not None:
+                options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(place))
+            source = graph.model if isinstance(graph.model, bytes) else str(place / graph.model.name)
+            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own errors share no base class
+        raise InputError(f"ONNX Runtime cannot load {name}: {str(error).splitlines()[0]}") from None
+
+
+def optimized_session(model: Path, threads: int | None, library: Path | None) -> onnxruntime.InferenceSession:
+    """A CPU session of a graph that `new_session` has written, as it is there.
+
+    It maps the weights beside the graph for as long as it lives: nobody may write into their file.
+
+    Args:
+        model: the graph's file.
+        threads, library: as of `new_session`.
 
     Raises:
         InputError: ONNX Runtime cannot load the library or the model.
+    """
+    options = _options(threads, library)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        with in_utf8(model.parent) as place:
+            return onnxruntime.InferenceSession(str(place / model.name), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own errors share no base class
+        raise InputError(f"ONNX Runtime cannot load {model}: {str(error).splitlines()[0]}") from None
+
+
+def _options(threads: int | None, library: Path | None) -> Any:
+    """What all sessions have alike.
+
+    Raises:
+        InputError: ONNX Runtime cannot load the library.
     """
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
@@ -57,28 +113,13 @@ def new_session(
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
-    if profile_prefix is not None:
-        options.enable_profiling = True
-        options.profile_file_prefix = str(profile_prefix)
-    folder = weights_folder or (model.parent if isinstance(model, Path) else None)
-    name = "the graph" if isinstance(model, bytes) else str(model)
     if library is not None:
         try:
             options.register_custom_ops_library(str(library))
         except Exception as error:  # ONNX Runtime's own errors share no base class
             reason = str(error).splitlines()[0]
             raise InputError(f"ONNX Runtime cannot load {library}: {reason}; choose onnxruntime-portable") from None
-        graph = native_graph(model, folder, bfloat16)
-    else:
-        graph = NativeGraph(inlined(modernized(model)) if inlines else modernized(model))
-    try:
-        with in_utf8(folder or Path()) as place, _external_weights(options, folder, graph.files):
-            if folder is not None:
-                options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(place))
-            source = graph.model if isinstance(graph.model, bytes) else str(place / graph.model.name)
-            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own errors share no base class
-        raise InputError(f"ONNX Runtime cannot load {name}: {str(error).splitlines()[0]}") from None
+    return options
 
 
 def modernized(model: Path | bytes) -> Path | bytes:
@@ -137,6 +178,20 @@ def _external_weights(options: Any, folder: Path | None, made: Mapping[str, npt.
         if files:
             contents = list(files.values())
             options.add_external_initializers_from_files_in_memory(list(files), contents, list(map(len, contents)))
+        yield
+
+
+@contextlib.contextmanager
+def _written_to(folder: Path | None, options: Any) -> Iterator[None]:
+    """Lets a session that is made in the block write its optimized graph and the weights of that into a folder."""
+    if folder is None:
+        yield
+        return
+    with in_utf8(folder) as place:
+        options.optimized_model_filepath = str(place / SERVED)
+        # Never their packed forms, too, which ONNX Runtime offers: with 1.31 int8 then drew other images.
+        for key, value in (("file_name", WEIGHTS), ("min_size_in_bytes", str(_LEAST_EXTERNAL))):
+            options.add_session_config_entry(f"session.optimized_model_external_initializers_{key}", value)
         yield
 
 
