@@ -22,8 +22,6 @@ from ddgan_deploy.names import in_utf8
 from ddgan_deploy.scratch import scratch_folder
 
 _ERRORS_ONLY = 3
-_LEAST_EXTERNAL = 1024
-"""Bytes below which a weight stays in an optimized graph itself."""
 
 
 def new_session(
@@ -189,9 +187,9 @@ def _written_to(folder: Path | None, options: Any) -> Iterator[None]:
         return
     with in_utf8(folder) as place:
         options.optimized_model_filepath = str(place / SERVED)
-        # Never their packed forms, too, which ONNX Runtime offers: with 1.31 int8 then drew other images.
-        for key, value in (("file_name", WEIGHTS), ("min_size_in_bytes", str(_LEAST_EXTERNAL))):
-            options.add_session_config_entry(f"session.optimized_model_external_initializers_{key}", value)
+        # Those of 1024 bytes and more. Never in packed forms, which ONNX Runtime offers, too: with 1.31 int8 then drew
+        # other images.
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
         yield
 
 
