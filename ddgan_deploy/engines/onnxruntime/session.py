@@ -89,6 +89,8 @@ def optimized_session(model: Path, threads: int | None, library: Path | None) ->
     """
     options = _options(threads, library)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # Else, of a graph that was written, weights of int8 become float32 long before they are read, and lie there.
+    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     try:
         with in_utf8(model.parent) as place:
             return onnxruntime.InferenceSession(str(place / model.name), options, providers=["CPUExecutionProvider"])
