@@ -6,8 +6,8 @@ Without DIR it exports CIFAR-10 size with T = 4 from random weights first. Every
 takes the time at four places: when Python runs its first line (start), when what ddgan-sample needs is imported
 (import), when the artifact is open (load), and when the image is there (first image: sessions are made at first use);
 the rest of the total, as the shell sees it, is Python's own start and end. Engines run in turn; figures are medians,
-and so is the peak memory of the process. "Cold" is the process: files are in the page cache. With ``--prepared`` graphs
-are prepared in a folder of its own (DDGAN_PREPARED) before the runs that count.
+and so is the peak memory of the process. "Cold" is the process: files are in the page cache. With ``--prepared`` every
+engine takes turns with itself where graphs have been prepared (DDGAN_PREPARED, a folder of the run's own).
 """
 
 from __future__ import annotations
@@ -46,15 +46,22 @@ print(json.dumps({"start": start, "import": imported, "load": loaded, "image": d
 COLUMNS = ("start_s", "import_s", "load_s", "first_image_s", "total_s", "peak_mb")
 
 
-def cold_start(artifact: Path, engine: str, threads: int) -> dict[str, float]:
+def cold_start(artifact: Path, engine: str, threads: int, prepared: str = "") -> dict[str, float]:
     """One process: seconds of each part, and its peak memory.
+
+    Args:
+        artifact: its folder.
+        engine: its name.
+        threads: of the engine; 0: all cores.
+        prepared: the folder of prepared graphs; empty: there is none.
 
     Raises:
         SystemExit: the engine cannot run here; its message is the reason.
     """
     begun = time.time()
     command = [sys.executable, "-c", CHILD, str(artifact), engine, str(threads)]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "DDGAN_PREPARED": prepared}
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     ended = time.time()
     if process.returncode:
         last = (process.stderr.strip().splitlines() or ["it ended without a word"])[-1]
@@ -70,22 +77,26 @@ def cold_start(artifact: Path, engine: str, threads: int) -> dict[str, float]:
     }
 
 
-def measure(artifact: Path, args: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Engine -> medians of its runs, which take turns; engines that cannot run here are left out, and said."""
+def measure(artifact: Path, args: argparse.Namespace, prepared: str) -> dict[str, dict[str, float]]:
+    """Row -> medians of its runs, which take turns; engines that cannot run here are left out, and said."""
+    ways = {engine: (engine, "") for engine in args.engines}
+    if args.prepared:
+        ways |= {f"{engine}, prepared": (engine, prepared) for engine in args.engines if engine.startswith("onnx")}
     runs: dict[str, list[dict[str, float]]] = {}
-    for engine in args.engines:
+    for row, (engine, folder) in ways.items():
         try:
-            # Not counted: it brings files into the page cache.
-            cold_start(artifact, engine, args.threads)
-            runs[engine] = []
+            # Not counted: it brings files into the page cache, and prepares.
+            cold_start(artifact, engine, args.threads, folder)
+            runs[row] = []
         except SystemExit as error:
-            print(f"not measured: {engine}: {error}", file=sys.stderr)
+            print(f"not measured: {row}: {error}", file=sys.stderr)
     for _ in range(args.runs):
-        for engine, seen in runs.items():
-            seen.append(cold_start(artifact, engine, args.threads))
+        for row, seen in runs.items():
+            engine, folder = ways[row]
+            seen.append(cold_start(artifact, engine, args.threads, folder))
     return {
-        engine: {column: statistics.median(run[column] for run in seen) for column in COLUMNS}
-        for engine, seen in runs.items()
+        row: {column: statistics.median(run[column] for run in seen) for column in COLUMNS}
+        for row, seen in runs.items()
     }
 
 
@@ -109,9 +120,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if args.prepared:
-            os.environ["DDGAN_PREPARED"] = str(Path(folder, "prepared"))
-        rows = measure(args.artifact or export_random(Path(folder)), args)
+        rows = measure(args.artifact or export_random(Path(folder)), args, str(Path(folder, "prepared")))
     print("| engine | start s | import s | load s | first image s | total s | peak MB |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for engine, row in rows.items():
