@@ -222,7 +222,7 @@ def test_what_draws_other_images_is_not_published(exported, folder, monkeypatch,
         for _ in range(2):
             np.testing.assert_array_equal(opened.generate(SEEDS), fresh_images(exported))
     said = capsys.readouterr().err
-    assert said == "note: what was prepared is not used, since it draws other images\n"
+    assert said == "note: what was prepared is not used, since it does not draw the same images\n"
     assert not list(folder.iterdir())
 
 
@@ -261,6 +261,21 @@ def test_every_knob_that_has_values_to_try_is_tried(exported):
 
     assert prepared.draw_alike(sampler, Told(), Told())
     assert fed == [[0.0], [0.0], [1.0, 5.0], [1.0, 5.0]]
+
+
+def test_what_does_not_run_does_not_draw_alike(exported):
+    class Failing:
+        def run(self, *_):
+            raise RuntimeError("out of memory")
+
+    assert not prepared.draw_alike(read_artifact(exported).manifest.sampler, Failing(), Failing())
+
+
+def test_a_loop_of_links_is_no_folder(exported, tmp_path, monkeypatch):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    monkeypatch.setenv(prepared.VARIABLE, str(tmp_path / "loop"))
+    with pytest.raises(InputError, match="which is no folder"):
+        open_artifact(exported, "onnxruntime-portable")
 
 
 def started(artifact):
