@@ -5,7 +5,8 @@
 Without DIR it exports CIFAR-10 size with T = 4 from random weights first. Every run is a process of its own, which
 takes the time at four places: when Python runs its first line (start), when what ddgan-sample needs is imported
 (import), when the artifact is open (load), and when the image is there (first image: sessions are made at first use);
-the rest of the total, as the shell sees it, is Python's own start and end. Engines run in turn; figures are medians,
+the rest of the total, as the shell sees it, is Python's own start and end. What processors worked for it until then (CPU)
+tells more than the time where other work runs. Engines run in turn; figures are medians,
 and so is the peak memory of the process. "Cold" is the process: files are in the page cache. With ``--prepared`` every
 engine takes turns with itself where graphs have been prepared (DDGAN_PREPARED, a folder of the run's own).
 """
@@ -29,7 +30,7 @@ from export import SIZES, random_checkpoint
 
 SIZE = "cifar10"
 CHILD = """
-import json, sys, time
+import json, os, sys, time
 start = time.time()
 artifact, engine, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]) or None
 import ddgan_deploy.cli.sample
@@ -41,9 +42,10 @@ loaded = time.time()
 opened.generate([0])
 drawn = time.time()
 from ddgan_deploy.bench.worker.sampling import peak_mb
-print(json.dumps({"start": start, "import": imported, "load": loaded, "image": drawn, "peak_mb": peak_mb()}))
+cpu = sum(os.times()[:2])
+print(json.dumps({"start": start, "import": imported, "load": loaded, "image": drawn, "cpu": cpu, "peak_mb": peak_mb()}))
 """
-COLUMNS = ("start_s", "import_s", "load_s", "first_image_s", "total_s", "peak_mb")
+COLUMNS = ("start_s", "import_s", "load_s", "first_image_s", "total_s", "cpu_s", "peak_mb")
 
 
 def cold_start(artifact: Path, engine: str, threads: int, prepared: str = "") -> dict[str, float]:
@@ -73,6 +75,7 @@ def cold_start(artifact: Path, engine: str, threads: int, prepared: str = "") ->
         "load_s": seen["load"] - seen["import"],
         "first_image_s": seen["image"] - seen["load"],
         "total_s": ended - begun,
+        "cpu_s": seen["cpu"],
         "peak_mb": seen["peak_mb"],
     }
 
@@ -121,8 +124,8 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(args.artifact or export_random(Path(folder)), args, str(Path(folder, "prepared")))
-    print("| engine | start s | import s | load s | first image s | total s | peak MB |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print("| engine | start s | import s | load s | first image s | total s | CPU s | peak MB |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for engine, row in rows.items():
         seconds = " | ".join(f"{row[column]:.2f}" for column in COLUMNS[:-1])
         print(f"| {engine} | {seconds} | {row['peak_mb']:.0f} |")
