@@ -5,10 +5,10 @@
 Without DIR it exports CIFAR-10 size with T = 4 from random weights first. Every run is a process of its own, which
 takes the time at four places: when Python runs its first line (start), when what ddgan-sample needs is imported
 (import), when the artifact is open (load), and when the image is there (first image: sessions are made at first use);
-the rest of the total, as the shell sees it, is Python's own start and end. What processors worked for it until then (CPU)
-tells more than the time where other work runs. Engines run in turn; figures are medians,
-and so is the peak memory of the process. "Cold" is the process: files are in the page cache. With ``--prepared`` every
-engine takes turns with itself where graphs have been prepared (DDGAN_PREPARED, a folder of the run's own).
+the rest of the total, as the shell sees it, is Python's own start and end. "CPU" is what all processors worked for the
+process until then: where other work runs it tells more than the time. Engines run in turn; figures are medians, and so
+is the peak memory of the process. "Cold" is the process: files are in the page cache. With ``--prepared`` every engine
+takes turns with itself where graphs have been prepared (DDGAN_PREPARED, a folder of the run's own).
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ loaded = time.time()
 opened.generate([0])
 drawn = time.time()
 from ddgan_deploy.bench.worker.sampling import peak_mb
-cpu = sum(os.times()[:2])
-print(json.dumps({"start": start, "import": imported, "load": loaded, "image": drawn, "cpu": cpu, "peak_mb": peak_mb()}))
+seen = {"start": start, "import": imported, "load": loaded, "image": drawn}
+print(json.dumps(seen | {"cpu": sum(os.times()[:2]), "peak_mb": peak_mb()}))
 """
 COLUMNS = ("start_s", "import_s", "load_s", "first_image_s", "total_s", "cpu_s", "peak_mb")
 
