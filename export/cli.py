@@ -78,6 +78,7 @@ def _export(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         int8=args.int8,
         loop=args.loop or "auto",
         tune=args.tune,
+        web=args.web,
         asked=asked_of_family(args),
     )
     options.check()
@@ -99,7 +100,7 @@ def _rebuild(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         from ddgan_deploy.export.rebuild import rebuild
 
         serving = functools.partial(serving_options, args)
-        return rebuild(args.rebuild, args.engine, options, progress, serving, args.tune)
+        return rebuild(args.rebuild, args.engine, options, progress, serving, args.tune, args.web)
 
     return work
 
@@ -116,6 +117,8 @@ def _refit(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
         raise InputError(
             "--refit measures again what was measured for DIR: leave out --tune, or give it with --rebuild DIR"
         )
+    if args.web:
+        raise InputError("--refit makes the page again that DIR has: leave out --web, or give it with --rebuild DIR")
     checkpoint, _, config = _source(args)
 
     def work(progress: StepList) -> ExportResult:
@@ -138,7 +141,7 @@ def _refit(args: argparse.Namespace) -> Callable[[StepList], ExportResult]:
 
 
 def _cascade(args: argparse.Namespace) -> None:
-    _refuse(args, "cascade", (*_OF_WEIGHTS, "loop", "rebuild", "refit", *asked_of_family(args)), _AS_THEY_ARE)
+    _refuse(args, "cascade", (*_OF_WEIGHTS, "loop", "web", "rebuild", "refit", *asked_of_family(args)), _AS_THEY_ARE)
     built = (args.engine, engine_options(args), serving_options(args, DEFAULT_SERVING))
     if built != ("auto", EngineOptions(), DEFAULT_SERVING):
         raise InputError(
@@ -225,6 +228,13 @@ def _parser() -> Parser:
         action="store_true",
         help="measure the CPU's engines: the artifact is then opened here by the fastest that holds the gates",
     )
+    parser.add_argument(
+        "--web",
+        type=Path,
+        metavar="PACKAGE",
+        help="in DIR/web also static files that draw in a browser alone, with onnxruntime-web out of PACKAGE: "
+        "node_modules/onnxruntime-web, or the .tgz that `npm pack onnxruntime-web` leaves",
+    )
     parser.add_argument("--no-verify", action="store_true", help="skip the parity gates; the manifest says so")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing artifact")
     existing = parser.add_argument_group("existing artifacts")
@@ -233,7 +243,7 @@ def _parser() -> Parser:
         type=Path,
         metavar="DIR",
         help="build the engines of DIR for this machine and make its model repository; with --engine none the latter "
-        "alone; needs no checkpoint",
+        "alone, and with --web its page; needs no checkpoint",
     )
     existing.add_argument(
         "--refit", type=Path, metavar="DIR", help="put the weights of --ckpt, of the same architecture, into DIR"

@@ -40,6 +40,8 @@ class ExportOptions:
         loop: all steps as one ONNX Loop in place of T copies; "auto": where these would make a graph of thousands of
             nodes, which takes minutes to open. Not with ``int8``, which has copies.
         tune: measure the engines of the CPU, so that the artifact is opened on this machine by the fastest.
+        web: the npm package of onnxruntime-web, as a folder or as `npm pack` leaves it, for a page that draws in
+            a browser; None: no page.
         asked: of the checkpoint's family alone; see `families.registry.FLAGS`.
     """
 
@@ -57,6 +59,7 @@ class ExportOptions:
     int8: bool = False
     loop: LoopChoice = "auto"
     tune: bool = False
+    web: Path | None = None
     asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -77,7 +80,7 @@ class ExportOptions:
         return self.engine in TITLES
 
     def __post_init__(self) -> None:
-        for name in ("checkpoint", "config", "out"):
+        for name in ("checkpoint", "config", "out", "web"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else Path(value))
 
@@ -108,7 +111,7 @@ class ExportOptions:
             )
         if self.steps is not None and self.steps < 1:
             raise InputError(f"steps {self.steps} is out of range: give 1 or more")
-        for path in (self.checkpoint, self.config):
+        for path in (self.checkpoint, self.config, self.web):
             if path is not None and not path.exists():
                 raise InputError(f"{path} does not exist: give the path of an existing file")
         if self.steps is not None or self.out is not None:

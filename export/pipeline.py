@@ -44,6 +44,8 @@ from ddgan_deploy.export.recipe import Recipe
 from ddgan_deploy.export.repository.backends import check_backend
 from ddgan_deploy.export.tensorrt.choice import choose_engine
 from ddgan_deploy.export.tensorrt.engines import build_engines
+from ddgan_deploy.export.web.package import read_package
+from ddgan_deploy.export.web.write import check_web, write_web
 from ddgan_deploy.families.registry import info_of
 from ddgan_deploy.names import recorded
 from ddgan_deploy.parity.verify import trial
@@ -68,6 +70,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     options.check()
     choice = choose_engine(options.engine, options.engine_options, options.precision)
     check_backend(options.serving, options.engine_options.profile if choice.runtime == "tensorrt" else None)
+    runtime = None if options.web is None else read_package(options.web)
     clock = Clock(progress)
     with clock.stop("Read the checkpoint"):
         checkpoint = load_checkpoint(options.checkpoint, options.config, options.weights, asked=options.asked)
@@ -76,11 +79,15 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     recipe = Recipe(checkpoint, sampling, options.precision, options.serving, options.symmetric, loop=options.loop)
     with staged(options.target, options.overwrite) as staging:
         manifest = build_graphs(staging.path, recipe, clock)
+        if runtime is not None:
+            check_web(Artifact(staging.path, manifest))
 
         def engines(artifact: Artifact) -> Sequence[PlanInfo]:
             return build_engines(artifact, choice.runtime, options.engine_options, clock) if choice.runtime else ()
 
         result = prove(staging, manifest, checkpoint, choice, engines, clock, options.verify, options.tune)
+        if runtime is not None and not result.failure():
+            write_web(Artifact(staging.path, result.artifact.manifest), runtime)
     return checked(result)
 
 

@@ -24,12 +24,15 @@ from ddgan_deploy.export.tensorrt.choice import Choice, choose_engine
 from ddgan_deploy.export.tensorrt.engines import build_engines, is_engine_file, prove_engines
 from ddgan_deploy.export.tensorrt.options import EngineChoice, EngineOptions
 from ddgan_deploy.export.tuning import tune
+from ddgan_deploy.export.web.package import read_package
+from ddgan_deploy.export.web.write import WEB, check_place, check_web, write_web
 from ddgan_deploy.gpu import has_gpu
 from ddgan_deploy.parity.budget import seeds_of
 from ddgan_deploy.parity.verify import trial
 from ddgan_deploy.progress import Clock, Progress, no_progress
+from ddgan_deploy.sampler import Precision
 
-_REPOSITORY_ALONE = Choice(None, f"the model repository and {MANIFEST} alone were made anew, all else is as it was")
+_NO_ENGINES = "the model repository{page} and " + MANIFEST + " alone were made anew, all else is as it was"
 
 
 def rebuild(
@@ -39,6 +42,7 @@ def rebuild(
     progress: Progress = no_progress,
     serving: Callable[[Serving], Serving] = lambda old: old,
     tuned: bool = False,
+    web: Path | None = None,
 ) -> ExportResult:
     """Builds a runtime's engines into an artifact, and its model repository; engines of other runtimes stay.
 
@@ -47,11 +51,12 @@ def rebuild(
 
     Args:
         folder: the artifact.
-        engine: "none" makes the model repository alone.
+        engine: "none" makes none: the model repository, and a page, alone.
         options: how to build engines.
         progress: told of every stop.
         serving: from the options of the artifact's model repository to those of the new one.
         tuned: whether the engines of the CPU are measured; else what was measured before stays.
+        web: as in `ExportOptions`; None: a page that is there stays.
 
     Raises:
         InputError: the folder is no whole artifact, no engine can be built here, or TensorRT does not take its graph.
@@ -59,22 +64,25 @@ def rebuild(
         FailedGate: an engine does not compute what the graph does; it is kept under a name that says so.
     """
     options.check()
+    runtime = None if web is None else read_package(web)
     clock = Clock(progress)
     with clock.stop("Read the artifact"):
         artifact = read_artifact(folder)
         # What the manifest says of the graph is what engines and the model repository are made by.
         read_sampler(artifact)
-        choice = _REPOSITORY_ALONE if engine == "none" else choose_engine(engine, options, artifact.manifest.precision)
+        choice = _choose(engine, options, artifact.manifest.precision, web is not None)
         manifest = dataclasses.replace(artifact.manifest, serving=serving(artifact.manifest.serving))
         check_serving(manifest.serving)
         check_cpu_engine(manifest.serving, manifest.precision)
-        if choice.runtime is None and choice is not _REPOSITORY_ALONE:
-            raise InputError(f"--engine auto builds {choice}; --engine none makes the model repository alone")
         if choice.runtime is not None:
             check_symmetric(folder / SAMPLER)
+        if runtime is not None:
+            check_place(folder)
+            check_web(artifact)
         others = plan_infos(artifact, but=choice.runtime)
+    made = (REPOSITORY, *([] if runtime is None else [WEB]))
     with staged(folder, overwrite=True) as staging:
-        copy_others(folder, staging.path, lambda name: name == REPOSITORY or _is_built(name, choice.runtime))
+        copy_others(folder, staging.path, lambda name: name in made or _is_built(name, choice.runtime))
         infos: Sequence[PlanInfo] = ()
         proven = None
         copy = Artifact(staging.path, manifest)
@@ -89,7 +97,23 @@ def rebuild(
             manifest = with_engine_files(staging.path, manifest)
             replace_engines(staging.path / REPORT, manifest, [*infos, *others])
         result = finish(staging, manifest, clock, choice, infos, [proven])
+        if runtime is not None and not result.failure():
+            write_web(Artifact(staging.path, manifest), runtime)
     return checked(result)
+
+
+def _choose(engine: EngineChoice, options: EngineOptions, precision: Precision, page: bool) -> Choice:
+    """Which runtime's engines are built.
+
+    Raises:
+        InputError: one is wanted, and none can be built here.
+    """
+    if engine == "none":
+        return Choice(None, _NO_ENGINES.format(page=", the page" if page else ""))
+    choice = choose_engine(engine, options, precision)
+    if choice.runtime is None:
+        raise InputError(f"--engine auto builds {choice}; --engine none makes the model repository alone")
+    return choice
 
 
 def _is_built(name: str, runtime: Runtime | None) -> bool:

@@ -32,6 +32,7 @@ from ddgan_deploy.export.tensorrt.job import log_path
 from ddgan_deploy.export.tensorrt.options import EngineOptions
 from ddgan_deploy.export.tensorrt.parser_graph import parser_model
 from ddgan_deploy.export.tensorrt.refit import refit_engine
+from ddgan_deploy.export.web.write import WEB, has_web, renew_web
 from ddgan_deploy.families.registry import model_and_sampling
 from ddgan_deploy.gpu import has_gpu
 from ddgan_deploy.kernels.older import is_older
@@ -97,7 +98,8 @@ def refit(options: RefitOptions, progress: Progress = no_progress) -> ExportResu
         recipe = _recipe(artifact, options)
     with staged(options.folder, overwrite=True) as staging:
         manifest = _graphs(staging.path, artifact, recipe, clock)
-        copy_others(options.folder, staging.path, lambda name: name in _MADE or is_engine_file(name))
+        made = (*_MADE, *([WEB] if has_web(options.folder) else []))
+        copy_others(options.folder, staging.path, lambda name: name in made or is_engine_file(name))
 
         def engines(new: Artifact) -> Sequence[PlanInfo]:
             return [made for info in infos for made in _engines(artifact, new, info, clock)]
@@ -106,6 +108,8 @@ def refit(options: RefitOptions, progress: Progress = no_progress) -> ExportResu
         tuned = artifact.manifest.tuned is not None
         choice = Choice(infos[0].runtime if infos else None, "as it was")
         result = prove(staging, manifest, recipe.checkpoint, choice, engines, clock, options.verify, tuned)
+        if not result.failure():
+            renew_web(Artifact(staging.path, result.artifact.manifest), options.folder)
     return checked(result)
 
 

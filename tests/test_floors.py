@@ -33,7 +33,7 @@ EXPORT_FLOORS = (
     "precision",
     "tensorrt",
     "repository",
-    "report tuning",
+    "report tuning web",
     "options proof pipeline rebuild refit cascade cli",
 )
 """Within export; see `FLOORS`."""

@@ -1,0 +1,1 @@
+"""A page that draws in the browser alone, with onnxruntime-web."""

@@ -1,0 +1,43 @@
+// ONNX Runtime in a thread of its own, so that the page stays awake while it draws.
+
+// Loads the graph and its weights and opens them. files: name -> {bytes, integrity}; tell: is told of the stops.
+export async function openEngine(files, tell) {
+  const loaded = {};
+  for (const [name, file] of Object.entries(files)) {
+    tell(`Loading ${name}, ${(file.bytes / 1e6).toFixed(1)} MB ...`);
+    loaded[name] = await load(name, file);
+  }
+  tell("Opening the graph ...");
+  const ask = startWorker();
+  const { "ddgan.onnx": graph, ...beside } = loaded;
+  const { milliseconds } = await ask({ kind: "open", graph, beside }, Object.values(loaded));
+  return {
+    milliseconds,
+    // One image: seed is a BigInt, knobs name -> {dtype, shape, data}. Returns {pixels: uint8 [H, W, C], milliseconds}.
+    draw: (seed, knobs) => ask({ kind: "draw", seed, knobs }),
+  };
+}
+
+// The browser itself compares what came with what was exported.
+async function load(name, { integrity }) {
+  try {
+    const answer = await fetch(name, { integrity, cache: "no-cache" });
+    if (answer.ok) return await answer.arrayBuffer();
+  } catch {
+    // What went wrong a browser tells its console alone.
+  }
+  throw new Error(`${name} is missing, or not as it was exported: serve the folder as --web wrote it`);
+}
+
+// Returns a function that asks the worker and waits for its answer; a question at a time.
+function startWorker() {
+  // A worker out of a blob keeps the page's Content-Security-Policy; one out of a file would have none.
+  const source = `import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`;
+  const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  const worker = new Worker(address, { type: "module" });
+  return (question, moved = []) => new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }) => data.error === undefined ? resolve(data) : reject(new Error(data.error));
+    worker.onerror = (event) => reject(new Error(event.message || "onnxruntime-web cannot be started in this browser"));
+    worker.postMessage(question, moved);
+  });
+}

@@ -1,0 +1,42 @@
+// Images on the page.
+
+const ENLARGED = 160; // CSS pixels that a small image's longer side has at least half of
+
+// Adds an image; pixels: uint8 [H, W, C], C = 1, 3 or 4.
+export function addImage(parent, seed, pixels, [channels, height, width], time) {
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width, height });
+  // By a whole factor, so that all pixels are of one size.
+  const factor = Math.max(1, Math.floor(ENLARGED / Math.max(width, height)));
+  Object.assign(canvas.style, { width: `${width * factor}px`, height: `${height * factor}px` });
+  canvas.getContext("2d").putImageData(new ImageData(rgba(pixels, channels), width, height), 0, 0);
+
+  const save = document.createElement("button");
+  save.textContent = "PNG";
+  save.title = `Save ${seed}.png`;
+  save.addEventListener("click", () => canvas.toBlob((blob) => download(blob, `${seed}.png`)));
+
+  const figure = document.createElement("figure");
+  const caption = document.createElement("figcaption");
+  caption.append(`${seed}`, time, save);
+  figure.dataset.seed = seed;
+  figure.append(canvas, caption);
+  parent.append(figure);
+}
+
+function rgba(pixels, channels) {
+  const count = pixels.length / channels;
+  const all = new Uint8ClampedArray(4 * count).fill(255);
+  for (let i = 0; i < count; i += 1) {
+    for (let c = 0; c < Math.max(channels, 3); c += 1) all[4 * i + c] = pixels[i * channels + (channels === 1 ? 0 : c)];
+  }
+  return all;
+}
+
+function download(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}

@@ -1,0 +1,81 @@
+// The page: what is asked for, what is under way, and what went wrong.
+
+import { openEngine } from "./engine.js";
+import { addImage } from "./images.js";
+import { addKnobs } from "./knobs.js";
+import { parseSeeds } from "./seeds.js";
+
+const [title, form, seeds, draw, stop, error, status, progress, images] = [
+  "title", "form", "seeds", "draw", "stop", "error", "status", "progress", "images",
+].map((id) => document.getElementById(id));
+
+const tell = (text) => { status.textContent = text; };
+const time = (milliseconds) => milliseconds < 1000 ? `${milliseconds.toFixed(0)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
+
+async function main() {
+  tell("Loading ...");
+  const answer = await fetch("sampler.json", { cache: "no-cache" });
+  if (!answer.ok) throw new Error(`sampler.json cannot be loaded (${answer.status}): serve the folder as --web wrote it`);
+  const sampler = await answer.json();
+  const [channels, height, width] = sampler.image;
+  const steps = sampler.steps === 1 ? "1 step" : `${sampler.steps} steps`;
+  title.textContent = `${sampler.name}: ${width} × ${height}, ${steps}, ${sampler.precision}`;
+  document.title = sampler.name;
+  const readKnobs = addKnobs(document.getElementById("knobs"), sampler.knobs);
+  const engine = await openEngine(sampler.files, tell);
+  tell(`Opened in ${time(engine.milliseconds)}.`);
+  draw.disabled = false;
+
+  let stopped = false;
+  stop.addEventListener("click", () => { stopped = true; });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    stopped = false;
+    reported(async () => {
+      const wanted = parseSeeds(seeds.value);
+      const knobs = await readKnobs();
+      [draw.disabled, stop.disabled, progress.hidden] = [true, false, false];
+      images.replaceChildren();
+      try {
+        await drawAll(wanted, knobs);
+      } finally {
+        [draw.disabled, stop.disabled, progress.hidden] = [false, true, true];
+      }
+    });
+  });
+
+  // One at a time: each appears as soon as it is there.
+  async function drawAll(wanted, knobs) {
+    let spent = 0, count = 0;
+    progress.max = wanted.length;
+    for (const seed of wanted) {
+      if (stopped) break;
+      progress.value = count;
+      tell(`Drawing seed ${seed}, ${count + 1} of ${wanted.length} ...`);
+      const { pixels, milliseconds } = await engine.draw(seed, knobs);
+      addImage(images, seed, pixels, [channels, height, width], time(milliseconds));
+      spent += milliseconds;
+      count += 1;
+    }
+    tell(`${count} of ${wanted.length} images` + (count ? `, ${time(spent / count)} each.` : "."));
+  }
+}
+
+// Runs what may fail; what failed is one line on the page.
+async function reported(work) {
+  error.textContent = "";
+  try {
+    await work();
+  } catch (problem) {
+    error.textContent = String(problem.message ?? problem).split("\n")[0];
+  }
+}
+
+reported(async () => {
+  try {
+    await main();
+  } catch (problem) {
+    tell("Nothing can be drawn.");
+    throw problem;
+  }
+});
