@@ -35,7 +35,8 @@ export PYTHONDONTWRITEBYTECODE :=
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt tools/make_venv.sh tools/fetch_onnxruntime_headers.sh $(NATIVE) $(FETCH) $(ROOMS)
+$(STAMP): pyproject.toml constraints.txt tools/make_venv.sh tools/fetch_onnxruntime_headers.sh \
+    tools/fetch_onnxruntime_web.py $(NATIVE) $(FETCH) $(ROOMS)
 	sh tools/make_venv.sh "$(PYTHON)" "$(VENV)"
 	$(PIP) install --quiet $(PIP_FLAGS) -c constraints.txt scikit-build-core cmake ninja setuptools wheel
 	sh tools/fetch_onnxruntime_headers.sh $(BIN)/python
@@ -44,6 +45,7 @@ $(STAMP): pyproject.toml constraints.txt tools/make_venv.sh tools/fetch_onnxrunt
 	    print('native library:', library() or 'not built, ONNX Runtime runs the ops by their function bodies')"
 	$(BIN)/python -m ddgan_deploy.serving.fetch -- $(PIP_FLAGS)
 	$(BIN)/python tools/fetch_checkers.py $(PIP_FLAGS)
+	$(BIN)/python tools/fetch_onnxruntime_web.py
 	@touch $@
 
 demo: setup

@@ -111,7 +111,7 @@ class ExportOptions:
             )
         if self.steps is not None and self.steps < 1:
             raise InputError(f"steps {self.steps} is out of range: give 1 or more")
-        for path in (self.checkpoint, self.config, self.web):
+        for path in (self.checkpoint, self.config):
             if path is not None and not path.exists():
                 raise InputError(f"{path} does not exist: give the path of an existing file")
         if self.steps is not None or self.out is not None:

@@ -1,6 +1,6 @@
 // Images on the page.
 
-const ENLARGED = 160; // CSS pixels that a small image's longer side has at least half of
+const ENLARGED = 160; // CSS pixels of a small image's longer side, at most
 
 // Adds an image; pixels: uint8 [H, W, C], C = 1, 3 or 4.
 export function addImage(parent, seed, pixels, [channels, height, width], time) {
@@ -18,10 +18,16 @@ export function addImage(parent, seed, pixels, [channels, height, width], time) 
 
   const figure = document.createElement("figure");
   const caption = document.createElement("figcaption");
-  caption.append(`${seed}`, time, save);
+  caption.append(span(`seed ${seed}`), span(time), save);
   figure.dataset.seed = seed;
   figure.append(canvas, caption);
   parent.append(figure);
+}
+
+function span(text) {
+  const made = document.createElement("span");
+  made.textContent = text;
+  return made;
 }
 
 function rgba(pixels, channels) {
@@ -38,5 +44,6 @@ function download(blob, name) {
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  URL.revokeObjectURL(link.href);
+  // Some browsers come to read it only after this.
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
