@@ -36,7 +36,7 @@ def test_wheel_holds_every_module_and_data_file(wheel_names):
         (ROOT / folder / path.relative_to(ROOT / folder)).relative_to(ROOT).as_posix()
         for folder in ("ddgan_deploy", "kernels", "export")
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".j2", ".css", ".pth", ".safetensors", ".typed", ".json")
+        if path.suffix in (".py", ".j2", ".html", ".css", ".js", ".pth", ".safetensors", ".typed", ".json")
     ]
     expected = {
         name if name.startswith("ddgan_deploy/") else f"ddgan_deploy/{name}"

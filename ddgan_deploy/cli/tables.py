@@ -47,6 +47,8 @@ def print_export(artifact: Artifact, proven: Sequence[ParityResult], engines: Se
     table.add_row("artifact", str(path))
     if (report := path / "report.html").is_file():
         table.add_row("report", str(report))
+    if (page := path / "web").is_dir():
+        table.add_row("page", f"{page}, for any web server")
     print_table(table)
     if all(parity is None or parity.passed for parity in parities):
         say(f"next: ddgan-sample {quoted(path)} --seeds 0-15{asked_for(manifest.sampler.knobs)} --out grid.png")
