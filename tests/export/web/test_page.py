@@ -265,6 +265,17 @@ def test_nothing_breaks_the_policy(browser, digits):
         assert "Content Security Policy" in json.dumps(browser.get_log("browser"))
 
 
+def test_the_worker_keeps_the_policy_too(browser, digits, tmp_path):
+    folder = Path(shutil.copytree(digits / "web", tmp_path / "web"))
+    with (folder / "worker.js").open("a") as script:
+        script.write('fetch("http://127.0.0.1:9/").catch(() => {});\n')
+    with served(folder) as address:
+        browser.get_log("browser")
+        page = Page(browser, address)
+        assert page.error == ""
+        assert "Content Security Policy" in json.dumps(browser.get_log("browser"))
+
+
 def test_no_other_host_was_asked(runtime, digits, tmp_path):
     """By the browser's own log, in which its worker stands too."""
     log = tmp_path / "net.json"
