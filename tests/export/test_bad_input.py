@@ -334,7 +334,8 @@ def test_sample_on_a_full_disk(capsys, monkeypatch, disk):
         with path.open("wb") as file:
             return file.write(content)
 
-    monkeypatch.setattr(cascade, "open_artifact", lambda *_: Engine())
+    monkeypatch.setattr(cascade, "read_artifact", lambda _: None)
+    monkeypatch.setattr(cascade, "open_engine", lambda *_: Engine())
     monkeypatch.setattr(Path, "write_bytes", write)
     argv = ["none", "--seeds", "0-2", "--out", "a/b/grid.png", "--npz", "a/c/all.npz", "--png-dir", "a/d"]
     drawn = disk - 1

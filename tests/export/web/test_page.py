@@ -34,8 +34,6 @@ from tests.families.toy import UPSAMPLER, write_checkpoint
 from tests.kernels.cases import PHILOX_SEEDS, PHILOX_ULP
 
 LAST = 2**64 - 1
-ALONE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
-"""The browser's own requests go nowhere."""
 SEEDS = f"0-2,{2**63},{LAST}"
 
 
@@ -47,7 +45,7 @@ def runtime():
 
 @pytest.fixture(scope="module")
 def browser(runtime):
-    with open_browser([ALONE]) as opened:
+    with open_browser() as opened:
         yield opened
 
 
@@ -279,7 +277,7 @@ def test_the_worker_keeps_the_policy_too(browser, digits, tmp_path):
 def test_no_other_host_was_asked(runtime, digits, tmp_path):
     """By the browser's own log, in which its worker stands too."""
     log = tmp_path / "net.json"
-    with open_browser([ALONE, f"--log-net-log={log}"]) as browser, served(digits / "web") as address:
+    with open_browser([f"--log-net-log={log}"]) as browser, served(digits / "web") as address:
         Page(browser, address).draw("0-3")
     told = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
     # The rest the browser asks for itself, or for its own first page.
