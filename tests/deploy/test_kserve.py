@@ -6,15 +6,16 @@ import copy
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
 
 from ddgan_deploy.serving import MODEL
+from tests.deploy import resources
 from tests.deploy.conftest import KUBERNETES, Built, Manifest, kustomize
-from tests.deploy.kserve import Models
+from tests.deploy.kserve import kserve_models
+from tests.deploy.resources import Model, changed
 
 OURS = {"ServingRuntime": "V1alpha1ServingRuntime", "InferenceService": "V1beta1InferenceService"}
 MOUNTED = "/mnt/models"
@@ -22,12 +23,12 @@ MOUNTED = "/mnt/models"
 
 
 @pytest.fixture(scope="module")
-def models() -> Models:
+def models() -> dict[str, Model]:
     wheels = sorted((Path(sys.prefix) / "share" / "ddgan-deploy" / "kserve").glob("kserve-*.whl"))
     if not wheels:
         reason = "there is no wheel of KServe's package: python tools/fetch_checkers.py"
         pytest.fail(reason) if "CI" in os.environ else pytest.skip(reason)
-    return Models(wheels[-1])
+    return kserve_models(wheels[-1])
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,8 @@ def pod(kserve: Built) -> Manifest:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": predictor["labels"]}, "spec": spec}
 
 
-def wrong(models: Models, manifest: Manifest) -> list[str]:
-    return models.wrong(manifest, OURS[manifest["kind"]], manifest["kind"])
+def wrong(models: dict[str, Model], manifest: Manifest) -> list[str]:
+    return resources.wrong(models, manifest, OURS[manifest["kind"]], manifest["kind"])
 
 
 @pytest.mark.parametrize("kind", OURS)
@@ -57,17 +58,6 @@ def test_kserve_knows_every_field(models, kserve, kind):
     group, version = manifest["apiVersion"].split("/")
     assert group == "serving.kserve.io" and OURS[kind].lower().startswith(version)
     assert wrong(models, manifest) == []
-
-
-def changed(manifest: Manifest, path: str, value: Any) -> Manifest:
-    """A copy with another value at a path; None: with none."""
-    copied = copy.deepcopy(manifest)
-    *parents, last = path.split(".")
-    place: Any = copied
-    for key in parents:
-        place = place[int(key) if key.isdecimal() else key]
-    place.pop(last) if value is None else place.update({last: value})
-    return copied
 
 
 @pytest.mark.parametrize(
