@@ -217,7 +217,7 @@ def parse_ranges(text: str) -> list[range]:
     """
     ranges: list[range] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,20})(?:\s*-\s*(\d{1,20}))?\s*", part)
+        match = re.fullmatch(r"\s*([0-9]{1,20})(?:\s*-\s*([0-9]{1,20}))?\s*", part)
         if not match:
             raise InputError(f"seeds {_short(text)} cannot be read: give a list such as 0-15 or 3,7,20-23")
         first, last = int(match[1]), int(match[2] or match[1])

@@ -10,7 +10,11 @@ import contextlib
 import importlib.util
 import io
 import os
+import signal
 import socket
+import subprocess
+import sys
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,6 +41,8 @@ _PATIENCE = 300.0
 """Seconds in which a worker must have begun where none is at work."""
 _ANSWER = 10.0
 """Seconds for a cluster to take a connection."""
+_HEALTH = 30.0
+"""Seconds for it to say that it is well."""
 _PARTING = 10.0
 """Seconds for workers to take their files away."""
 
@@ -188,9 +194,9 @@ def _connected(address: str) -> Iterator[None]:
     ray = _ray()
     try:
         _check_answers(address)
-        with contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stderr(io.StringIO()), _own_signals():
             ray.init(
-                None if address == LOCAL else address,
+                address,
                 include_dashboard=False if address == LOCAL else None,
                 logging_level="ERROR",
                 log_to_driver=False,
@@ -206,19 +212,41 @@ def _connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keeps Ray from taking SIGTERM, after which nobody would tell how to go on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _check_answers(address: str) -> None:
-    """Asks whether anybody is there, which Ray itself tries for minutes.
+    """Asks whether a cluster is there, which Ray itself tries for minutes.
 
     Raises:
         OSError: nobody is.
-        ValueError: it is no address.
+        ValueError: it is no address, or something else is there.
     """
-    if address not in ("auto", LOCAL):
-        host, _, port = address.removeprefix("ray://").rpartition(":")
-        if not host or not port.isdecimal():
-            raise ValueError("it is no HOST:PORT")
-        with socket.create_connection((host.strip("[]"), int(port)), _ANSWER):
-            pass
+    if address in ("auto", LOCAL):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError("it is no HOST:PORT")
+    with socket.create_connection((host.strip("[]"), int(port)), _ANSWER):
+        pass
+    if not address.startswith("ray://"):
+        command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+        try:
+            healthy = subprocess.run(command, capture_output=True, timeout=_HEALTH, check=False).returncode == 0
+        except subprocess.TimeoutExpired:
+            healthy = False
+        if not healthy:
+            raise ValueError("what listens there is no cluster of this version of Ray")
 
 
 def _sent(artifact: Artifact, gpu: bool) -> dict[str, Any]:

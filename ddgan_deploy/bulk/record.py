@@ -1,19 +1,10 @@
-"""The folder of a run: its shards, what is written of them beside, and how a run that was cut off is gone on with.
-
-FOLDER/bulk.json       what is drawn there; when all is there, also what there is
-FOLDER/shards.jsonl    while it is drawn: a line a shard that is there, whole
-"""
+"""What is written beside the shards of a run: what they are, and which of them are there."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import json
-import os
-import shutil
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -23,14 +14,14 @@ import numpy as np
 from ddgan_deploy.artifact.manifest import SERVED, WEIGHTS
 from ddgan_deploy.artifact.records import DamagedRecord, OtherVersion, read_record, write_record
 from ddgan_deploy.bulk.content import Content
-from ddgan_deploy.bulk.shard import Written, size_of
+from ddgan_deploy.bulk.formats import FORMATS, npz, png
+from ddgan_deploy.bulk.plan import Plan
+from ddgan_deploy.bulk.shard import Written, digest, size_of
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.files import written_whole
+from ddgan_deploy.inputs import Array
 
-if sys.platform != "win32":
-    import fcntl
-
-RECORD, LOG = "bulk.json", "shards.jsonl"
+RECORD = "bulk.json"
 FORMAT_VERSION = 1
 
 
@@ -77,38 +68,33 @@ class Record:
     complete: bool = False
     files: tuple[Written, ...] = ()
 
+    def shards(self) -> dict[str, tuple[int, int]]:
+        """Of every shard that there may be its number and its images, by its name.
 
-class RunFolder:
-    """The folder of a run that is going on.
+        Raises:
+            InputError: the record was changed by somebody.
+        """
+        plan = Plan(self.drawing.seeds, {}, self.drawing.format, self.drawing.shard_size)  # type: ignore[arg-type]
+        name = FORMATS[plan.format].shard_name
+        return {name(shard.number): (shard.number, len(shard.places)) for shard in plan.shards()}
 
-    Attributes:
-        path: of it.
-        record: of it.
-        done: the shards that are there, by their numbers.
-    """
+    @property
+    def joined_name(self) -> str:
+        """Of the file that all shards of npz become."""
+        return npz.joined_name(self.count, self.image)
 
-    def __init__(self, path: Path, record: Record, done: Mapping[int, Written]) -> None:
-        self.path, self.record, self.done = path, record, dict(done)
+    def own_names(self) -> set[str]:
+        """All files and folders that such a run may leave, but `RECORD`.
 
-    def add(self, written: Written) -> None:
-        """A shard is there."""
-        with (self.path / LOG).open("a", encoding="utf-8") as log:
-            log.write(json.dumps(dataclasses.asdict(written)) + "\n")
-        self.done[written.number] = written
+        Raises:
+            InputError: as `shards`.
+        """
+        beside = {"npz": {self.joined_name}, "png": {png.LABELS}}
+        return {*self.shards(), *beside.get(self.drawing.format, ())}
 
-    def finish(self, files: tuple[Written, ...]) -> None:
-        """All is there, and these are the files; shards that are none of them go."""
-        self.record = dataclasses.replace(self.record, complete=True, files=files)
-        _write(self.path, self.record)
-        self.tidy()
-
-    def tidy(self) -> None:
-        """Takes away what a complete run does not need."""
-        kept = {file.name for file in self.record.files}
-        for shard in _logged(self.path):
-            if shard.name not in kept:
-                (self.path / shard.name).unlink(missing_ok=True)
-        (self.path / LOG).unlink(missing_ok=True)
+    def is_joined(self) -> bool:
+        """Whether the shards have become one file."""
+        return [file.name for file in self.files] == [self.joined_name]
 
 
 def record_of(content: Content, engine: str) -> Record:
@@ -123,136 +109,69 @@ def record_of(content: Content, engine: str) -> Record:
     knobs = {name: _told(np.asarray(value)) for name, value in plan.knobs.items()}
     drawing = Drawing(files, plan.seeds, knobs, plan.format, plan.shard_size, plan.batch, engine)
     names = tuple(artifact.path.resolve().name for artifact in content.artifacts)
-    precision = manifests[-1].precision
-    return Record(
-        FORMAT_VERSION, drawing, names, precision, len(content), content.image, metadata.version("ddgan-deploy")
-    )
+    precision, version = manifests[-1].precision, metadata.version("ddgan-deploy")
+    return Record(FORMAT_VERSION, drawing, names, precision, len(content), content.image, version)
 
 
-@contextlib.contextmanager
-def run_folder(path: Path, record: Record, resume: bool, overwrite: bool) -> Iterator[RunFolder]:
-    """The folder of a run, which nobody else works in for as long as the block lasts.
-
-    Args:
-        path: of it; it need not exist.
-        record: what is to be drawn.
-        resume: whether a run that was cut off is gone on with; where there is none, this is the first.
-        overwrite: whether a run that is there goes.
+def read(folder: Path) -> Record | None:
+    """The record in a folder; None where there is none.
 
     Raises:
-        InputError: something else is there, a run that draws something else, or one that goes on now; or the folder
-            cannot be written.
+        InputError: it is none of ours, or damaged.
     """
-    check_folder(path, resume, overwrite)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        with _alone(path):
-            if overwrite:
-                _clear(path)
-            found = _read(path)
-            if found is None:
-                _write(path, record)
-                yield RunFolder(path, record, {})
-                return
-            _check_same(path, found.drawing, record.drawing)
-            there = found.files if found.complete else _logged(path)
-            folder = RunFolder(path, found, {shard.number: shard for shard in there})
-            if found.complete:
-                folder.tidy()
-            yield folder
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror or error}): choose another place") from None
-
-
-def check_folder(path: Path, resume: bool, overwrite: bool) -> None:
-    """Refuses a folder before any work.
-
-    Raises:
-        InputError: as `run_folder`.
-    """
-    if path.exists() and not path.is_dir():
-        raise InputError(f"--out {path} is a file: give a folder")
-    if not path.exists() or not any(path.iterdir()):
-        return
-    if not (path / RECORD).is_file():
-        raise InputError(f"--out {path} holds other files, and no {RECORD} of ddgan-bulk: give another folder")
-    if not resume and not overwrite:
-        raise InputError(f"{path} exists already: give --resume to go on, --overwrite to draw anew, or another name")
-
-
-def _told(value: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> str:
-    if value.size == 1:
-        return f"{value.item():g}"
-    digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
-    return f"sha256:{digest} {value.dtype} {list(value.shape)}"
-
-
-def _read(path: Path) -> Record | None:
-    file = path / RECORD
-    if not file.exists():
+        content = (folder / RECORD).read_bytes()
+    except FileNotFoundError:
         return None
     try:
-        return read_record(file.read_bytes(), Record, FORMAT_VERSION)
-    except (DamagedRecord, OtherVersion) as error:
-        raise InputError(f"{file} cannot be read ({error}): give --overwrite, or another folder") from None
+        record = read_record(content, Record, FORMAT_VERSION)
+        record.shards()
+    except (DamagedRecord, OtherVersion, InputError) as error:
+        raise InputError(f"{folder / RECORD} is no record of ddgan-bulk ({error}): give another folder") from None
+    return record
 
 
-def _write(path: Path, record: Record) -> None:
+def write(folder: Path, record: Record) -> None:
+    """Writes the record of a folder, whole or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     content = write_record(record)
-    with written_whole(path / RECORD) as file:
+    with written_whole(folder / RECORD) as file:
         file.write_bytes(content)
 
 
-def _check_same(path: Path, before: Drawing, now: Drawing) -> None:
+def check_same(folder: Path, before: Drawing, now: Drawing) -> None:
+    """Refuses to go on with something else.
+
+    Raises:
+        InputError: names what differs.
+    """
     for field in dataclasses.fields(Drawing):
         old, new = getattr(before, field.name), getattr(now, field.name)
         if old == new:
             continue
         what = "another artifact" if field.name == "artifacts" else f"{field.name} {_short(old)}, not {_short(new)}"
-        raise InputError(f"{path} was begun with {what}: give the same as then, or another folder")
+        raise InputError(f"{folder} was begun with {what}: give the same as then, or another folder")
+
+
+def is_whole(folder: Path, written: Written) -> bool:
+    """Whether a file or folder is there as it was written."""
+    target = folder / written.name
+    try:
+        return size_of(target) == written.bytes and digest(target) == written.sha256
+    except OSError:
+        return False
+
+
+def _told(value: Array) -> str:
+    if value.size == 1:
+        return repr(value.item())
+    content = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+    return f"sha256:{content} {value.dtype} {list(value.shape)}"
 
 
 def _short(value: object) -> str:
     text = str(value) or "none"
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _logged(path: Path) -> list[Written]:
-    """The shards of the log that are there as it says; a line that was cut off is none."""
-    try:
-        lines = (path / LOG).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    found = []
-    for line in lines:
-        with contextlib.suppress(ValueError, TypeError, OSError):
-            shard = Written(**json.loads(line))
-            if size_of(path / shard.name) == shard.bytes:
-                found.append(shard)
-    return found
-
-
-def _clear(path: Path) -> None:
-    for entry in path.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Locks the folder; where there are no locks nobody is kept out."""
-    if sys.platform == "win32":
-        yield
-        return
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            try:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"another ddgan-bulk draws into {path} now: wait for it") from None
-        yield
-    finally:
-        os.close(opened)

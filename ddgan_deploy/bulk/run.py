@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.bulk.content import Content
+from ddgan_deploy.bulk.folder import RunFolder, check_folder, run_folder
 from ddgan_deploy.bulk.formats import npz, png
 from ddgan_deploy.bulk.plan import Plan, Shard, Source
-from ddgan_deploy.bulk.record import RunFolder, check_folder, record_of, run_folder
+from ddgan_deploy.bulk.record import record_of
 from ddgan_deploy.bulk.shard import Written, keep, write_shard, written
 from ddgan_deploy.engines.cascade import cascade_of
 from ddgan_deploy.errors import GateError, InputError
@@ -99,16 +100,21 @@ def bulk(options: BulkOptions, hire: Hire | None = None, progress: Progress = no
         with progress("Open the artifact"):
             crew = open_things.enter_context((hire or here)(content, options.source))
         record = record_of(content, crew.engine)
-        folder = open_things.enter_context(run_folder(options.out, record, options.resume, options.overwrite))
-        start, left = time.monotonic(), len(content) - sum(part.count for part in folder.done.values())
-        if left:
-            with progress(f"Draw {left} images on {crew.engine}") as report, _kept(folder):
-                _draw(content, crew, folder, report)
-        if not folder.record.complete:
-            with progress("Finish"):
-                _finish(content, folder, options.keep_shards)
+        with progress("Look what is there"):
+            folder = open_things.enter_context(run_folder(options.out, record, options.resume, options.overwrite))
+            _check_joined(folder, content, options.keep_shards)
+        start = time.monotonic()
+        left = _missing(folder, content.plan)
+        count = sum(len(shard.places) for shard in left)
+        with _kept(folder):
+            if left:
+                with progress(f"Draw {count} images on {crew.engine}") as report:
+                    _draw(left, crew, folder, report)
+            if not folder.record.complete:
+                with progress("Finish"):
+                    _finish(content, folder, options.keep_shards)
         files = tuple(options.out / file.name for file in folder.record.files)
-        return BulkResult(files, crew.engine, left, time.monotonic() - start)
+        return BulkResult(files, crew.engine, count, time.monotonic() - start)
 
 
 @contextlib.contextmanager
@@ -126,8 +132,24 @@ def here(content: Content, source: Source) -> Iterator[Crew]:
         yield Here()
 
 
-def _draw(content: Content, crew: Crew, folder: RunFolder, report: Report) -> None:
-    shards = [shard for shard in content.plan.shards() if shard.number not in folder.done]
+def _check_joined(folder: RunFolder, content: Content, keep_shards: bool) -> None:
+    """Of a complete run whose shards were joined they cannot be kept any more; those that were kept can be joined.
+
+    Raises:
+        InputError: the former.
+    """
+    if not folder.record.complete or content.format.name != "npz" or folder.record.is_joined() != keep_shards:
+        return
+    if keep_shards:
+        raise InputError(f"the shards in {folder.path} are joined: leave out --keep-shards, or give --overwrite")
+    folder.record = replace(folder.record, complete=False)
+
+
+def _missing(folder: RunFolder, plan: Plan) -> list[Shard]:
+    return [] if folder.record.complete else [shard for shard in plan.shards() if shard.number not in folder.done]
+
+
+def _draw(shards: Sequence[Shard], crew: Crew, folder: RunFolder, report: Report) -> None:
     pace = _Pace(sum(len(shard.places) for shard in shards), report)
     for shard in crew.draw(shards, folder.path, pace.tell):
         folder.add(shard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,14 +27,14 @@ class Written:
         name: of its file or folder.
         count: of its images.
         bytes: of its file, or of all in its folder.
-        sha256: of its file; None of a folder.
+        sha256: as of `digest`.
     """
 
     number: int
     name: str
     count: int
     bytes: int
-    sha256: str | None
+    sha256: str
 
 
 def untold(count: int) -> None:
@@ -65,7 +66,19 @@ def write_shard(
 
 def written(number: int, target: Path, count: int) -> Written:
     """What a file or folder is told as."""
-    return Written(number, target.name, count, size_of(target), None if target.is_dir() else sha256(target))
+    return Written(number, target.name, count, size_of(target), digest(target))
+
+
+def digest(target: Path) -> str:
+    """SHA-256 of a file; of a folder that of its files' names and SHA-256 in their order.
+
+    Raises:
+        OSError: it is not there.
+    """
+    if not target.is_dir():
+        return sha256(target)
+    lines = [f"{sha256(file)}  {file.name}\n" for file in sorted(target.iterdir())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def size_of(target: Path) -> int:

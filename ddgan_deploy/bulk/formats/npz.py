@@ -7,6 +7,7 @@ both arrays are written as they come.
 from __future__ import annotations
 
 import contextlib
+import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,8 +66,8 @@ def join(shards: Sequence[Path], count: int, image: Sequence[int], path: Path) -
             if not _has(shards[0], name):
                 continue
             with _member(archive, name, shape, kind) as to:
-                for shard in shards:
-                    _copy(shard, name, to)
+                copied = sum(_copy(shard, name, to) for shard in shards)
+            assert copied == math.prod(shape) * np.dtype(kind).itemsize
 
 
 class _Labels:
@@ -107,9 +108,12 @@ def _has(shard: Path, name: str) -> bool:
         return f"{name}.npy" in archive.namelist()
 
 
-def _copy(shard: Path, name: str, to: IO[bytes]) -> None:
+def _copy(shard: Path, name: str, to: IO[bytes]) -> int:
+    """Copies an array's elements; returns their bytes."""
+    copied = 0
     with zipfile.ZipFile(shard) as archive, archive.open(f"{name}.npy") as file:
         np.lib.format.read_magic(file)
         np.lib.format.read_array_header_1_0(file)
         while chunk := file.read(_CHUNK):
-            to.write(chunk)
+            copied += to.write(chunk)
+    return copied

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -82,13 +87,41 @@ def test_a_wrong_engine_is_one_line(nodes, toy, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("address", "reason"), [("127.0.0.1:1", "Connection refused"), ("nowhere", "HOST:PORT")])
-def test_no_cluster(toy, tmp_path, capsys, address, reason):
-    arguments = ["--seeds", "0-3", "--out", str(tmp_path / "out"), "--ray", address, "--workers", "1"]
-    assert command.main([str(toy), *arguments]) == 2
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [("127.0.0.1:1", "Connection refused"), ("nowhere", "HOST:PORT"), ("other", "what listens there is no cluster")],
+)
+def test_no_cluster(toy, tmp_path, monkeypatch, capsys, address, reason):
+    monkeypatch.setattr(module, "_HEALTH", 5.0)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}" if address == "other" else address
+        arguments = ["--seeds", "0-3", "--out", str(tmp_path / "out"), "--ray", address, "--workers", "1"]
+        assert command.main([str(toy), *arguments]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"error: no Ray cluster at {address} (") and reason in said
     assert said.endswith("or give --ray local") and not list(tmp_path.iterdir())
+
+
+def test_a_cluster_for_one_run_and_an_end_that_was_asked_for(toy, whole, tmp_path):
+    """A cluster that the environment names is not asked."""
+    environment = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1"}
+    plan = ["--seeds", PLAN.seeds, "--set", "gain=2", "--format", PLAN.format, "--shard-size", "4", "--batch", "2"]
+    arguments = [str(toy), *plan, "--out", str(tmp_path / "out"), "--resume", "--ray", "local", "--workers", "1"]
+    slow = "import time; from ddgan_deploy.bulk import cluster as c; write = c._write\n"
+    slow += "c._write = lambda *others: time.sleep(0.2) or write(*others)\n"
+    slow += "import sys; from ddgan_deploy.cli.bulk import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow, *arguments], stderr=subprocess.PIPE, text=True, env=environment
+    )
+    while not (tmp_path / "out" / "000001.tar").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].startswith("error: interrupted; shards in ")
+    subprocess.run([sys.executable, "-m", "ddgan_deploy.cli.bulk", *arguments], check=True, env=environment)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.tar")} == whole
 
 
 def test_a_shard_that_ends_its_workers(nodes, toy, tmp_path, monkeypatch):

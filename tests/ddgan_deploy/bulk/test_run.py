@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,19 +111,92 @@ def test_a_process_that_is_killed_leaves_whole_shards(toy, tmp_path, whole):
     assert {path.suffix for path in out.iterdir()} == {".tar", ".json"}
 
 
-def test_what_the_log_says_is_not_believed(toy, tmp_path, whole, ends_at_seed, monkeypatch):
-    """A shard that is cut short, one that is gone, and a line that is."""
-    out = tmp_path / "out"
+@pytest.fixture
+def half(toy, tmp_path, monkeypatch, ends_at_seed):
+    """The folder of a run that was cut off after four of five shards."""
     with monkeypatch.context():
         ends_at_seed(16, InputError("wrong"))
-        assert draw(toy, out) == 2
+        assert draw(toy, tmp_path / "out") == 2
     monkeypatch.undo()
-    os.truncate(out / "000000.tar", 100)
-    (out / "000001.tar").unlink()
-    with (out / "shards.jsonl").open("a") as log:
-        log.write('{"number": 4, "name": "0000')
-    assert draw(toy, out, "--resume") == 0
-    assert contents(out) == whole
+    return tmp_path / "out"
+
+
+def cut(file):
+    os.truncate(file, 100)
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def exchange(file):
+    shutil.copy(file.with_name("000002.tar"), file)
+
+
+@pytest.mark.parametrize("damage", [cut, flip, exchange, os.unlink])
+def test_a_shard_that_is_not_as_it_was_is_drawn_again(toy, half, whole, caplog, damage):
+    damage(half / "000000.tar")
+    assert draw(toy, half, "--resume") == 0
+    assert contents(half) == whole
+
+
+@pytest.mark.parametrize("name", ["webdataset", "png", "npz"])
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_complete_run_is_looked_at_as_well(toy, tmp_path, name, joined):
+    options = BulkOptions(Plan("0-9", format=name, shard_size=4), Source((toy,)), tmp_path / "out")
+    options = replace(options, keep_shards=not joined and name == "npz", resume=True)
+    files = bulk(options).files
+    before = {path: path.read_bytes() for path in options.out.rglob("*") if path.is_file()}
+    flip(files[0] if files[0].is_file() else next(files[0].iterdir()).with_name("img00000001.png"))
+    assert bulk(options).files == files
+    assert {path: path.read_bytes() for path in options.out.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"number": 4, "name": "0000',
+        b"\xff\xfe\x00" * 30,
+        b"[" * 200_000,
+        b'{"number": 4, "name": "000004.tar", "count": "4", "bytes": 1, "sha256": ""}',
+        b'{"number": [4], "name": "000004.tar", "count": 4, "bytes": 1, "sha256": ""}',
+        b'{"number": 0, "name": "000000.tar", "count": 20, "bytes": BYTES, "sha256": "SHA"}',
+        b'{"number": 4, "name": "000000.tar", "count": 4, "bytes": BYTES, "sha256": "SHA"}',
+        b'{"number": 0, "name": "../mine.tar", "count": 4, "bytes": BYTES, "sha256": "SHA"}',
+    ],
+)
+def test_no_line_of_the_log_is_believed(toy, half, whole, line):
+    mine = half.with_name("mine.tar")
+    shutil.copy(half / "000000.tar", mine)
+    first = json.loads((half / "shards.jsonl").read_text().splitlines()[0])
+    line = line.replace(b"BYTES", str(first["bytes"]).encode()).replace(b"SHA", first["sha256"].encode())
+    log = (half / "shards.jsonl").read_bytes()
+    (half / "shards.jsonl").write_bytes(log + line)
+    assert draw(toy, half, "--resume") == 0
+    assert contents(half) == whole and mine.exists()
+    assert not (half / "shards.jsonl").exists()
+
+
+def test_a_line_that_was_cut_off_does_not_take_the_next_one_with_it(toy, half, whole, ends_at_seed, monkeypatch):
+    log = half / "shards.jsonl"
+    log.write_bytes(log.read_bytes()[:-20])
+    with monkeypatch.context():
+        ends_at_seed(16, InputError("wrong"))
+        assert draw(toy, half, "--resume") == 2
+    assert [json.loads(line)["number"] for line in log.read_text().splitlines()] == [0, 1, 2, 3]
+
+
+def test_a_process_that_was_killed_at_its_first_file(toy, tmp_path, whole):
+    """What it leaves is a scratch folder."""
+    code = "import os; from pathlib import Path; from ddgan_deploy.files import written_whole as w\n"
+    code += f"with w(Path({str(tmp_path / 'out' / 'bulk.json')!r})): os.kill(os.getpid(), 9)"
+    (tmp_path / "out").mkdir()
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert list((tmp_path / "out").iterdir())
+    assert draw(toy, tmp_path / "out", "--resume") == 0
+    assert contents(tmp_path / "out") == whole
 
 
 def test_shards_that_were_joined_go_when_the_run_was_cut_off_before(toy, tmp_path):
@@ -130,9 +205,18 @@ def test_shards_that_were_joined_go_when_the_run_was_cut_off_before(toy, tmp_pat
     options = BulkOptions(Plan("0-9", shard_size=4), Source((toy,)), out)
     (path,) = bulk(options).files
     (out / "000000.npz").write_bytes(b"x")
-    (out / "shards.jsonl").write_text(json.dumps(dict(number=0, name="000000.npz", count=4, bytes=1, sha256=None)))
+    (out / "shards.jsonl").write_text("")
     assert bulk(replace(options, resume=True)).files == (path,)
     assert {each.name for each in out.iterdir()} == {path.name, "bulk.json"}
+
+
+def test_shards_that_were_kept_can_be_joined_later_but_not_the_other_way_round(toy, tmp_path, capsys):
+    arguments = [str(toy), "--seeds", "0-9", "--shard-size", "4", "--out", str(tmp_path / "out"), "--resume"]
+    assert command.main([*arguments, "--keep-shards"]) == 0
+    assert command.main(arguments) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"samples_10x8x8x3.npz", "bulk.json"}
+    assert command.main([*arguments, "--keep-shards"]) == 2
+    assert "out are joined: leave out --keep-shards, or give --overwrite" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -143,6 +227,7 @@ def test_shards_that_were_joined_go_when_the_run_was_cut_off_before(toy, tmp_pat
         (["--shard-size", "5"], "shard_size 4, not 5"),
         (["--format", "npz"], "format webdataset, not npz"),
         (["--label", "3"], "knobs {}, not {'label': '3'}"),
+        (["--set", "gain=1.2345678"], "knobs {}, not {'gain': '1.2345678'}"),
         (["--label", ",".join(["1", "2"] * 10)], "knobs {}, not {'label': 'sha256:"),
         (["--portable"], "engine onnxruntime, not onnxruntime-portable"),
     ],
@@ -182,9 +267,27 @@ def test_another_artifact_is_refused(toy, biggan, exports, tmp_path, capsys):
     assert "was begun with another artifact: give the same" in capsys.readouterr().err
 
 
-def test_overwrite_draws_anew(toy, tmp_path, whole):
-    assert draw(toy, tmp_path / "out", "--label", "3") == 0
-    assert contents(tmp_path / "out") != whole
+@pytest.mark.parametrize("name", ["webdataset", "npz", "png", "parquet"])
+def test_overwrite_draws_anew_and_leaves_what_is_not_its_own(toy, tmp_path, name):
+    out = tmp_path / "out"
+    options = BulkOptions(Plan("0-9", format=name, shard_size=4), Source((toy,)), out, overwrite=True)
+    bulk(replace(options, plan=replace(options.plan, seeds="0-19", shard_size=3)))
+    mine = {out / "mine.txt", out / "00077" / "mine.png", out / "999999.tar", out / ("dataset.json" * (name != "png"))}
+    for path in mine - {out}:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    files = bulk(options).files
+    theirs = {out / "bulk.json", *([out / "dataset.json"] if name == "png" else [])}
+    theirs |= {each for path in files for each in (path.iterdir() if path.is_dir() else [path])}
+    assert {path for path in out.rglob("*") if path.is_file()} == theirs | (mine - {out})
+
+
+def test_overwrite_that_was_cut_off_can_be_said_again(toy, tmp_path, whole, monkeypatch):
+    """Its record is the last to go."""
+    assert draw(toy, tmp_path / "out") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert draw(toy, tmp_path / "out", "--overwrite") == 130
     assert draw(toy, tmp_path / "out", "--overwrite") == 0
     assert contents(tmp_path / "out") == whole
 
@@ -242,12 +345,16 @@ def test_a_file_in_place_of_the_folder(toy, tmp_path, capsys):
     assert "is a file: give a folder" in capsys.readouterr().err
 
 
-def test_a_record_that_cannot_be_read(toy, tmp_path, whole, capsys):
+@pytest.mark.parametrize("content", ["{}", '{"other": "tool"}', "[" * 9999])
+def test_a_record_of_others_is_left_alone(toy, tmp_path, whole, capsys, content):
+    """And all beside it."""
     assert draw(toy, tmp_path / "out") == 0
-    (tmp_path / "out" / "bulk.json").write_text("{}")
-    assert draw(toy, tmp_path / "out", "--resume") == 2
-    assert "bulk.json cannot be read (format_version: Field required): give --overwrite" in capsys.readouterr().err
-    assert draw(toy, tmp_path / "out", "--overwrite") == 0
+    (tmp_path / "out" / "bulk.json").write_text(content)
+    for others in ([], ["--resume"], ["--overwrite"]):
+        assert draw(toy, tmp_path / "out", *others) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert "bulk.json is no record of ddgan-bulk (" in said and said.endswith("give another folder")
+    assert contents(tmp_path / "out") == whole
 
 
 def test_what_is_written_down(toy, tmp_path):
