@@ -52,13 +52,19 @@ def grid(images: npt.NDArray[np.uint8], columns: int | None = None, gap: int = 2
 
     _check_images(images)
     columns = tidy_columns(len(images)) if columns is None else columns
-    scale = _scale(images) if scale is None else scale
+    scale = enlargement(*images.shape[1:3]) if scale is None else scale
     for name, value, least in (("columns", columns, 1), ("gap", gap, 0), ("scale", scale, 1)):
         if value < least:
             raise InputError(f"{name} {value} is out of range: give {least} or more")
     enlarged = images.repeat(scale, axis=1).repeat(scale, axis=2)
     canvas = _arrange(enlarged, columns, gap)
     return Image.fromarray(canvas[:, :, 0] if canvas.shape[2] == 1 else canvas)
+
+
+def enlargement(height: int, width: int) -> int:
+    """The whole factor by which an image is shown: 1, or of one below 64 pixels the least that gives 128."""
+    side = max(height, width)
+    return math.ceil(ENLARGED / side) if side < SMALL else 1
 
 
 def tidy_columns(count: int) -> int:
@@ -115,11 +121,6 @@ def _check_images(images: npt.NDArray[np.uint8]) -> None:
             f"images with {images.shape[3]} channels cannot be drawn, only 1 (grey), 3 (RGB) or 4 (RGBA): "
             "take the raw array instead"
         )
-
-
-def _scale(images: npt.NDArray[np.uint8]) -> int:
-    side = max(images.shape[1:3])
-    return math.ceil(ENLARGED / side) if side < SMALL else 1
 
 
 def _arrange(images: npt.NDArray[np.uint8], columns: int, gap: int) -> npt.NDArray[np.uint8]:

@@ -228,6 +228,17 @@ def parse_ranges(text: str) -> list[range]:
     return ranges
 
 
+def seed_ranges(seeds: Sequence[int]) -> str:
+    """Seeds as `parse_seeds` takes them, such as "3,7-9"."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1][1:] = [seed]
+        else:
+            runs.append([seed])
+    return ",".join("-".join(map(str, run)) for run in runs)
+
+
 def _listed(names: Sequence[str]) -> str:
     return f"only {', '.join(names)}" if names else "and no other"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddgan_deploy.errors import InputError
+from ddgan_deploy.knob_flags import FLAGS, option_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,13 +16,6 @@ if TYPE_CHECKING:
 
     from ddgan_deploy.sampler import Knob
 
-_FLAGS = {
-    "label": ("K", "class; or a file: .npz with an array label, labels or arr_1, .npy, or .txt, a class a line"),
-    "guidance": ("S", "scale of the classifier's guidance"),
-    "truncation": ("PSI", "truncation of the latents, 1 for none"),
-    "low_res": ("FILE.npz", "picture to enlarge: an array low_res, images or arr_0, uint8 [N, h, w, C]"),
-}
-"""Of the families that there are, as their models have them; an artifact says which it takes."""
 _ARRAYS = ("images", "arr_0")
 """Pictures, as `ddgan-sample --npz` and the published samplers call them."""
 _LABELS = ("labels", "arr_1")
@@ -42,14 +36,14 @@ def add_knob_arguments(parser: argparse.ArgumentParser, several: str) -> None:
         f"Of artifacts that have them; where one is left out its default serves. With commas: {several} "
         "(--label=-1,2 where the first is negative).",
     )
-    for name, (metavar, text) in _FLAGS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text)
+    for name, (metavar, text) in FLAGS.items():
+        group.add_argument(option_of(name), metavar=metavar, help=text)
     group.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other, by its name")
 
 
 def asked_for(knobs: Iterable[Knob]) -> str:
     """What a command line must have for the knobs that have no default, with a blank before each; or nothing."""
-    flags = {name: f" --{name.replace('_', '-')} {metavar}" for name, (metavar, _) in _FLAGS.items()}
+    flags = {name: f" {option_of(name)} {metavar}" for name, (metavar, _) in FLAGS.items()}
     return "".join(flags.get(knob.name, f" --set {knob.name}=VALUE") for knob in knobs if knob.default is None)
 
 
@@ -59,7 +53,7 @@ def given_knobs(args: argparse.Namespace) -> dict[str, npt.ArrayLike]:
     Raises:
         InputError: one is said twice, or cannot be read.
     """
-    told = [(name, text) for name in _FLAGS if (text := getattr(args, name)) is not None]
+    told = [(name, text) for name in FLAGS if (text := getattr(args, name)) is not None]
     for item in args.set:
         name, equals, text = item.partition("=")
         if not equals or not name:

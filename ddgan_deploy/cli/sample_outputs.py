@@ -71,6 +71,8 @@ class Outputs:
 
     def rest(self, there: Collection[int]) -> str:
         """How to get the images that are not there."""
+        from ddgan_deploy.inputs import seed_ranges
+
         left = [seed for place, seed in enumerate(self.seeds) if place not in there]
         theirs = f" and their {', '.join(self.each)}" if self.each else ""
         return f"draw the others with --seeds {seed_ranges(left)}{theirs}"
@@ -230,17 +232,6 @@ def _named(path: Path | None) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror or error}): choose another place") from None
-
-
-def seed_ranges(seeds: Sequence[int]) -> str:
-    """Seeds as ``--seeds`` takes them, such as 3,7-9."""
-    runs: list[list[int]] = []
-    for seed in seeds:
-        if runs and seed == runs[-1][-1] + 1:
-            runs[-1][1:] = [seed]
-        else:
-            runs.append([seed])
-    return ",".join("-".join(map(str, run)) for run in runs)
 
 
 def _write_png(path: Path, image: npt.NDArray[np.uint8], comment: str = "") -> None:

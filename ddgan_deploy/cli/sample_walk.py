@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ddgan_deploy.cli.sample_outputs import Outputs, seed_ranges
+from ddgan_deploy.cli.sample_outputs import Outputs
 from ddgan_deploy.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class WalkOutputs(Outputs):
     def grid(self, images: npt.NDArray[np.uint8]) -> bytes:
         """A PNG file: a row a pair, with both ends."""
         from ddgan_deploy import images as pictures
+        from ddgan_deploy.inputs import seed_ranges
 
         pairs, steps = len(self.seeds) - 1, self.walk.steps
         shown = [pair * steps + step for pair in range(pairs) for step in range(steps + 1)]
