@@ -72,9 +72,10 @@ def _knobs(options: ServerOptions) -> tuple[Knob, ...]:
 
 def curl_line(options: ServerOptions) -> str:
     """A command that shows the pixels of seed 3 as JSON."""
-    request = '{"inputs":[{"name":"seed","shape":[1,1],"datatype":"INT64","data":[3]}],"outputs":[{"name":"image"}]}'
-    url = shlex.quote(f"http://{options.http}/v2/models/{MODEL}/infer")
-    return f"curl -s {url} -d '{request}'"
+    from ddgan_deploy.inputs import seed_array
+    from ddgan_deploy.serving import curl
+
+    return curl.line(f"http://{options.http}", curl.request(seed_array([3]), {}))
 
 
 def _options(argv: Sequence[str] | None) -> ServerOptions:

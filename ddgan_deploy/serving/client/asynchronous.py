@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -18,7 +19,7 @@ from ddgan_deploy.inputs import Knobs, rows, seed_array, served_knobs
 from ddgan_deploy.serving import MODEL, PNG_MODEL
 from ddgan_deploy.serving.address import Address, parse_url
 from ddgan_deploy.serving.client.transports import RequestError, open_transport
-from ddgan_deploy.serving.client.way import PNG, Way
+from ddgan_deploy.serving.client.way import IMAGE, PNG, Way
 from ddgan_deploy.serving.echo import SEED, Values, WrongAnswerError
 
 T = TypeVar("T")
@@ -103,7 +104,7 @@ class AsyncClient:
             ServerError: the server cannot be reached, refuses, fails, takes longer than the time-out, or has the model
                 no more that answered before.
         """
-        images: npt.NDArray[np.uint8] = np.concatenate(await self._ask(seeds, knobs, "image", lambda start, part: part))
+        images: npt.NDArray[np.uint8] = np.concatenate(await self._ask(seeds, knobs, IMAGE, lambda start, part: part))
         return images
 
     async def generate_each(
@@ -120,12 +121,22 @@ class AsyncClient:
         Raises:
             InputError, ServerError: as `generate`, but that the time-out begins anew with every answer.
         """
-        await self._ask(seeds, knobs, "image", arrived, renewed=True)
+        await self._ask(seeds, knobs, IMAGE, arrived, renewed=True)
 
     async def png(self, seeds: Sequence[int], **knobs: npt.ArrayLike) -> list[bytes]:
         """The images as contents of PNG files, in the order of the seeds; arguments and errors of `generate`."""
         parts = await self._ask(seeds, knobs, PNG, lambda start, part: part)
         return [bytes(file) for part in parts for file in part.ravel()]
+
+    async def way(self) -> Way:
+        """How the model is asked for images: its knobs, the seeds that a request may have, the size of an image.
+
+        Raises:
+            InputError, ServerError: as `generate`.
+        """
+        with self._failures(IMAGE):
+            async with asyncio.timeout(self.timeout) as limit:
+                return await self._way(IMAGE, limit)
 
     async def ready(self) -> bool:
         """Whether the model can be asked now; False too where nobody answers within the time-out."""
@@ -157,7 +168,7 @@ class AsyncClient:
     ) -> list[R]:
         """What ``take`` makes of the output of all seeds, in parts; ``renewed``: the time-out begins anew with each."""
         words = seed_array(seeds)
-        try:
+        with self._failures(output):
             async with asyncio.timeout(self.timeout) as limit:
                 way = await self._way(output, limit)
                 size = min(way.batch, self.batch or way.batch)
@@ -171,6 +182,12 @@ class AsyncClient:
                     return taken
 
                 return await _each(range(0, len(words), size), ask)
+
+    @contextlib.contextmanager
+    def _failures(self, output: str) -> Iterator[None]:
+        """What goes wrong on the way to an output, as an InputError or a ServerError."""
+        try:
+            yield
         except TimeoutError:
             message = f"{self._who()} did not answer within {self.timeout:g} s: give it more time, or fewer seeds"
             raise ServerError(message) from None

@@ -16,6 +16,7 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.serving import MODEL
 from ddgan_deploy.serving.address import Address
 from ddgan_deploy.serving.client.asynchronous import RETRIES, AsyncClient
+from ddgan_deploy.serving.client.way import Way
 
 T = TypeVar("T")
 
@@ -59,6 +60,10 @@ class Client:
     def png(self, seeds: Sequence[int], **knobs: npt.ArrayLike) -> list[bytes]:
         """The images as contents of PNG files, in the order of the seeds; arguments and errors of `AsyncClient.png`."""
         return self._wait_for(self._client.png(seeds, **knobs))
+
+    def way(self) -> Way:
+        """As `AsyncClient.way`."""
+        return self._wait_for(self._client.way())
 
     def ready(self) -> bool:
         """Whether the model can be asked now; False too where nobody answers within the time-out."""

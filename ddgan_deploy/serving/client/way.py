@@ -12,7 +12,7 @@ from ddgan_deploy.sampler import Knob
 from ddgan_deploy.serving.echo import DRAWN, SEED, Values, WrongAnswerError, check, comment_of_png, comments, drawn
 from ddgan_deploy.serving.knobs import asked_with
 
-PNG = "png"
+IMAGE, PNG = "image", "png"
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Way:
         batch: seeds that a request may have.
         knobs: that the model has.
         echoes: outputs that tell what the answer was made from.
+        shape: of an output behind the batch; of an image (H, W, C). Empty where the model does not tell.
     """
 
     model: str
@@ -30,6 +31,7 @@ class Way:
     batch: int
     knobs: tuple[Knob, ...]
     echoes: tuple[str, ...]
+    shape: tuple[int, ...] = ()
 
     @classmethod
     def through(cls, model: str, config: Mapping[str, Any], output: str) -> Self | None:
@@ -39,13 +41,13 @@ class Way:
             InputError: the configuration cannot be read.
         """
         knobs = asked_with(config)
-        outputs = [tensor["name"] for tensor in config.get("output", [])]
+        outputs = {tensor["name"]: tuple(map(int, tensor.get("dims", ()))) for tensor in config.get("output", [])}
         batch = int(config.get("max_batch_size", 0))
         if knobs is None or output not in outputs or batch < 1:
             return None
         ours = {SEED, *(knob.name for knob in knobs)}
         echoes = tuple(name for name in outputs if name.startswith(DRAWN) and name.removeprefix(DRAWN) in ours)
-        return cls(model, output, batch, knobs, echoes)
+        return cls(model, output, batch, knobs, echoes, outputs[output])
 
     def checked(self, asked: Values, answer: Values) -> npt.NDArray[Any]:
         """The output out of an answer to seeds int64 [N, 1] and all knobs [N, ...].
