@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     "kernels",
     "errors names scratch gpu processor",
-    "files sampler data",
+    "files sampler data knob_flags",
     "inputs images interpolation plots progress screen command processes quality",
     "weight_files",
     "artifact",
@@ -22,6 +22,7 @@ FLOORS = (
     "checkpoint same_network",
     "parity",
     "bench bulk serving",
+    "play",
     "cli",
     "export",
 )
@@ -137,6 +138,8 @@ RUNS = (
     "ddgan_deploy.serving",
     "ddgan_deploy.bulk",
     "ddgan_deploy.cli.bulk",
+    "ddgan_deploy.play",
+    "ddgan_deploy.cli.play",
     "ddgan_deploy.cli.sample",
     "ddgan_deploy.inputs",
 )
@@ -212,6 +215,7 @@ def test_runtimes_stay_in_their_rooms():
         "ddgan_deploy/serving/client/statistics.py",
         "ddgan_deploy/serving/client/transports.py",
     }
+    assert _rooms("gradio") == {"ddgan_deploy/play/page.py"}
     assert _rooms("openvino") == {
         "ddgan_deploy/engines/openvino.py",
         *(f"kernels/{op}/ov_op.py" for op in ("posterior_sample", *ops) if op != "philox_normal"),

@@ -8,6 +8,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddgan_deploy.cli import bench, bulk, perf, sample, serve, verify
+from ddgan_deploy.cli import bench, bulk, perf, play, sample, serve, verify
 from ddgan_deploy.export import cli as export_command
+from tests.ddgan_deploy.play.browsing import playing
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -29,8 +31,10 @@ COMMANDS = {
     "ddgan-bench": bench.main,
     "ddgan-serve": serve.main,
     "ddgan-perf": perf.main,
+    "ddgan-play": play.main,
 }
-LINES, SERVER, AGAINST_SERVER, CODE = "these lines", "this server", "these lines against it", "this code"
+LINES, SERVER, AGAINST_SERVER = "these lines", "this server", "these lines against it"
+CODE, PAGE = "this code", "this page"
 _BLOCK = re.compile(r"(?:<!-- the test-suite runs (?P<mark>[^>]+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.S)
 
 
@@ -137,6 +141,13 @@ def test_serving(folder, monkeypatch):
     assert (folder / "ddgan-perf" / "perf.png").is_file()
 
 
+def test_play(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (line,) = _lines(ROOT / "docs" / "play.md", PAGE)
+    with playing(*shlex.split(line)[1:]) as (_, url), urllib.request.urlopen(url) as page:
+        assert b"ddgan-play" in page.read()
+
+
 def test_every_mark_is_one_that_is_run():
     run = {
         README: {LINES, SERVER, AGAINST_SERVER},
@@ -144,6 +155,7 @@ def test_every_mark_is_one_that_is_run():
         ROOT / "docs" / "parity.md": {LINES},
         ROOT / "docs" / "ddgan-bench.md": {LINES},
         ROOT / "docs" / "bulk.md": {LINES},
+        ROOT / "docs" / "play.md": {PAGE},
         ROOT / "docs" / "python.md": {CODE},
     }
     for page in PAGES:

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ from ddgan_deploy.cli import perf, sample
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.families import registry
+from ddgan_deploy.play import commands
+from ddgan_deploy.play.source import server_source
 from ddgan_deploy.serving import MODEL, PNG_MODEL
 from ddgan_deploy.serving.backend.heartbeat import Heartbeat
 from ddgan_deploy.serving.client import AsyncClient, Client
@@ -75,6 +78,18 @@ def test_png_files_say_what_they_were_drawn_with(client, engine):
     np.testing.assert_array_equal(drawn, engine.generate(SEEDS, gain=GAINS, label=LABELS))
     assert comment_of_png(files[2]) == "seed 9, gain 2.0, label 9"
     assert comment_of_png(client.png([5])[0]) == "seed 5, gain 1.0, label -1"
+
+
+def test_the_lines_of_curl_of_a_page_draw(served, engine):
+    with Client(f"http://{served.http}") as client:
+        source, knobs = server_source(client), {"gain": 0.7, "label": 3.0}
+    seeds = [*range(9), 2**64 - 1]
+    bodies = commands.requests(source.knobs, source.request_batch, seeds, knobs)
+    lines = commands.curl_lines(source.http_url, dict(zip("ab", bodies, strict=True)), in_files=False).splitlines()
+    outputs = [json.loads(subprocess.check_output(shlex.split(line)))["outputs"][0] for line in lines]
+    drawn = np.concatenate([np.reshape(output["data"], output["shape"]) for output in outputs])
+    np.testing.assert_array_equal(drawn, engine.generate(seeds, **knobs))
+    assert source.size == engine.artifact.manifest.sampler.image[1:]
 
 
 def test_a_wrong_knob_is_refused_before_anything_is_sent(client):

@@ -1,4 +1,4 @@
-"""Nothing leaves the machine, and nothing is written but what was asked for: export, sample and serve, watched."""
+"""Nothing leaves the machine, nothing is written but what was asked for: export, sample, serve and play, watched."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ import numpy as np
 import pytest
 
 from ddgan_deploy.engines import openvino
-from tests.conftest import golden_case
+from tests.conftest import DATA, golden_case
+from tests.ddgan_deploy.play.browsing import playing
 
 SOURCE = Path(__file__).with_name("no_network.cc")
 HOMES = ("unwritable", "empty")
@@ -145,3 +147,15 @@ def test_nothing_leaves(watched):
     assert {path.name for path in watched.folder.iterdir()} == {"made", *(f"{name}.npz" for name in sources)}
     images = [np.load(watched.folder / f"{name}.npz")["images"] for name in sources]
     assert all(np.abs(drawn.astype(int) - images[0]).max() <= 1 for drawn in images)
+
+
+def test_nothing_leaves_of_a_page(watched):
+    with playing(DATA / "format1" / "artifact", cwd=watched.folder, env=watched.environment) as (_, url):
+        for path in ("", "config", "theme.css", "gradio_api/info"):
+            with urllib.request.urlopen(f"{url}/{path}") as answer:
+                assert answer.read()
+        assert list(watched.temporary.rglob("ddgan-play-*"))
+    assert not watched.log.exists(), watched.log.read_text()
+    assert watched.home.is_file() or not list(watched.home.iterdir())
+    assert not list(watched.temporary.iterdir())
+    assert not list(watched.folder.iterdir())

@@ -1,0 +1,57 @@
+"""Knobs as controls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddgan_deploy.play.controls import as_picture, control, picture_info
+from ddgan_deploy.sampler import Knob, label_knob
+
+
+def test_a_label_has_whole_steps_from_drawn_on():
+    assert control(label_knob(1000)) == (-1, 999, 1, -1, True, "class; -1: drawn from the seed")
+
+
+def test_a_number_has_its_range_and_default():
+    assert control(Knob("truncation", "float32", (1,), -4, 4, 0.7, help="how far")) == (
+        -4,
+        4,
+        0.01,
+        0.7,
+        True,
+        "how far",
+    )
+
+
+def test_a_wide_range_is_that_of_the_values_that_a_report_shows():
+    guidance = Knob("guidance", "float32", (1,), -1000, 1000, 12.5, tried=(0, 4), swept=(0.5, 10))
+    assert control(guidance) == (0, 12.5, 0.1, 12.5, True, "ddgan-sample takes -1000 to 1000")
+
+
+def test_of_a_server_a_wide_range_is_a_field():
+    least, most, _, value, is_slider, info = control(Knob("guidance", "float32", (1,), -1000, 1000, 1.0))
+    assert (least, most, value, is_slider, info) == (-1000, 1000, 1.0, False, "")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
+def test_a_picture_of_the_right_size_keeps_its_pixels(mode):
+    knob = Knob("low_res", "uint8", (4, 6, 3), 0, 255)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)).convert(mode)
+    taken = as_picture(knob, image)
+    assert taken.shape == (1, 4, 6, 3) and taken.dtype == np.uint8
+    np.testing.assert_array_equal(taken[0], np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_picture_of_another_size_is_cut_in_the_middle(channels):
+    knob = Knob("low_res", "uint8", (4, 4, channels), 0, 255)
+    wide = np.zeros((8, 24, 3), np.uint8)
+    wide[:, 8:16] = 200
+    taken = as_picture(knob, Image.fromarray(wide))
+    assert taken.shape == (1, 4, 4, channels)
+    # At the cut a little of what lies beyond is mixed in.
+    assert (np.abs(taken[..., 0].astype(int) - 200) <= 12).all()
+    assert as_picture(knob, None) is None
+    assert "4x4" in picture_info(knob)
