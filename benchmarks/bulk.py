@@ -6,7 +6,7 @@
 Without DIR the bundled digits are exported first. "Bare" draws a tenth of the images in runs of the same batch and
 keeps nothing, in turn before and after each format, so that a machine that becomes slower does not speak for a format;
 the ratio is of images a second. Every run is a process of its own; its memory is the most that it ever had, with that
-of Ray's processes left out. With --cut each format is stopped by Ctrl-C half-way and gone on with, and the bytes are
+of Ray's processes left out. With --cut each format is stopped by SIGTERM half-way and gone on with, and the bytes are
 those of the run that was not. --workers draws the first format on a Ray cluster of this machine, in equal parts of it.
 """
 
@@ -54,7 +54,7 @@ class Ran(NamedTuple):
 
 
 def run(command: Sequence[str], stop_after: float | None = None) -> Ran:
-    """Runs a command; with ``stop_after`` Ctrl-C reaches it after that many seconds.
+    """Runs a command; with ``stop_after`` SIGTERM reaches it after that many seconds.
 
     Raises:
         SystemExit: it failed, or was to be stopped and had ended.
@@ -62,7 +62,7 @@ def run(command: Sequence[str], stop_after: float | None = None) -> Ran:
     start = time.monotonic()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-        stopper = threading.Timer(stop_after or 0, process.send_signal, [signal.SIGINT])
+        stopper = threading.Timer(stop_after or 0, process.send_signal, [signal.SIGTERM])
         if stop_after:
             stopper.start()
         assert process.stdout is not None

@@ -38,6 +38,9 @@ LONG = (
     "kernels/test_cuda_launches.py",
     "kernels/test_cuda_ops.py",
     "ddgan_deploy/serving/server/test_serve.py",
+    "export/web/test_page.py",
+    "ddgan_deploy/play/test_page.py",
+    "ddgan_deploy/bulk/test_cluster.py",
     "export/precision/test_int8.py",
 )
 """Files that take longest; they begin, lest a process is alone with one at the end."""

@@ -1,4 +1,4 @@
-"""pytest --quick leaves out what exports, compiles, interprets a kernel, or starts a server or another Python.
+"""pytest --quick leaves out what exports, compiles, interprets a kernel, or starts a server, a browser or a Python.
 
 A test is told by what it does, not by a list: it is skipped when it comes to one of these doors.
 """
@@ -20,6 +20,8 @@ _DOORS = (
     "triton.runtime.interpreter.GridExecutor.__call__",
     "ddgan_deploy.serving.server.tritonserver.found_server",
     "ddgan_deploy.export.tensorrt.engines.build_engine",
+    "ray.cluster_utils.Cluster.__init__",
+    "tests.browser.find_browser",
 )
 _COMPILERS = {"c++", "g++", "cmake"}
 

@@ -17,8 +17,6 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 T = TypeVar("T")
-ONLY_HERE = ("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",)
-"""The browser finds no other host."""
 _PATIENCE = 30
 _PIXELS = """
 return Array.from(document.querySelectorAll(arguments[0] + ' img'), image => {

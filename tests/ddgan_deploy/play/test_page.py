@@ -15,12 +15,12 @@ from selenium.webdriver.common.keys import Keys
 
 from ddgan_deploy.cli import sample
 from tests.browser import open_browser
-from tests.ddgan_deploy.play.browsing import ONLY_HERE, Page, playing
+from tests.ddgan_deploy.play.browsing import Page, playing
 
 
 @pytest.fixture(scope="module")
 def page(toy):
-    with open_browser(ONLY_HERE) as browser, playing(toy, "--engine", "onnxruntime-portable") as (process, url):
+    with open_browser() as browser, playing(toy, "--engine", "onnxruntime-portable") as (process, url):
         page = Page(browser)
         page.open(url)
         page.until(lambda: len(page.captions("images")) == 16)

@@ -12,12 +12,12 @@ import pytest
 from ddgan_deploy import open_artifact
 from ddgan_deploy.cli import sample
 from tests.browser import open_browser
-from tests.ddgan_deploy.play.browsing import ONLY_HERE, Page, playing
+from tests.ddgan_deploy.play.browsing import Page, playing
 
 
 @pytest.fixture(scope="module")
 def page(server):
-    with open_browser(ONLY_HERE) as browser, playing("--url", f"http://{server.http}") as (_, url):
+    with open_browser() as browser, playing("--url", f"http://{server.http}") as (_, url):
         page = Page(browser)
         page.open(url)
         page.until(lambda: len(page.captions("images")) == 16)
@@ -62,7 +62,7 @@ def test_nothing_is_fetched_from_elsewhere(page):
 
 
 def test_of_grpc_no_line_of_curl_is_known(server):
-    with open_browser(ONLY_HERE) as browser, playing("--url", f"grpc://{server.grpc}") as (_, url):
+    with open_browser() as browser, playing("--url", f"grpc://{server.grpc}") as (_, url):
         page = Page(browser)
         page.open(url)
         page.until(lambda: len(page.captions("images")) == 16)
