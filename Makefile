@@ -18,8 +18,9 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 # What the native library is built from.
 NATIVE := CMakeLists.txt $(wildcard kernels/*.cc kernels/*/*.h kernels/*/*.cc kernels/*/*.map)
-# What fetches Triton Inference Server, perf_analyzer, and what checks deploy/.
-FETCH  := $(addprefix ddgan_deploy/serving/,fetch/__main__.py fetch/debian.py fetch/wheels.py installed.py) tools/fetch_checkers.py
+# What fetches Triton Inference Server, perf_analyzer, what checks deploy/, and a browser with what the page runs on.
+FETCH  := $(addprefix ddgan_deploy/serving/,fetch/__main__.py fetch/debian.py fetch/wheels.py installed.py) \
+    $(addprefix tools/,fetch_checkers.py npm_packages.py fetch_onnxruntime_web.py fetch_browser.py)
 # An editable install knows packages by their places.
 ROOMS  := $(shell find ddgan_deploy export kernels -name __init__.py)
 SANITIZED := build/sanitize
@@ -36,7 +37,7 @@ export PYTHONDONTWRITEBYTECODE :=
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt tools/make_venv.sh tools/fetch_onnxruntime_headers.sh \
-    tools/fetch_onnxruntime_web.py $(NATIVE) $(FETCH) $(ROOMS)
+    $(NATIVE) $(FETCH) $(ROOMS)
 	sh tools/make_venv.sh "$(PYTHON)" "$(VENV)"
 	$(PIP) install --quiet $(PIP_FLAGS) -c constraints.txt scikit-build-core cmake ninja setuptools wheel
 	sh tools/fetch_onnxruntime_headers.sh $(BIN)/python
@@ -46,6 +47,7 @@ $(STAMP): pyproject.toml constraints.txt tools/make_venv.sh tools/fetch_onnxrunt
 	$(BIN)/python -m ddgan_deploy.serving.fetch -- $(PIP_FLAGS)
 	$(BIN)/python tools/fetch_checkers.py $(PIP_FLAGS)
 	$(BIN)/python tools/fetch_onnxruntime_web.py
+	$(BIN)/python tools/fetch_browser.py $(PIP_FLAGS)
 	@touch $@
 
 demo: setup

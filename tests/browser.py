@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,10 +15,14 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
+FETCHED = Path(sys.prefix) / "share" / "ddgan-deploy" / "browser"
+"""What tools/fetch_browser.py unpacked. It comes before what is on PATH, so that all machines test with the same."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome-headless-shell", "chromium-headless-shell")
 DRIVER = "chromedriver"
 FLAGS = (
     "--headless",
+    # Root has no sandbox. Many machines allow none to others either, as containers and Ubuntu do, and here it would
+    # guard against nothing: only our own pages are opened, from files and from loopback addresses.
     "--no-sandbox",
     "--disable-gpu",
     # Small in containers.
@@ -35,12 +40,19 @@ FLAGS = (
 
 
 def find_browser() -> tuple[str, str]:
-    """The programs of a Chromium and of its driver on PATH; the test is skipped where there is none."""
+    """The programs of a Chromium and of its driver, unpacked or on PATH.
+
+    Where there is none the test is skipped, or fails where continuous integration runs.
+    """
+    fetched = FETCHED / "chrome-headless-shell", FETCHED / DRIVER
+    if all(program.is_file() for program in fetched):
+        return str(fetched[0]), str(fetched[1])
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     driver = shutil.which(DRIVER)
     if browser is None or driver is None:
         missing = "Chromium" if browser is None else DRIVER
-        pytest.skip(f"there is no {missing} on PATH: apt-get install chromium chromium-driver")
+        reason = f"there is no {missing}: run tools/fetch_browser.py, or apt-get install chromium chromium-driver"
+        pytest.fail(reason) if "CI" in os.environ else pytest.skip(reason)
     return browser, driver
 
 
@@ -61,12 +73,20 @@ def open_browser(flags: Sequence[str] = ()) -> Iterator[webdriver.Chrome]:
         for flag in (*FLAGS, f"--user-data-dir={profile}", *flags):
             options.add_argument(flag)
         # Its home as well: it keeps a list of certificates there.
-        opened = webdriver.Chrome(options, Service(driver, env={**os.environ, "HOME": profile}))
+        environment = {**os.environ, "HOME": profile, **_libraries_and_fonts(Path(driver).parent)}
+        opened = webdriver.Chrome(options, Service(driver, env=environment))
         try:
             opened.set_page_load_timeout(300)
             yield opened
         finally:
             opened.quit()
+
+
+def _libraries_and_fonts(folder: Path) -> dict[str, str]:
+    """What the unpacked programs find theirs by; nothing for others."""
+    if folder != FETCHED:
+        return {}
+    return {"LD_LIBRARY_PATH": str(folder / "lib"), "FONTCONFIG_FILE": str(folder / "fonts" / "fonts.conf")}
 
 
 def show(
