@@ -32,11 +32,13 @@ async function main() {
     event.preventDefault();
     stopped = false;
     reported(async () => {
-      const wanted = parseSeeds(seeds.value);
-      const knobs = await readKnobs();
-      [draw.disabled, stop.disabled, progress.hidden] = [true, false, false];
-      images.replaceChildren();
+      // Before anything is waited for: what is pressed twice would be drawn twice.
+      [draw.disabled, stop.disabled] = [true, false];
       try {
+        const wanted = parseSeeds(seeds.value);
+        const knobs = await readKnobs();
+        progress.hidden = false;
+        images.replaceChildren();
         await drawAll(wanted, knobs);
       } finally {
         [draw.disabled, stop.disabled, progress.hidden] = [false, true, true];

@@ -88,7 +88,7 @@ class Page:
             self.type(name, str(value))
         self.click("draw")
         # The button is back when the page is done.
-        self._wait(lambda: self.browser.find_element(By.ID, "draw").is_enabled() and (self.error or self.count))
+        self.wait_until_done()
         return self.images()
 
     def images(self) -> dict[int, np.ndarray]:
