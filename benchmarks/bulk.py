@@ -1,13 +1,16 @@
 """Many images by ddgan-bulk: time and peak memory in each format, beside the bare engine, stopped once, and by workers.
 
     python benchmarks/bulk.py [DIR] [--count 50000] [--batch 64] [--formats npz,webdataset,parquet,png] [--cut]
-                              [--workers 1,2,4] [--shard-size 1000] [--engine NAME] [--out FOLDER] [--json FILE]
+                              [--workers 1,2,4] [--kill] [--shard-size 1000] [--engine NAME] [--out FOLDER]
+                              [--json FILE]
 
 Without DIR the bundled digits are exported first. "Bare" draws a tenth of the images in runs of the same batch and
 keeps nothing, in turn before and after each format, so that a machine that becomes slower does not speak for a format;
 the ratio is of images a second. Every run is a process of its own; its memory is the most that it ever had, with that
 of Ray's processes left out. With --cut each format is stopped by SIGTERM half-way and gone on with, and the bytes are
 those of the run that was not. --workers draws the first format on a Ray cluster of this machine, in equal parts of it.
+--kill draws it on a cluster of two nodes with a worker of one thread each, of which the second is killed when a third
+of the shards is there.
 """
 
 from __future__ import annotations
@@ -161,6 +164,41 @@ def clusters(args: argparse.Namespace, folder: Path) -> list[dict[str, object]]:
     return rows
 
 
+def killed(args: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Two nodes, of which one is killed.
+
+    Raises:
+        SystemExit: the command failed.
+    """
+    # Else nodes look for an address that other machines reach, and listen there.
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0")
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 1, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    other, out, name = cluster.add_node(num_cpus=1), folder / "killed", args.formats.split(",")[0]
+
+    def kill() -> None:
+        while len(list(out.glob("0*"))) * args.shard_size < args.count / 3:
+            time.sleep(0.1)
+        cluster.remove_node(other, allow_graceful=False)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    try:
+        ran = run(bulk(args, out, "--format", name, "--ray", cluster.address, "--threads", "1"))
+    finally:
+        cluster.shutdown()
+    row = {
+        "nodes": "2, then 1",
+        "seconds": ran.seconds,
+        "images_per_s": args.count / ran.seconds,
+        "sha256": digest(out),
+    }
+    print(json.dumps(row), flush=True)
+    return row
+
+
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -172,6 +210,7 @@ def main() -> None:
     parser.add_argument("--formats", default=FORMATS)
     parser.add_argument("--cut", action="store_true")
     parser.add_argument("--workers", default="")
+    parser.add_argument("--kill", action="store_true")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -185,6 +224,8 @@ def main() -> None:
         told = {"cpu": cpu_model(), "count": args.count, "batch": args.batch, "rows": formats(args, folder)}
         if args.workers:
             told["clusters"] = clusters(args, folder)
+        if args.kill:
+            told["killed"] = killed(args, folder)
         if args.json:
             args.json.write_text(json.dumps(told, indent=2) + "\n")
 
