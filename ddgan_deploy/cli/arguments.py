@@ -16,7 +16,10 @@ import argparse
 import dataclasses
 import re
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from ddgan_deploy.errors import InputError
 
 
 def add_arguments(parser: argparse._ActionsContainer, options: type, names: Collection[str] | None = None) -> None:
@@ -100,3 +103,29 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave the native library out: stock ONNX Runtime runs the file as it is",
     )
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+
+
+def add_then_argument(parser: argparse.ArgumentParser) -> None:
+    """The artifacts behind the first one, --then."""
+    parser.add_argument(
+        "--then",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="an upsampler's artifact, which enlarges what DIR draws, from the same seeds; again for a third",
+    )
+
+
+def check_source(args: argparse.Namespace) -> None:
+    """Of a command that draws from an artifact DIR, or asks a server, --url with its --timeout.
+
+    Raises:
+        InputError: neither is given, or both, or what belongs to the other.
+    """
+    if (args.artifact is None) == (args.url is None):
+        raise InputError("give either DIR, a folder that ddgan-export wrote, or --url URL of a server")
+    if args.url is not None and (args.engine != "auto" or args.threads is not None):
+        raise InputError("the server chooses how it draws: leave out --engine, --portable and --threads with --url")
+    if args.url is None and args.timeout is not None:
+        raise InputError("--timeout is how long a server may take: give it with --url")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddgan_deploy.cli.arguments import add_engine_arguments
+from ddgan_deploy.cli.arguments import add_engine_arguments, add_then_argument
 from ddgan_deploy.cli.knobs import add_knob_arguments, given_knobs
 from ddgan_deploy.command import Parser, run
 from ddgan_deploy.errors import InputError
@@ -73,14 +73,7 @@ def _parser() -> Parser:
         description="Draws as many images of an artifact as are wanted, in shards that appear whole or not at all.",
     )
     parser.add_argument("artifact", type=Path, metavar="DIR", help="folder that ddgan-export wrote")
-    parser.add_argument(
-        "--then",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="an upsampler's artifact, which enlarges what DIR draws, from the same seeds; again for a third",
-    )
+    add_then_argument(parser)
     parser.add_argument("--seeds", required=True, help="such as 0-49999")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="gets the shards, and bulk.json")
     parser.add_argument(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddgan_deploy.cli.arguments import add_engine_arguments
+from ddgan_deploy.cli.arguments import add_engine_arguments, check_source
 from ddgan_deploy.command import Parser, run
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.screen import StepList, say
@@ -59,12 +59,7 @@ def _source(args: argparse.Namespace) -> Iterator[Source]:
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     args = _parser().parse_args(argv)
-    if (args.artifact is None) == (args.url is None):
-        raise InputError("give either DIR, a folder that ddgan-export wrote, or --url URL of a server")
-    if args.url is not None and (args.engine != "auto" or args.threads is not None):
-        raise InputError("the server chooses how it draws: leave out --engine, --portable and --threads with --url")
-    if args.url is None and args.timeout is not None:
-        raise InputError("--timeout is how long a server may take: give it with --url")
+    check_source(args)
     if not 0 <= args.port <= 65535:
         raise InputError(f"--port {args.port} is out of range: give 1..65535, or 0 for a free one")
     return args

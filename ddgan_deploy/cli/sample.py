@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddgan_deploy.cli.arguments import add_engine_arguments
+from ddgan_deploy.cli.arguments import add_engine_arguments, add_then_argument, check_source
 from ddgan_deploy.cli.knobs import add_knob_arguments, given_knobs
 from ddgan_deploy.cli.sample_outputs import Drawn, Outputs, written
 from ddgan_deploy.cli.sample_walk import WalkOutputs, draw_walk
@@ -112,12 +112,7 @@ def _tell(report: Callable[[float, str], None], drawn: Drawn) -> None:
 
 def _options(argv: Sequence[str] | None) -> SampleOptions:
     args = _parser().parse_args(argv)
-    if (args.artifact is None) == (args.url is None):
-        raise InputError("give either DIR, a folder that ddgan-export wrote, or --url URL of a server")
-    if args.url is not None and (args.engine != "auto" or args.threads is not None):
-        raise InputError("the server chooses how it draws: leave out --engine, --portable and --threads with --url")
-    if args.url is None and args.timeout is not None:
-        raise InputError("--timeout is how long a server may take: give it with --url")
+    check_source(args)
     if args.url is not None and args.interpolate is not None:
         raise InputError("a server takes seeds, and nothing between them: give DIR instead of --url with --interpolate")
     if args.then and args.url is not None:
@@ -152,14 +147,7 @@ def _parser() -> Parser:
     parser = Parser(prog="ddgan-sample", description="Draws images from an exported artifact, here or on a server.")
     parser.add_argument("artifact", nargs="?", type=Path, metavar="DIR", help="folder that ddgan-export wrote")
     parser.add_argument("--url", help="instead of DIR: a server, as http://HOST:PORT, grpc://HOST:PORT or HOST:PORT")
-    parser.add_argument(
-        "--then",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="an upsampler's artifact, which enlarges what DIR draws, from the same seeds; again for a third",
-    )
+    add_then_argument(parser)
     parser.add_argument("--seeds", default="0-15", help="such as 0-15 or 3,7 (default: 0-15)")
     parser.add_argument("--out", type=Path, metavar="FILE.png", help="all images as one grid")
     parser.add_argument(
