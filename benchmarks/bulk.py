@@ -4,13 +4,12 @@
                               [--workers 1,2,4] [--kill] [--shard-size 1000] [--engine NAME] [--out FOLDER]
                               [--json FILE]
 
-Without DIR the bundled digits are exported first. "Bare" draws a tenth of the images in runs of the same batch and
-keeps nothing, in turn before and after each format, so that a machine that becomes slower does not speak for a format;
-the ratio is of images a second. Every run is a process of its own; its memory is the most that it ever had, with that
-of Ray's processes left out. With --cut each format is stopped by SIGTERM half-way and gone on with, and the bytes are
-those of the run that was not. --workers draws the first format on a Ray cluster of this machine, in equal parts of it.
---kill draws it on a cluster of two nodes with a worker of one thread each, of which the second is killed when a third
-of the shards is there.
+Without DIR the bundled digits are exported first. A ratio is that of drawing and writing a shard to drawing alone, in
+the same runs of a batch, in turn in one process, so that a machine that becomes slower does not speak for either. Every
+run of the command is a process of its own; its memory is the most that it ever had, with that of Ray's processes left
+out. With --cut each format is stopped by SIGTERM half-way and gone on with, and the bytes are those of the run that was
+not. --workers draws the first format on a Ray cluster of this machine, in equal parts of it. --kill draws it on a
+cluster of two nodes with a worker of one thread each, of which one is killed when a third of the shards is there.
 """
 
 from __future__ import annotations
@@ -35,16 +34,35 @@ from ddgan_deploy.export import ExportOptions, export
 from ddgan_deploy.processor import cpu_model
 
 FORMATS = "npz,webdataset,parquet,png"
-BARE = """
-import sys, time
-from ddgan_deploy.engines import open_artifact
-artifact, name, count, batch = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-with open_artifact(artifact, name) as engine:
-    engine.generate(range(batch))
-    start = time.perf_counter()
-    for first in range(0, count, batch):
-        engine.generate(range(first, min(first + batch, count)))
-    print(count / (time.perf_counter() - start))
+PAIRS = """
+import statistics, sys, tempfile, time
+from pathlib import Path
+from ddgan_deploy.artifact.reading import read_artifact
+from ddgan_deploy.bulk.content import Content
+from ddgan_deploy.bulk.plan import Plan
+from ddgan_deploy.bulk.shard import write_shard
+from ddgan_deploy.engines.cascade import cascade_of
+artifact, engine, name, count, batch = sys.argv[1:4] + [int(each) for each in sys.argv[4:]]
+artifacts = [read_artifact(artifact)]
+content = Content(Plan(f"0-{count - 1}", format=name, shard_size=count, batch=batch), artifacts)
+(shard,) = content.plan.shards()
+with cascade_of(artifacts, engine) as cascade, tempfile.TemporaryDirectory() as folder:
+    def bare():
+        for places in content.plan.batches(shard):
+            seeds, knobs = content.asked(places)
+            cascade.generate(seeds, **knobs)
+    bare()
+    ratios = []
+    for turn in range(9):
+        times = {}
+        for what in ("bare", "bulk") if turn % 2 else ("bulk", "bare"):
+            place = Path(folder) / str(turn)
+            place.mkdir(exist_ok=True)
+            start = time.perf_counter()
+            bare() if what == "bare" else write_shard(content, shard, cascade, place)
+            times[what] = time.perf_counter() - start
+        ratios.append(times["bare"] / times["bulk"])
+    print(statistics.median(ratios))
 """
 
 
@@ -86,11 +104,10 @@ def bulk(args: argparse.Namespace, out: Path, *others: str) -> list[str]:
     return [*command, *seeds, "--engine", args.engine, *others]
 
 
-def bare(args: argparse.Namespace) -> float:
-    """Images a second of the engine alone."""
-    count = max(args.batch, args.count // 10)
-    command = [sys.executable, "-c", BARE, str(args.artifact), args.engine, str(count), str(args.batch)]
-    return float(run(command).output)
+def ratio(args: argparse.Namespace, name: str) -> float:
+    """Images a second of a shard that is drawn and written, in those of the engine alone: the median of nine pairs."""
+    command = [sys.executable, "-c", PAIRS, str(args.artifact), args.engine, name]
+    return float(run([*command, str(args.shard_size), str(args.batch)]).output)
 
 
 def digest(folder: Path) -> str:
@@ -110,18 +127,14 @@ def size_mb(folder: Path) -> float:
 def formats(args: argparse.Namespace, folder: Path) -> list[dict[str, object]]:
     """A row a format."""
     rows: list[dict[str, object]] = []
-    before = bare(args)
     for name in args.formats.split(","):
         out = folder / name
         ran = run(bulk(args, out, "--format", name))
-        after = bare(args)
-        speed = args.count / ran.seconds
         row = {
             "format": name,
             "seconds": ran.seconds,
-            "images_per_s": speed,
-            "bare_images_per_s": (before + after) / 2,
-            "ratio": speed / ((before + after) / 2),
+            "images_per_s": args.count / ran.seconds,
+            "ratio": ratio(args, name),
             "peak_mb": ran.peak_mb,
             "size_mb": size_mb(out),
         }
@@ -129,7 +142,6 @@ def formats(args: argparse.Namespace, folder: Path) -> list[dict[str, object]]:
             row["cut"] = cut(args, folder, name, ran.seconds, digest(out))
         rows.append(row)
         print(json.dumps(row), flush=True)
-        before = after
     return rows
 
 
