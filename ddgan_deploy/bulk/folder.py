@@ -129,7 +129,8 @@ def _found(path: Path, record: Record) -> RunFolder:
     record = dataclasses.replace(record, complete=False, files=())
     write(path, record)
     # A line that was cut off would take the next one with it.
-    shards = [written for written in whole if written.name in record.shards()]
+    names = record.shards()
+    shards = [written for written in whole if written.name in names]
     (path / LOG).write_text("".join(map(_line, shards)), encoding="utf-8")
     return RunFolder(path, record, {written.number: written for written in shards})
 
