@@ -48,7 +48,6 @@ def grid(images: npt.NDArray[np.uint8], columns: int | None = None, gap: int = 2
     Raises:
         InputError: the array is no such batch of images, or a number is out of range.
     """
-    from PIL import Image
 
     _check_images(images)
     columns = tidy_columns(len(images)) if columns is None else columns
@@ -57,8 +56,14 @@ def grid(images: npt.NDArray[np.uint8], columns: int | None = None, gap: int = 2
         if value < least:
             raise InputError(f"{name} {value} is out of range: give {least} or more")
     enlarged = images.repeat(scale, axis=1).repeat(scale, axis=2)
-    canvas = _arrange(enlarged, columns, gap)
-    return Image.fromarray(canvas[:, :, 0] if canvas.shape[2] == 1 else canvas)
+    return as_image(_arrange(enlarged, columns, gap))
+
+
+def as_image(pixels: npt.NDArray[np.uint8]) -> Image:
+    """Pixels uint8 [H, W, C], C = 1, 3 or 4, as an image of mode L, RGB or RGBA."""
+    from PIL import Image
+
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
 def enlargement(height: int, width: int) -> int:

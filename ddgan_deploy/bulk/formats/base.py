@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import importlib.util
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -91,8 +91,19 @@ def require_png(image: Sequence[int]) -> None:
 
 def png(image: npt.NDArray[np.uint8]) -> bytes:
     """An image [H, W, C] as the content of a PNG file."""
-    from PIL import Image
+    return pictures.png(pictures.as_image(image), optimize=False)
 
-    file = io.BytesIO()
-    Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(file, format="PNG")
-    return file.getvalue()
+
+def require_package(name: str, package: str, called: str) -> None:
+    """Refuses a format whose package is not there.
+
+    Args:
+        name: of the format.
+        package: as Python imports it.
+        called: what the format needs, in words.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise InputError(f'--format {name} needs {called}: pip install "ddgan-deploy[bulk]"')

@@ -7,7 +7,6 @@ features of a parquet file).
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ddgan_deploy.bulk.formats.base import Batch, Writer, png, require_png
-from ddgan_deploy.errors import InputError
+from ddgan_deploy.bulk.formats.base import Batch, Writer, png, require_package, require_png
 
 _GROUP_BYTES = 32 << 20
 """Of images, in a group of rows."""
@@ -31,8 +29,7 @@ class Parquet:
     def require(self, image: Sequence[int]) -> None:
         """As `Format.require`."""
         require_png(image)
-        if importlib.util.find_spec("pyarrow") is None:
-            raise InputError('--format parquet needs pyarrow: pip install "ddgan-deploy[bulk]"')
+        require_package(self.name, "pyarrow", "pyarrow")
 
     def shard_name(self, number: int) -> str:
         """As `Format.shard_name`."""

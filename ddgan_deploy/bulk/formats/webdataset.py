@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ddgan_deploy.bulk.formats.base import Batch, Writer, png, require_png
-from ddgan_deploy.errors import InputError
+from ddgan_deploy.bulk.formats.base import Batch, Writer, png, require_package, require_png
 
 
 class WebDataset:
@@ -22,8 +20,7 @@ class WebDataset:
     def require(self, image: Sequence[int]) -> None:
         """As `Format.require`."""
         require_png(image)
-        if importlib.util.find_spec("webdataset") is None:
-            raise InputError('--format webdataset needs its library: pip install "ddgan-deploy[bulk]"')
+        require_package(self.name, "webdataset", "its library")
 
     def shard_name(self, number: int) -> str:
         """As `Format.shard_name`."""
