@@ -25,6 +25,7 @@ from ddgan_deploy.serving import CACHE_VARIABLE
 from ddgan_deploy.serving.installed import FETCH
 from ddgan_deploy.serving.server.command_line import command_line, exit_timeout
 from ddgan_deploy.serving.server.environment_folders import environment_folders_removed
+from ddgan_deploy.serving.server.loading import POLL_SECONDS, Loading
 from ddgan_deploy.serving.server.log import PREINITIALIZE, TERMINATE, cause, is_noise, last_word
 from ddgan_deploy.serving.server.options import ServerOptions, checked, model_folders
 from ddgan_deploy.serving.server.tritonserver import found_server, temporary_links
@@ -32,7 +33,6 @@ from ddgan_deploy.serving.server.tritonserver import found_server, temporary_lin
 _GRACE = 10
 """Seconds beyond those that the server gives its requests to end, after which it will not end by itself: out of time it
 crashes, and in its own handler of crashes it may wait for ever (seen with 2.51)."""
-_POLL_SECONDS = 0.1
 _METRICS_POLLS = 30
 _KEPT_LINES = 1000
 _HANGS = (PREINITIALIZE, TERMINATE)
@@ -70,6 +70,7 @@ class RunningServer:
         self.process = process
         self._log = log
         self._held: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._lines = 0
         self._lock = threading.Lock()
         self.ready = False
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -80,6 +81,7 @@ class RunningServer:
 
         Raises:
             InputError: the server ended instead, or never will be ready; says why.
+            StandsStill: of these, where it does nothing any more.
         """
         self._wait(self._answers)
         # The port that it opens last, and where it cannot it ends. It may be where we do not look for it.
@@ -94,11 +96,13 @@ class RunningServer:
 
     def _wait(self, answers: Callable[[], bool], polls: int | None = None) -> None:
         """Returns when it answers, or after so many polls."""
+        loading = Loading(self.process.pid)
         for count in itertools.count():
             if count == polls or answers():
                 return
+            loading.poll(self._lines)
             hangs = any(sign in line for line in list(self._held) for sign in _HANGS)
-            if self.poll(_POLL_SECONDS) is not None or hangs:
+            if self.poll(POLL_SECONDS) is not None or hangs:
                 raise InputError(self._failure())
 
     def poll(self, seconds: float) -> int | None:
@@ -145,6 +149,7 @@ class RunningServer:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for raw in self.process.stdout:
+            self._lines += 1
             line = raw.replace(self._repository, str(self.options.repository))
             with self._lock:
                 if self.ready:
@@ -247,7 +252,7 @@ def _reap(group: int) -> None:
         for _ in range(50):
             while os.waitpid(-group, os.WNOHANG) != (0, 0):
                 pass
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
 
 
 def _broken(program: str, reason: str) -> str:

@@ -11,6 +11,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from ddgan_deploy.serving.server.proc import session, stat
+
 _NAME = "triton_python_b"
 """As the kernel cuts it."""
 _STILL_POLLS = 4
@@ -64,8 +66,7 @@ def python_processes(server: int) -> list[int]:
     Args:
         server: as of `PythonProcesses`.
     """
-    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
-    return [pid for pid in pids if _state(pid) and int(_stat(pid)[1][3]) == server and _has_arguments(pid)]
+    return [pid for pid in session(server) if _state(pid) and _has_arguments(pid)]
 
 
 def context_switches(pid: int) -> int | None:
@@ -89,15 +90,5 @@ def _has_arguments(pid: int) -> bool:
 
 def _state(pid: int) -> str:
     """A letter; "" where a process is none of the python backend's, or dead."""
-    name, fields = _stat(pid)
+    name, fields = stat(pid)
     return fields[0] if name == _NAME and fields[0] not in "ZX" else ""
-
-
-def _stat(pid: int) -> tuple[str, list[str]]:
-    """Name of a process, and its fields from the state on (proc_pid_stat(5)); those of a dead one where it is gone."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        text = ""
-    start, _, fields = text.rpartition(")")
-    return start.partition("(")[2], fields.split() or ["X", "0", "0", "0"]

@@ -17,6 +17,7 @@ from types import FrameType
 
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.serving.server.launch import RunningServer, started
+from ddgan_deploy.serving.server.loading import StandsStill
 from ddgan_deploy.serving.server.options import ServerOptions
 from ddgan_deploy.serving.server.python_processes import PythonProcesses
 
@@ -103,13 +104,15 @@ class Supervisor:
             server.process.terminate()
         try:
             server.wait_ready()
-        except InputError:
+        except InputError as error:
             if self._ending:
                 # Nothing was under way, so this end is as good as any, though a server that loads may not have heard.
                 return 0
             hung = server.process.poll() is None
             server.kill()
             code = server.wait()
+            if isinstance(error, StandsStill):
+                self._reason = "the server stood still while it loaded"
             # What crashes at the first start may be wrong; later on it was right before.
             if self._told and (hung or crashed(code) or server.said(_GAVE_UP)):
                 self._reason = self._reason or "the server did not get ready"

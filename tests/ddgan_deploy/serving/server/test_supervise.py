@@ -14,7 +14,7 @@ import time
 import pytest
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.serving.server import launch, supervise
+from ddgan_deploy.serving.server import launch, loading, supervise
 from ddgan_deploy.serving.server.command_line import exit_timeout
 from ddgan_deploy.serving.server.options import ServerOptions
 from ddgan_deploy.serving.server.python_processes import PythonProcesses, context_switches, python_processes
@@ -45,6 +45,7 @@ if words[0] == "loading":
     print("E0101 00:00:00.0 1 a.cc:1] Stub process 'x'", *words[2:], flush=True)
     if words[1] == "hangs":
         print("terminate called after throwing", flush=True)
+    if words[1] in ("hangs", "stands"):
         time.sleep(60)
     end(words[1])
 if words[0] == "deaf":
@@ -164,6 +165,22 @@ def test_new_starts_that_come_to_nothing_have_a_limit(stage, monkeypatch):
     assert stage.run("SIGSEGV", "loading SIGSEGV", "SIGSEGV", "loading SIGSEGV", "loading SIGABRT", "3") == 134
     assert stage.starts == 5
     assert stage.log[-1].endswith("and 1 new starts in a row came to nothing: it is not started again\n")
+
+
+def test_one_that_stands_still_while_it_loads_is_started_anew_even_the_first(stage, monkeypatch):
+    monkeypatch.setattr(loading, "STILL_POLLS", 20)
+    assert stage.run("loading stands", "loading stands", "3") == 3
+    assert (stage.starts, stage.ready) == (3, 1)
+    anew = "the server stood still while it loaded: the server is started anew\n"
+    assert [line for line in stage.log if "stood" in line] == [anew] * 2
+
+
+def test_one_that_always_stands_still_is_given_up(stage, monkeypatch):
+    monkeypatch.setattr(loading, "STILL_POLLS", 10)
+    monkeypatch.setattr(supervise, "MOST_VAIN_STARTS", 1)
+    assert stage.run(*["loading stands"] * 3) == 128 + signal.SIGKILL
+    assert stage.starts == 2
+    assert stage.log[-1].startswith("the server stood still while it loaded, and 1 new starts in a row came to nothing")
 
 
 @pytest.mark.parametrize("words", [["loading 1"], ["loading SIGSEGV"], ["loading hangs"], ["SIGSEGV", "loading 1"]])
