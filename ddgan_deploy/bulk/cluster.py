@@ -43,6 +43,9 @@ _ANSWER = 10.0
 """Seconds for a cluster to take a connection."""
 _HEALTH = 30.0
 """Seconds for it to say that it is well."""
+_NO_CLUSTER = "what listens there is no cluster of this version of Ray"
+_TOKEN_WANTED = "authentication"
+"""What Ray speaks of where a token is missing, or wrong."""
 _PARTING = 10.0
 """Seconds for workers to take their files away."""
 
@@ -201,7 +204,13 @@ def _connected(address: str) -> Iterator[None]:
                 logging_level="ERROR",
                 log_to_driver=False,
             )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        # Ray raises one from the other.
+        if any(_TOKEN_WANTED in f"{type(told).__name__} {told}".lower() for told in (error, error.__cause__)):
+            raise InputError(
+                f"the Ray cluster at {address} wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a "
+                "file with what `ray get-auth-token` says on its head (~/.ray/auth_token where that is unset)"
+            ) from None
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"no Ray cluster at {address} ({reason}): start one by `ray start --head`, or give --ray {LOCAL}"
@@ -242,11 +251,11 @@ def _check_answers(address: str) -> None:
     if not address.startswith("ray://"):
         command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
         try:
-            healthy = subprocess.run(command, capture_output=True, timeout=_HEALTH, check=False).returncode == 0
+            subprocess.run(command, capture_output=True, text=True, timeout=_HEALTH, check=True)
+        except subprocess.CalledProcessError as error:
+            raise ValueError(_TOKEN_WANTED if _TOKEN_WANTED in error.stderr.lower() else _NO_CLUSTER) from None
         except subprocess.TimeoutExpired:
-            healthy = False
-        if not healthy:
-            raise ValueError("what listens there is no cluster of this version of Ray")
+            raise ValueError(_NO_CLUSTER) from None
 
 
 def _sent(artifact: Artifact, gpu: bool) -> dict[str, Any]:

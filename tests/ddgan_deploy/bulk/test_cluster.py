@@ -21,6 +21,7 @@ from ddgan_deploy.bulk.run import BulkOptions, bulk
 from ddgan_deploy.cli import bulk as command
 from ddgan_deploy.errors import GateError, InputError
 
+TOKEN = "0123456789abcdef" * 4
 PLAN = Plan("0-79", {"gain": 2.0}, "webdataset", shard_size=4, batch=2)
 
 
@@ -32,6 +33,9 @@ def nodes():
         # Else nodes look for an address that other machines reach, and listen there.
         patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         patch.setattr(ray._private.ray_constants, "ENABLE_RAY_CLUSTER", False)
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", TOKEN)
+        ray._raylet.Config.initialize("")
         small = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
         cluster = Cluster(initialize_head=True, head_node_args={**small, "node_ip_address": "127.0.0.1"})
         others = [cluster.add_node(num_cpus=1, object_store_memory=80 << 20) for _ in range(2)]
@@ -100,6 +104,25 @@ def test_no_cluster(toy, tmp_path, monkeypatch, capsys, address, reason):
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"error: no Ray cluster at {address} (") and reason in said
     assert said.endswith("or give --ray local") and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"RAY_AUTH_MODE": "token"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "f" * 64}]
+)
+def test_a_cluster_that_wants_a_token(nodes, toy, tmp_path, given):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    environment |= {**given, "HOME": str(tmp_path)}
+    arguments = ["--seeds", "0-3", "--out", str(tmp_path / "out"), "--ray", nodes[0].address]
+    done = subprocess.run(
+        [sys.executable, "-m", "ddgan_deploy.cli.bulk", str(toy), *arguments],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 2 and not (tmp_path / "out").exists()
+    assert done.stderr.splitlines()[-1].startswith(
+        f"error: the Ray cluster at {nodes[0].address} wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH"
+    )
 
 
 def test_a_cluster_for_one_run_and_an_end_that_was_asked_for(toy, whole, tmp_path):
