@@ -29,6 +29,9 @@ BATCH = 16
 _QUICK_GFLOPS = 500.0
 """That an image may take; beyond it a CPU needs some seconds for one."""
 
+_PATIENCE = 5.0
+"""Seconds that a server has to tell which model it has."""
+
 
 class Source(Protocol):
     """Whoever draws."""
@@ -221,7 +224,25 @@ class ServerSource:
         return self.way.batch
 
     def generate(self, seeds: Sequence[int], knobs: Knobs) -> npt.NDArray[np.uint8]:
-        return self.client.generate(seeds, **knobs)
+        try:
+            images = self.client.generate(seeds, **knobs)
+        except ServerError:
+            self._check_model()
+            raise
+        if images.shape[1:] != self.way.shape:
+            raise self._changed()
+        return images
+
+    def _check_model(self) -> None:
+        """Raises where the server now has another model than the page was made for; the client asks no second time."""
+        way = self.way
+        with contextlib.suppress(InputError, ServerError), Client(self.client.address, _PATIENCE, retries=0) as anew:
+            way = anew.way()
+        if way != self.way:
+            raise self._changed()
+
+    def _changed(self) -> ServerError:
+        return ServerError(f"{self.name} is another model than this page was made for: end ddgan-play, start it again")
 
 
 def server_source(client: Client) -> ServerSource:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ddgan_deploy.errors import InputError
+from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.play.source import BATCH, ArtifactSource, Drawing, drawn, server_source
 from ddgan_deploy.serving.client import Client
+from ddgan_deploy.serving.client.transports import GrpcTransport, HttpTransport
 from tests.ddgan_deploy.serving.stand_in import stand_in
 
 
@@ -52,28 +54,59 @@ def test_the_batch_of_a_request_is_the_repository_s(opened, toy):
         config.write_text(text)
 
 
+@pytest.fixture
+def sized(monkeypatch):
+    """Has configurations tell the size of an image, which the stand-in's do not."""
+
+    def telling(*size):
+        for transport in (GrpcTransport, HttpTransport):
+            monkeypatch.setattr(transport, "config", functools.partialmethod(_told, transport.config, size))
+
+    return telling
+
+
+async def _told(transport, config, size, model):
+    told = await config(transport, model)
+    others = [output for output in told["output"] if output["name"] != "image"]
+    return {**told, "output": [*others, {"name": "image", "dims": list(map(str, size))}]}
+
+
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_what_a_server_tells(protocol):
-    config = {"name": "image", "dims": ["16", "24", "3"]}
-    with stand_in(protocol) as server, Client(server.url) as client, pytest.MonkeyPatch.context() as patch:
-        _tell(client, patch, config)
+def test_what_a_server_tells(protocol, sized):
+    sized(16, 24, 3)
+    with stand_in(protocol) as server, Client(server.url) as client:
         source = server_source(client)
         assert source.size == (16, 24) and source.request_batch == 4 and source.engine is None
         assert source.title == server.url and source.name == f"ddgan at {server.url}"
         assert source.arguments == f"--url {server.url}"
         assert source.http_url == (server.url if protocol == "http" else None)
-        assert drawn(source, [1, 2], {}).images.ravel().tolist() == [1, 2]
 
 
-def _tell(client, patch, output):
-    """Has the configuration tell more of its image than the stand-in does."""
-    transport = client._client._transport
-    config = transport.config
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_server_draws(protocol, sized):
+    sized(1, 1, 1)
+    with stand_in(protocol) as server, Client(server.url) as client:
+        assert drawn(server_source(client), [1, 2], {}).images.ravel().tolist() == [1, 2]
 
-    async def told(model):
-        return {**await config(model), "output": [output]}
 
-    patch.setattr(transport, "config", told)
+CHANGED = "is another model than this page was made for: end ddgan-play, start it again"
+
+
+def test_a_server_whose_images_have_another_size_now(sized):
+    sized(16, 24, 3)
+    with stand_in("http") as server, Client(server.url) as client, pytest.raises(GateError, match=CHANGED):
+        server_source(client).generate([1, 2], {})
+
+
+@pytest.mark.parametrize(("tells", "says"), [(True, "gave no image: unexpected shape for input"), (False, CHANGED)])
+def test_a_server_that_refuses(tells, says, sized):
+    """Though it has the same model, or because it has one with other outputs by now."""
+    sized(1, 1, 1)
+    with stand_in("http", "wrong") as server, Client(server.url) as client:
+        source = server_source(client)
+        server.tells = tells
+        with pytest.raises(GateError, match=says):
+            source.generate([1, 2], {})
 
 
 def test_a_server_that_does_not_tell_a_size():
