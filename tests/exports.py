@@ -31,6 +31,11 @@ class Exports:
         """A golden case's."""
         return self._made(f"{golden.name}-{precision}", golden.path, golden.steps, golden.config, precision)
 
+    def stylegan2(self, case: str) -> Artifact:
+        """A golden snapshot's."""
+        folder = Path(__file__).parent / "data" / "stylegan2" / case
+        return self._made(f"{case}-fp32", folder / "snapshot.pkl", 1, folder / "args.json", "fp32")
+
     def digits(self, precision: Precision = "fp32") -> Artifact:
         """The bundled checkpoint's."""
         return self._made(f"digits-{precision}", digits_checkpoint(), DIGITS_STEPS, None, precision)

@@ -19,10 +19,15 @@ def given(known: Sequence[Knob], values: Mapping[str, Any]) -> dict[str, npt.Arr
 
     Args:
         known: all that there are.
-        values: of the page's controls, by name; None where one is empty.
+        values: of the page's controls, by name; None where one is empty, which stands for the default.
     """
     told = {name: value for name, value in values.items() if value is not None}
     return {knob.name: told[knob.name] for knob in known if knob.name in told and _differs(knob, told[knob.name])}
+
+
+def named(knobs: Knobs) -> list[str]:
+    """Knobs that are given, for a reader."""
+    return [name if np.ndim(value) else f"{name} {_number(value)}" for name, value in knobs.items()]
 
 
 def sample_command(arguments: str, seeds: Sequence[int], knobs: Knobs, *others: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -48,15 +49,16 @@ def mount(app: FastAPI, source: Source, shelf: Shelf) -> None:
 
 def _blocks(source: Source, shelf: Shelf) -> gr.Blocks:
     blocks = gr.Blocks(title=f"{source.title} - ddgan-play", analytics_enabled=False)
+    turns = _Turns(source.is_quick)
     with blocks:
         gr.HTML(pictures.heading(source.title, f"Drawn by {source.name}, {source.size[1]}x{source.size[0]} pixels."))
         knobs = _Knobs(source.knobs)
         with gr.Tab("Images"):
-            _images(blocks, source, shelf, knobs)
+            _images(blocks, source, shelf, knobs, turns)
         with gr.Tab("Step by step"):
-            _steps(source, knobs)
+            _steps(source, knobs, turns)
         with gr.Tab("Between two seeds"):
-            _between(source, knobs)
+            _between(source, knobs, turns)
     return blocks
 
 
@@ -92,7 +94,7 @@ def _picture(knob: Knob) -> gr.Image:
     return gr.Image(label=label, type="pil", sources=["upload", "clipboard"], height=220, elem_id=f"knob-{knob.name}")
 
 
-def _images(blocks: gr.Blocks, source: Source, shelf: Shelf, knobs: _Knobs) -> None:
+def _images(blocks: gr.Blocks, source: Source, shelf: Shelf, knobs: _Knobs, turns: _Turns) -> None:
     most = most_images(source.size)
     with gr.Row():
         first = "0-15" if max(source.size) <= SMALL_IMAGE else "0-3"
@@ -106,7 +108,6 @@ def _images(blocks: gr.Blocks, source: Source, shelf: Shelf, knobs: _Knobs) -> N
         gr.HTML(pictures.shell("A server for the next line", source.serve), elem_id="serve")
     curl = gr.HTML(elem_id="curl")
 
-    @_or_problem(5)
     def draw(text: str, *values: Any) -> list[Any]:
         given = knobs.given(values)
         drawing = drawn(source, page_seeds(text, source.size), given)
@@ -126,10 +127,10 @@ def _images(blocks: gr.Blocks, source: Source, shelf: Shelf, knobs: _Knobs) -> N
     unasked = [control.change for control in knobs.controls] if source.is_quick else []
     if source.is_quick and knobs.all_given:
         unasked.append(blocks.load)
-    _on([button.click, seeds.submit, *unasked], draw, inputs, outputs)
+    turns.on([button.click, seeds.submit, *unasked], draw, inputs, outputs)
 
 
-def _steps(source: Source, knobs: _Knobs) -> None:
+def _steps(source: Source, knobs: _Knobs, turns: _Turns) -> None:
     if reason := why_not(source.engine):
         gr.Markdown(reason)
         return
@@ -144,18 +145,19 @@ def _steps(source: Source, knobs: _Knobs) -> None:
     gr.Markdown("## The image as the steps see it")
     seen = gr.HTML(elem_id="way-seen")
 
-    @_or_problem(3)
     def show(text: str, *values: Any) -> list[Any]:
-        way = way_of(engine, number := one_seed(text), knobs.given(values), most_images(source.size))
+        number, given = one_seed(text), knobs.given(values)
+        way = way_of(engine, number, given, most_images(source.size))
         left_out = f", {len(way.states)} of them shown" if len(way.states) < way.steps else ""
-        told = f"seed {number}, {way.steps} steps{left_out}; beyond -1 and 1 values are black and white"
+        with_knobs = "".join(f", {each}" for each in commands.named(given))
+        told = f"seed {number}{with_knobs}: {way.steps} steps{left_out}; beyond -1 and 1 values are black and white"
         both = [pictures.figures([each.pixels for each in row], [each.name for each in row]) for row in way[:2]]
         return [pictures.line(told), *both]
 
-    _on([button.click, seed.submit], show, [seed, *knobs.controls], [told, states, seen])
+    turns.on([button.click, seed.submit], show, [seed, *knobs.controls], [told, states, seen])
 
 
-def _between(source: Source, knobs: _Knobs) -> None:
+def _between(source: Source, knobs: _Knobs, turns: _Turns) -> None:
     engine = source.engine
     if engine is None:
         gr.Markdown("A server takes seeds, and nothing between them: open the artifact itself with ddgan-play DIR.")
@@ -172,7 +174,6 @@ def _between(source: Source, knobs: _Knobs) -> None:
     told, shown = gr.HTML(elem_id="walk-told"), gr.HTML(elem_id="walk-images")
     command = gr.HTML(elem_id="walk-command")
 
-    @_or_problem(3)
     def walk(one: str, other: str, count: float, *values: Any) -> list[Any]:
         ends, given, count = (one_seed(one), one_seed(other)), knobs.given(values), int(count)
         images = between_seeds(engine, *ends, count, given)
@@ -186,7 +187,7 @@ def _between(source: Source, knobs: _Knobs) -> None:
 
     inputs = [first, second, steps, *knobs.controls]
     events = [button.click, first.submit, second.submit]
-    _on(events, walk, inputs, [told, shown, command])
+    turns.on(events, walk, inputs, [told, shown, command])
 
 
 def _curl(source: Source, bodies: dict[str, str], in_files: bool) -> str:
@@ -195,32 +196,29 @@ def _curl(source: Source, bodies: dict[str, str], in_files: bool) -> str:
     return commands.curl_lines(source.http_url, bodies, in_files)
 
 
-def _on(events: list[Any], work: Callable[..., list[Any]], inputs: list[Any], outputs: list[Any]) -> None:
-    """Has events do the work, one at a time in all pages: each would have its time measured beside the others'."""
-    gr.on(
-        events,
-        work,
-        inputs,
-        outputs,
-        # Who moves a slider wants to see where it stopped, not all that lies between.
-        trigger_mode="always_last",
-        concurrency_id="source",
-        concurrency_limit=1,
-        api_visibility="private",
-    )
+class _Turns:
+    """Has events do work, one at a time in all pages: each would have its time measured beside the others'.
 
+    Args:
+        quick: whether the work takes a moment.
+    """
 
-def _or_problem(outputs: int) -> Callable[[Callable[..., list[Any]]], Callable[..., list[Any]]]:
-    """What cannot be done is told in the first of a number of outputs, and the others stay as they are."""
+    def __init__(self, quick: bool) -> None:
+        self._lock = threading.Lock()
+        # Who moves a slider wants to see where it stopped, not all that lies between. But when an event that waited is
+        # sent, Gradio's queue is just closing its connection, and so the answer may get lost and the page waits for
+        # ever: without the queue. A browser may not wait for minutes on a connection that says nothing: with it.
+        self._how = {"trigger_mode": "always_last", "queue": False} if quick else {"trigger_mode": "once"}
 
-    def with_problem(work: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    def on(self, events: list[Any], work: Callable[..., list[Any]], inputs: list[Any], outputs: list[Any]) -> None:
+        """What cannot be done is told in the first of the outputs, and the others stay as they are."""
+
         @functools.wraps(work)
         def done(*values: Any) -> list[Any]:
             try:
-                return work(*values)
+                with self._lock:
+                    return work(*values)
             except (InputError, GateError) as error:
-                return [pictures.problem(error), *[gr.skip()] * (outputs - 1)]
+                return [pictures.problem(error), *[gr.skip()] * (len(outputs) - 1)]
 
-        return done
-
-    return with_problem
+        gr.on(events, done, inputs, outputs, api_visibility="private", **self._how)

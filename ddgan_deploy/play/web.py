@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -99,13 +100,17 @@ def serve(source: Source, listening: socket.socket, ready: Callable[[str], None]
             if self.started:
                 ready(address_of(listening))
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # What the end cuts off is no error, but Gradio prints its traceback.
+            end.enter_context(contextlib.redirect_stderr(io.StringIO()))
+            await super().shutdown(sockets)
+
     server = Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE, lifespan="on"))
-    # What the end cuts off is no error.
     logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, server.handle_exit)
     # Uvicorn ends by itself, and then hands the signal on.
-    with listening, contextlib.suppress(KeyboardInterrupt):
+    with listening, contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as end:
         server.run(sockets=[listening])
 
 

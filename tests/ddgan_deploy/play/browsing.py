@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pytest
+from PIL import Image
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+
+from ddgan_deploy.cli import sample
 
 T = TypeVar("T")
 _PATIENCE = 30
@@ -46,6 +52,16 @@ def playing(
             process.communicate(timeout=60)
 
 
+def sampled(line: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The images that a line of ddgan-sample draws, and its grid."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        name, *arguments = shlex.split(line)
+        assert name == "ddgan-sample"
+        assert sample.main([*arguments, "--npz", "images.npz", "--overwrite"]) == 0
+        return np.load("images.npz")["images"], np.asarray(Image.open("grid.png"))
+
+
 @dataclass
 class Page:
     """The page, opened in a browser."""
@@ -68,6 +84,11 @@ class Page:
         field = self.browser.find_element(By.CSS_SELECTOR, f"#{name} :is(textarea, input)")
         field.send_keys(Keys.CONTROL, "a")
         field.send_keys(text + end)
+
+    def choose(self, name: str, file: Path) -> None:
+        """A file for a place that takes one, as soon as it is empty."""
+        place = f"#{name} input[type=file]"
+        self.until(lambda: self.browser.find_element(By.CSS_SELECTOR, place)).send_keys(str(file))
 
     def click(self, name: str) -> None:
         self.browser.find_element(By.ID, name).click()

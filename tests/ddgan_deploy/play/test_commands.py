@@ -45,6 +45,14 @@ def test_what_is_at_its_default_is_left_out():
     assert commands.given(KNOBS, {"label": None, "gain": None, "low_res": None}) == {}
 
 
+def test_knobs_for_a_reader():
+    assert commands.named({"label": 3.0, "gain": 0.25, "low_res": np.zeros((1, 2, 2, 1))}) == [
+        "label 3",
+        "gain 0.25",
+        "low_res",
+    ]
+
+
 def test_the_command():
     knobs = {"label": 3.0, "gain": 0.30000000000000004, "low_res": np.zeros((1, 2, 2, 1), np.uint8)}
     assert commands.sample_command("'a b' --engine onnxruntime", [0, 1, 2, 9], knobs) == (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shlex
 import signal
 
 import numpy as np
@@ -13,9 +12,8 @@ import pytest
 from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
-from ddgan_deploy.cli import sample
 from tests.browser import open_browser
-from tests.ddgan_deploy.play.browsing import Page, playing
+from tests.ddgan_deploy.play.browsing import ONLY_HERE, Page, playing, sampled
 
 
 @pytest.fixture(scope="module")
@@ -28,16 +26,6 @@ def page(toy):
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
         assert "Traceback" not in process.stderr.read()
-
-
-def sampled(line, folder):
-    """The images that a line of ddgan-sample draws, and its grid."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        name, *arguments = shlex.split(line)
-        assert name == "ddgan-sample"
-        assert sample.main([*arguments, "--npz", "images.npz", "--overwrite"]) == 0
-        return np.load("images.npz")["images"], np.asarray(Image.open("grid.png"))
 
 
 def test_seeds_that_are_typed(page, toy, opened, tmp_path):
@@ -162,12 +150,11 @@ def test_nothing_is_fetched_from_elsewhere(page):
 def test_a_picture_that_is_uploaded(page, upsampler, tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(picture).save(tmp_path / "picture.png")
-    with playing(upsampler.artifact.path, "--engine", "onnxruntime-portable") as (_, url):
+    with playing(upsampler.artifact.path, "--engine", "onnxruntime-portable") as (process, url):
         page.open(url)
         page.click("draw")
         page.until(lambda: page.text("told") == "the knob low_res must be given: uint8 [8, 8, 3] for every image")
-        field = page.browser.find_element("css selector", "#knob-low_res input[type=file]")
-        field.send_keys(str(tmp_path / "picture.png"))
+        page.choose("knob-low_res", tmp_path / "picture.png")
         page.until(lambda: len(page.captions("images")) == 16)
         expected = upsampler.generate(range(16), low_res=picture)
         np.testing.assert_array_equal(page.images("images"), expected)
@@ -182,6 +169,35 @@ def test_a_picture_that_is_uploaded(page, upsampler, tmp_path):
             "datatype": "UINT8",
             "data": picture.ravel().tolist() * 8,
         }
+        process.terminate()
+        assert "Traceback" not in process.communicate(timeout=30)[1]
+
+
+LONG = """
+import sys
+from ddgan_deploy.cli import play
+from ddgan_deploy.play import source
+
+source._QUICK_GFLOPS = -1.0
+sys.exit(play.main())
+"""
+
+
+def test_what_takes_long_is_drawn_when_it_is_asked_for(page, toy, opened):
+    with playing(toy, "--engine", "onnxruntime-portable", program=("-c", LONG)) as (_, url):
+        page.open(url)
+        page.moved("knob-gain", 2.5)
+        page.type("seeds", "0-2", Keys.ENTER)
+        page.until(lambda: page.captions("images"))
+        assert page.text("told").startswith("3 images by ")
+        page.moved("knob-gain", 3)
+        page.tab("Step by step")
+        page.until(lambda: page.shows("way"))
+        page.click("way")
+        page.until(lambda: page.captions("way-seen"))
+        assert page.text("way-told").startswith("seed 0, gain 3: 2 steps; ")
+        np.testing.assert_array_equal(page.images("way-seen")[-1], opened.generate([0], gain=3)[0])
+        np.testing.assert_array_equal(page.images("images"), opened.generate(range(3), gain=2.5))
 
 
 SLOW = """
