@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 from fastapi import FastAPI
@@ -14,11 +14,12 @@ from ddgan_deploy.errors import GateError, InputError
 from ddgan_deploy.inputs import Knobs
 from ddgan_deploy.play import commands, controls, pictures
 from ddgan_deploy.play.files import Shelf, files_of
-from ddgan_deploy.play.seeds import most_images, one_seed, page_seeds
+from ddgan_deploy.play.seeds import most_images, one_seed, page_seeds, walk_steps
 from ddgan_deploy.play.source import Source, drawn
 from ddgan_deploy.play.way import between_seeds, way_of, why_not
 from ddgan_deploy.sampler import SMALL_IMAGE, Knob
 
+C = TypeVar("C", bound=gr.components.Component)
 FILES = "files"
 """Where the page finds what can be saved."""
 _LIMIT = "20mb"
@@ -71,7 +72,11 @@ class _Knobs:
             self.controls = [_picture(knob) if knob.is_image else _number(knob) for knob in known]
 
     def given(self, values: Sequence[Any]) -> Knobs:
-        """What the controls say, but for what is at its default."""
+        """What the controls say, but for what is at its default.
+
+        Raises:
+            InputError: a picture is not there, or cannot be read.
+        """
         both = zip(self._known, values, strict=True)
         told = {knob.name: controls.as_picture(knob, value) if knob.is_image else value for knob, value in both}
         return commands.given(self._known, told)
@@ -86,12 +91,21 @@ def _number(knob: Knob) -> gr.Slider | gr.Number:
     least, most, step, value, is_slider, info = controls.control(knob)
     kind = gr.Slider if is_slider else gr.Number
     name = f"knob-{knob.name}"
-    return kind(minimum=least, maximum=most, step=step, value=value, label=knob.name, info=info, elem_id=name)
+    return _unchecked(
+        kind(minimum=least, maximum=most, step=step, value=value, label=knob.name, info=info, elem_id=name)
+    )
 
 
 def _picture(knob: Knob) -> gr.Image:
-    label = controls.picture_info(knob)
-    return gr.Image(label=label, type="pil", sources=["upload", "clipboard"], height=220, elem_id=f"knob-{knob.name}")
+    label, name = controls.picture_info(knob), f"knob-{knob.name}"
+    image = gr.Image(label=label, type="filepath", sources=["upload", "clipboard"], height=220, elem_id=name)
+    return _unchecked(image, lambda file: file and file.path)
+
+
+def _unchecked(component: C, taken: Callable[[Any], Any] = lambda value: value) -> C:
+    """A component whose value is taken as the browser sends it: where Gradio refuses one, a traceback tells why."""
+    component.preprocess = taken  # type: ignore[method-assign, assignment]
+    return component
 
 
 def _images(blocks: gr.Blocks, source: Source, shelf: Shelf, knobs: _Knobs, turns: _Turns) -> None:
@@ -169,13 +183,13 @@ def _between(source: Source, knobs: _Knobs, turns: _Turns) -> None:
     with gr.Row():
         first = gr.Textbox("0", label="From seed", elem_id="first", min_width=80)
         second = gr.Textbox("1", label="To seed", elem_id="second", min_width=80)
-        steps = gr.Slider(2, most, min(8, most), step=1, label="Steps", elem_id="walk-steps", min_width=240)
+        steps = _unchecked(gr.Slider(2, most, min(8, most), step=1, label="Steps", elem_id="walk-steps", min_width=240))
         button = gr.Button("Go", variant="primary", elem_id="walk")
     told, shown = gr.HTML(elem_id="walk-told"), gr.HTML(elem_id="walk-images")
     command = gr.HTML(elem_id="walk-command")
 
-    def walk(one: str, other: str, count: float, *values: Any) -> list[Any]:
-        ends, given, count = (one_seed(one), one_seed(other)), knobs.given(values), int(count)
+    def walk(one: str, other: str, asked: float | None, *values: Any) -> list[Any]:
+        ends, given, count = (one_seed(one), one_seed(other)), knobs.given(values), walk_steps(asked, most)
         images = between_seeds(engine, *ends, count, given)
         names = [f"seed {ends[0]}", *(f"{step} of {count} steps" for step in range(1, count)), f"seed {ends[1]}"]
         arguments = (source.arguments, ends, given, f"--interpolate {count}")

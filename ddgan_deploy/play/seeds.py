@@ -1,4 +1,4 @@
-"""Seeds as they are typed into the page, and how many images it has room for."""
+"""Seeds and steps as they are typed into the page, and how many images it has room for."""
 
 from __future__ import annotations
 
@@ -38,3 +38,15 @@ def one_seed(text: str) -> int:
     if len(seeds) != 1:
         raise InputError(f"{len(seeds):,} seeds were given where there is room for one: give one, such as {seeds[0]}")
     return seeds[0]
+
+
+def walk_steps(asked: float | None, most: int) -> int:
+    """Steps from one seed to another, as a field has them: None where it is empty.
+
+    Raises:
+        InputError: the number is not whole, or beyond 2..most.
+    """
+    if asked is None or asked != int(asked) or not 2 <= asked <= most:
+        said = "are empty" if asked is None else f"{asked:g} are out of range"
+        raise InputError(f"steps {said}: give a whole number in 2..{most}")
+    return int(asked)

@@ -150,10 +150,16 @@ def test_nothing_is_fetched_from_elsewhere(page):
 def test_a_picture_that_is_uploaded(page, upsampler, tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(picture).save(tmp_path / "picture.png")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes((tmp_path / "picture.png").read_bytes()[:20])
     with playing(upsampler.artifact.path, "--engine", "onnxruntime-portable") as (process, url):
         page.open(url)
         page.click("draw")
-        page.until(lambda: page.text("told") == "the knob low_res must be given: uint8 [8, 8, 3] for every image")
+        page.until(lambda: page.text("told") == "low_res is empty: choose a picture, best one of 8x8 pixels")
+        page.choose("knob-low_res", broken)
+        says = "low_res: broken.png is no picture that can be read: choose PNG or JPEG"
+        page.until(lambda: page.text("told") == says)
+        page.browser.find_element("css selector", "#knob-low_res button[aria-label='Remove Image']").click()
         page.choose("knob-low_res", tmp_path / "picture.png")
         page.until(lambda: len(page.captions("images")) == 16)
         expected = upsampler.generate(range(16), low_res=picture)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ddgan_deploy.errors import InputError
-from ddgan_deploy.play.seeds import most_images, one_seed, page_seeds
+from ddgan_deploy.play.seeds import most_images, one_seed, page_seeds, walk_steps
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,10 @@ def test_seeds():
     assert one_seed(" 18446744073709551615 ") == 2**64 - 1
     with pytest.raises(InputError, match="2 seeds were given where there is room for one: give one, such as 3"):
         one_seed("3-4")
+
+
+def test_steps():
+    assert walk_steps(2, 8) == 2 and walk_steps(8.0, 8) == 8
+    for asked, says in ((None, "steps are empty"), (2.5, "steps 2.5 are"), (1, "steps 1 are"), (9, "steps 9 are")):
+        with pytest.raises(InputError, match=f"{says}.*: give a whole number in 2..8"):
+            walk_steps(asked, 8)

@@ -53,6 +53,14 @@ def told(page, *words):
     page.until(lambda: page.line("command").partition("--seeds ")[2].split()[1:-2] == list(words))
 
 
+def typed(page, name, text):
+    """Into the field beside a slider, and on to the next one."""
+    field = page.browser.find_element(By.CSS_SELECTOR, f"#{name} input[type=number]")
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(Keys.DELETE + text)
+    return field
+
+
 def test_knobs(page, artifact, tmp_path):
     page.type("seeds", "0-3", Keys.ENTER)
     page.moved("knob-truncation", -1.5)
@@ -70,6 +78,18 @@ def test_knobs(page, artifact, tmp_path):
         "label": [2] * 4,
         "truncation": [-1.5] * 4,
     }
+
+
+def test_a_number_that_is_typed(page):
+    page.moved("knob-truncation", 0.7)
+    typed(page, "knob-label", "3.5")
+    page.until(lambda: page.text("told") == "label 3.5 is no int64: give a number in -1..4")
+    # While nothing is there, the default is drawn.
+    typed(page, "knob-label", "")
+    page.until(lambda: " images by " in page.text("told"))
+    told(page)
+    typed(page, "knob-label", "4")
+    told(page, "--label", "4")
 
 
 def test_a_slider_that_is_dragged_ends_where_it_was_left(page, artifact):
@@ -91,7 +111,10 @@ def test_it_has_no_steps(page):
 def test_between_two_seeds(page, tmp_path):
     page.tab("Between two seeds")
     page.until(lambda: page.shows("walk"))
-    page.moved("walk-steps", 4)
+    typed(page, "walk-steps", "2.5")
+    page.click("walk")
+    page.until(lambda: page.text("walk-told") == "steps 2.5 are out of range: give a whole number in 2..16")
+    typed(page, "walk-steps", "4")
     page.click("walk")
     page.until(lambda: len(page.captions("walk-images")) == 5)
     assert "--truncation 0.33" in page.line("walk-command")
