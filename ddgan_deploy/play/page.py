@@ -27,6 +27,12 @@ _LIMIT = "20mb"
 _COMMAND = "The same by a command"
 
 
+def check_version(least: int) -> None:
+    """Raises ImportError where Gradio is of before a major version."""
+    if int(gr.__version__.partition(".")[0]) < least:
+        raise ImportError(f"{gr.__version__} is installed")
+
+
 def mount(app: FastAPI, source: Source, shelf: Shelf) -> None:
     """Puts the page at the root of an application, which serves `FILES` itself."""
     # Nothing of the theme, whose own fonts are not of this machine, is fetched from elsewhere.

@@ -25,6 +25,8 @@ _QUIET = {
     "GRADIO_SSR_MODE": "False",
     "GRADIO_MCP_SERVER": "False",
 }
+_GRADIO = 6
+"""The least version."""
 _PATIENCE = 1
 """Seconds that open pages, which hold their connections, have at the end."""
 
@@ -72,7 +74,7 @@ def serve(source: Source, listening: socket.socket, ready: Callable[[str], None]
         ready: is told the url, when it answers.
 
     Raises:
-        NotInstalled: Gradio is not there.
+        NotInstalled: Gradio is not there, or one of before.
     """
     try:
         import uvicorn
@@ -80,6 +82,8 @@ def serve(source: Source, listening: socket.socket, ready: Callable[[str], None]
 
         from ddgan_deploy.play import page
         from ddgan_deploy.play.files import Shelf
+
+        page.check_version(_GRADIO)
     except ImportError as error:
         raise not_installed(error) from None
 
@@ -121,6 +125,6 @@ def end_if_busy() -> None:
 
 
 def not_installed(error: ImportError | None = None) -> NotInstalled:
-    """What is said where Gradio is not there."""
+    """What is said where Gradio is not there, or one of before."""
     missing = f" ({error})" if error else ""
-    return NotInstalled(f'ddgan-play needs Gradio 6{missing}: pip install "ddgan-deploy[play]"')
+    return NotInstalled(f'ddgan-play needs Gradio {_GRADIO}{missing}: pip install "ddgan-deploy[play]"')

@@ -76,6 +76,12 @@ def test_a_broken_gradio(capsys, toy, monkeypatch):
     assert 'pip install "ddgan-deploy[play]"' in refused(capsys, toy, "--port", "0")
 
 
+def test_an_old_gradio(capsys, toy, monkeypatch):
+    monkeypatch.setattr("gradio.__version__", "5.49.1")
+    says = 'error: ddgan-play needs Gradio 6 (5.49.1 is installed): pip install "ddgan-deploy[play]"'
+    assert says in refused(capsys, toy, "--port", "0")
+
+
 def test_a_server_that_tells_no_size(capsys):
     with stand_in("http") as server:
         assert "does not tell the size of its images" in refused(capsys, "--url", server.url, "--port", "0")
