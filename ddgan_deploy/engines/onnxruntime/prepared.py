@@ -14,7 +14,6 @@ others may write into: whoever can change the weights decides over the images.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import importlib.metadata
 import logging
@@ -33,7 +32,7 @@ from ddgan_deploy import kernels
 from ddgan_deploy.artifact.manifest import SERVED, WEIGHTS, Artifact, FileInfo
 from ddgan_deploy.artifact.reading import check_fits, damaged_files, file_infos
 from ddgan_deploy.artifact.records import DamagedRecord, OtherVersion, read_record, write_record
-from ddgan_deploy.engines.onnxruntime.session import optimized_session
+from ddgan_deploy.engines.onnxruntime.session import give_back_memory, optimized_session
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.files import sha256
 from ddgan_deploy.inputs import examples, rows, served_inputs
@@ -204,7 +203,7 @@ class PreparedGraph:
             return session
         self._publish(work)
         del session
-        _give_back_memory()
+        give_back_memory()
         return prepared
 
     def _publish(self, work: Path) -> None:
@@ -277,12 +276,6 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _give_back_memory() -> None:
-    """Returns to the system what was freed, which glibc keeps: as much as the weights take in a session that copies."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _note(text: str) -> None:

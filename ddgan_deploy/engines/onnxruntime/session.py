@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import shutil
 import tempfile
@@ -70,9 +71,12 @@ def new_session(
             if folder is not None:
                 options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(place))
             source = graph.model if isinstance(graph.model, bytes) else str(place / graph.model.name)
-            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own errors share no base class
         raise InputError(f"ONNX Runtime cannot load {name}: {str(error).splitlines()[0]}") from None
+    del graph
+    give_back_memory()
+    return session
 
 
 def optimized_session(model: Path, threads: int | None, library: Path | None) -> onnxruntime.InferenceSession:
@@ -96,6 +100,12 @@ def optimized_session(model: Path, threads: int | None, library: Path | None) ->
             return onnxruntime.InferenceSession(str(place / model.name), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own errors share no base class
         raise InputError(f"ONNX Runtime cannot load {model}: {str(error).splitlines()[0]}") from None
+
+
+def give_back_memory() -> None:
+    """Returns to the system what was freed, which glibc keeps: as much as the weights take in a session that copies."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _options(threads: int | None, library: Path | None) -> Any:
