@@ -27,13 +27,15 @@ from ddgan_deploy.families.ddgan.schedule import Schedule
 from ddgan_deploy.images import grid, save_png, to_pixels
 from ddgan_deploy.inputs import draw
 from ddgan_deploy.parity.verify import reference_values
+from ddgan_deploy.plots import COLOURS, spread
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 STEPS = 4
 INK, GRID_INK = "#1f2933", "#d5dae0"
-COLOURS = ("#1b6ca8", "#2a9d8f", "#e09f3e", "#c8553d")
+LINES = ("-", "--", "-.", ":")
+"""By t, as the colours, so that none is told by its colour alone."""
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -89,18 +91,23 @@ def draw_losses(log: Path, path: Path) -> None:
     """Losses of discriminator and generator by t over the steps of a training run."""
     with log.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    steps = np.array([int(row["step"]) for row in rows])
+    steps = [int(row["step"]) for row in rows]
     figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharex=True)
     for axis, side, name in zip(axes, "dg", ("Discriminator", "Generator"), strict=True):
-        for t in range(STEPS):
-            values = np.array([float(row[f"{side}_loss_t{t}"]) for row in rows])
-            axis.plot(steps, _smooth(values), color=COLOURS[t], linewidth=1.4, label=f"t = {t}")
+        curves = [_smooth(np.array([float(row[f"{side}_loss_t{t}"]) for row in rows])) for t in range(STEPS)]
+        for t, values in enumerate(curves):
+            axis.plot(steps, values, color=COLOURS[t], linestyle=LINES[t], linewidth=1.4)
+        ends = [float(values[-1]) for values in curves]
+        low, high = axis.get_ylim()
+        for t, (end, place) in enumerate(zip(ends, spread(ends, (high - low) / 14), strict=True)):
+            axis.annotate(
+                f"t = {t}", (steps[-1], end), (steps[-1] * 1.03, place), fontsize=9, color=COLOURS[t], va="center"
+            )
         axis.set_title(f"{name} loss by t", fontsize=10, color=INK)
         axis.set_xlabel("training step", fontsize=9, color=INK)
         axis.grid(color=GRID_INK, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8, colors=INK)
-    axes[0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
     _save(figure, path)
 
