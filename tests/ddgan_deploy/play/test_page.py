@@ -13,7 +13,7 @@ from PIL import Image
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser import open_browser
-from tests.ddgan_deploy.play.browsing import ONLY_HERE, Page, playing, sampled
+from tests.ddgan_deploy.play.browsing import Page, playing, sampled
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from selenium.webdriver.common.keys import Keys
 
 from ddgan_deploy import open_artifact
 from tests.browser import open_browser
-from tests.ddgan_deploy.play.browsing import ONLY_HERE, Page, playing, sampled
+from tests.ddgan_deploy.play.browsing import Page, playing, sampled
 
 DRAG = """
 const [name, last, done] = arguments;
@@ -38,7 +38,7 @@ def artifact(exports):
 
 @pytest.fixture(scope="module")
 def page(artifact):
-    with open_browser(ONLY_HERE) as browser, playing(artifact) as (process, url):
+    with open_browser() as browser, playing(artifact) as (process, url):
         page = Page(browser)
         page.open(url)
         page.until(lambda: len(page.captions("images")) == 16)
