@@ -109,6 +109,7 @@ def test_it_has_no_steps(page):
 
 
 def test_between_two_seeds(page, tmp_path):
+    page.moved("knob-truncation", 0.33)
     page.tab("Between two seeds")
     page.until(lambda: page.shows("walk"))
     typed(page, "walk-steps", "2.5")
