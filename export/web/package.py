@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import re
@@ -33,6 +34,7 @@ _NEEDED = {
 """Name beside the page -> name in the package: ONNX Runtime for the CPU, in WebAssembly."""
 _LICENCES = ("LICENSE", "ThirdPartyNotices.txt")
 _WASM = b"\0asm"
+_CHUNK = 2**20
 _REMEDY = f"give node_modules/{PACKAGE}, or the .tgz that `npm pack {PACKAGE}` leaves"
 
 Read = Callable[[str], bytes | None]
@@ -85,17 +87,18 @@ def _folder_reader(package: Path) -> Read:
 def _archive_reader(package: Path) -> Read:
     wanted = {f"package/{name}" for name in (*_NEEDED.values(), *_LICENCES)}
     try:
-        with tarfile.open(package, "r:gz") as archive:
-            # Of one pass: an archive that is compressed cannot be gone through from the end.
-            members = {
-                each.name: archive.extractfile(each) for each in archive if each.isfile() and each.name in wanted
-            }
-            contents = {name: file.read() for name, file in members.items() if file is not None}
+        with gzip.open(package) as whole:
+            # Of one pass: what is compressed cannot be read from the end.
+            with tarfile.open(fileobj=whole, mode="r|") as archive:
+                members = ((each.name, archive.extractfile(each)) for each in archive if each.isfile())
+                contents = {name: file.read() for name, file in members if name in wanted and file is not None}
+            # The checksum is at the end, where tarfile does not look: without it a damaged runtime would be taken.
+            while whole.read(_CHUNK):
+                pass
+    except (gzip.BadGzipFile, tarfile.TarError, EOFError, zlib.error):
+        raise InputError(f"{package} is no archive of npm's, or a damaged one: {_REMEDY}") from None
     except OSError as error:
-        # Also of what is not compressed.
         raise InputError(f"{package} cannot be read ({error.strerror or error}): {_REMEDY}") from None
-    except (tarfile.TarError, EOFError, zlib.error):
-        raise InputError(f"{package} is no archive of npm's: {_REMEDY}") from None
     return lambda name: contents.get(f"package/{name}")
 
 

@@ -107,6 +107,18 @@ def cut_short() -> Path:
     return archive
 
 
+def altered() -> Path:
+    """One bit of what is compressed, in a way that the tar in it stays one."""
+    package = make_package(Path("package"))
+    (package / "dist/ort-wasm-simd-threaded.wasm").write_bytes(b"\0asm" + b"a constant")
+    with tarfile.open("package.tgz", "w:gz", compresslevel=0) as archive:
+        archive.add(package, "package")
+    content = Path("package.tgz").read_bytes()
+    assert content.count(b"a constant") == 1
+    Path("package.tgz").write_bytes(content.replace(b"a constant", b"a Constant"))
+    return Path("package.tgz")
+
+
 def other_archive() -> Path:
     with tarfile.open("package.tgz", "w:gz") as archive:
         archive.add(make_package(Path("package")), "elsewhere")
@@ -126,6 +138,7 @@ def other_archive() -> Path:
         (other_wasm, "package has no dist/ort-wasm-simd-threaded.wasm"),
         (text, "package.tgz is no archive of npm's"),
         (cut_short, "package.tgz is no archive of npm's"),
+        (altered, "package.tgz is no archive of npm's, or a damaged one"),
         (other_archive, "package.tgz is no npm package"),
     ],
 )
