@@ -13,6 +13,7 @@ from ddgan_deploy.artifact.manifest import SERVED, WEIGHTS, Artifact, Manifest
 from ddgan_deploy.engines.onnxruntime.session import modernized
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export.web.package import PACKAGE, Runtime
+from ddgan_deploy.files import sha256
 from ddgan_deploy.sampler import Knob
 
 WEB = "web"
@@ -99,7 +100,8 @@ def _write_model(artifact: Artifact, folder: Path) -> None:
         listed = artifact.manifest.files[WEIGHTS]
         files[WEIGHTS] = (listed.bytes, listed.sha256)
     told = _told(artifact.manifest) | {
-        "files": {name: {"bytes": size, "integrity": _integrity(digest)} for name, (size, digest) in files.items()}
+        "files": {name: {"bytes": size, "integrity": _integrity(digest)} for name, (size, digest) in files.items()},
+        "runtime": {f"{PACKAGE}/{path.name}": _file(path) for path in sorted((folder / PACKAGE).glob("ort*"))},
     }
     (folder / SAMPLER_JSON).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
@@ -132,6 +134,10 @@ def _told(manifest: Manifest) -> dict[str, object]:
 def _knob(knob: Knob) -> dict[str, object]:
     fields = ("name", "dtype", "shape", "least", "most", "default", "help")
     return {name: getattr(knob, name) for name in fields} | {"drawn": knob.drawn is not None}
+
+
+def _file(path: Path) -> dict[str, object]:
+    return {"bytes": path.stat().st_size, "integrity": _integrity(sha256(path))}
 
 
 def _integrity(digest: str) -> str:

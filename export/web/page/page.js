@@ -22,7 +22,7 @@ async function main() {
   title.textContent = `${sampler.name}: ${width} × ${height}, ${steps}, ${sampler.precision}`;
   document.title = sampler.name;
   const readKnobs = addKnobs(document.getElementById("knobs"), sampler.knobs);
-  const engine = await openEngine(sampler.files, tell);
+  const engine = await openEngine(sampler, tell);
   tell(`Opened in ${time(engine.milliseconds)}.`);
   draw.disabled = false;
 

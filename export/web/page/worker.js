@@ -2,8 +2,7 @@
 
 import * as ort from "./onnxruntime-web/ort.wasm.min.js";
 
-const runtimeFile = (name) => new URL(`onnxruntime-web/${name}`, import.meta.url).href;
-ort.env.wasm.wasmPaths = { mjs: runtimeFile("ort-wasm-simd-threaded.js"), wasm: runtimeFile("ort-wasm-simd-threaded.wasm") };
+ort.env.wasm.wasmPaths = { mjs: new URL("onnxruntime-web/ort-wasm-simd-threaded.js", import.meta.url).href };
 // Threads need memory that they share, which a browser gives only to a page that is isolated from all others; with 0
 // ONNX Runtime chooses how many.
 ort.env.wasm.numThreads = self.crossOriginIsolated ? 0 : 1;
@@ -11,7 +10,8 @@ ort.env.wasm.numThreads = self.crossOriginIsolated ? 0 : 1;
 let session;
 
 const work = {
-  async open({ graph, beside }) {
+  async open({ binary, graph, beside }) {
+    ort.env.wasm.wasmBinary = binary;
     const externalData = Object.entries(beside).map(([path, data]) => ({ path, data: new Uint8Array(data) }));
     session = await ort.InferenceSession.create(new Uint8Array(graph), { executionProviders: ["wasm"], externalData });
     return {};

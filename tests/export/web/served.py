@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import http.server
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 PATIENCE_S = 300
+NOTHING: Mapping[str, str] = {}
 ISOLATED = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 """Headers by which a browser lets a page have threads."""
 _PIXELS = """
@@ -28,14 +30,24 @@ return [...document.querySelectorAll("figure")].map((figure) => {
 
 
 @contextmanager
-def served(folder: Path, headers: dict[str, str] | None = None) -> Iterator[str]:
-    """The address of a static server, as `python -m http.server` is one."""
+def served(folder: Path, headers: Mapping[str, str] = NOTHING, types: Mapping[str, str] = NOTHING) -> Iterator[str]:
+    """The address of a static server, as `python -m http.server` is one.
+
+    Args:
+        folder: that it hands out.
+        headers: beside its own.
+        types: of files, by how their names end.
+    """
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def end_headers(self) -> None:
-            for name, value in (headers or {}).items():
+            for name, value in headers.items():
                 self.send_header(name, value)
             super().end_headers()
+
+        def guess_type(self, path: str | os.PathLike[str]) -> str:
+            given = (kind for end, kind in types.items() if os.fspath(path).endswith(end))
+            return next(given, None) or super().guess_type(path)
 
         def log_message(self, *args: object) -> None:
             pass

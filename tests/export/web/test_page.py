@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -15,10 +17,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from ddgan_deploy.artifact.manifest import Artifact
+from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.cli import sample
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import ExportOptions, export
-from ddgan_deploy.export.web.package import read_package
+from ddgan_deploy.export.web.package import BINARY, ENTRY, GLUE, read_package
 from ddgan_deploy.export.web.write import write_web
 from ddgan_deploy.families import registry
 from ddgan_deploy.inputs import parse_seeds
@@ -215,6 +218,46 @@ def test_files_that_were_changed(browser, digits, tmp_path):
         assert Page(browser, address).error == says.format("ddgan.onnx")
         (folder / "sampler.json").unlink()
         assert Page(browser, address).error.startswith("sampler.json cannot be loaded (404)")
+
+
+RUNTIME = [f"onnxruntime-web/{name}" for name in (ENTRY, GLUE, BINARY)]
+
+
+@pytest.mark.parametrize("name", RUNTIME)
+def test_a_runtime_that_was_changed(browser, digits, tmp_path, name):
+    folder = Path(shutil.copytree(digits / "web", tmp_path / "web"))
+    content = bytearray((folder / name).read_bytes())
+    # Of the binary data, of the scripts a comment.
+    content[-100:] = content[-100:-1] + bytes([content[-1] ^ 1]) if name.endswith(".wasm") else content[-100:] + b"//"
+    (folder / name).write_bytes(content)
+    with served(folder) as address:
+        page = Page(browser, address)
+        assert page.error == f"{name} is missing, or not as it was exported: serve the folder as --web wrote it"
+
+
+def test_an_older_runtime_in_the_browser_s_cache(browser, digits, runtime, tmp_path):
+    artifact = Artifact(Path(shutil.copytree(digits, tmp_path / "artifact")), read_artifact(digits).manifest)
+    with served(artifact.path / "web", {"Cache-Control": "max-age=3600"}) as address:
+        older = b"throw new Error('older');"
+        for day, (entry, says) in enumerate(((older, "Uncaught Error: older"), (runtime.files[ENTRY], ""))):
+            shutil.rmtree(artifact.path / "web")
+            write_web(artifact, dataclasses.replace(runtime, files={**runtime.files, ENTRY: entry}))
+            # A server tells a browser when a file was changed to the second.
+            for path in (artifact.path / "web").rglob("*"):
+                os.utime(path, (day * 86400, day * 86400))
+            assert Page(browser, address).error == says
+
+
+@pytest.mark.parametrize("what", ["missing", "text", "policy"])
+def test_a_worker_that_cannot_start(browser, digits, tmp_path, what):
+    folder = Path(shutil.copytree(digits / "web", tmp_path / "web"))
+    if what == "missing":
+        (folder / "worker.js").unlink()
+    types = {"worker.js": "text/plain"} if what == "text" else {}
+    with served(
+        folder, {"Content-Security-Policy": "default-src 'self'"} if what == "policy" else {}, types
+    ) as address:
+        assert Page(browser, address).error.startswith("worker.js cannot be started: it is missing, is not handed out")
 
 
 def test_from_a_disk_it_says_what_it_needs(browser, digits):

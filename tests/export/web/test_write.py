@@ -55,7 +55,9 @@ def told(folder: Path) -> dict:
 
 def check_integrity(folder: Path) -> None:
     """What the page is told of its files is so."""
-    for name, file in told(folder)["files"].items():
+    page = told(folder)
+    assert set(page["runtime"]) == {f"onnxruntime-web/{name}" for name in RUNTIME - {"package.json"}}
+    for name, file in (page["files"] | page["runtime"]).items():
         content = (folder / "web" / name).read_bytes()
         assert file["bytes"] == len(content)
         assert file["integrity"] == "sha256-" + base64.b64encode(hashlib.sha256(content).digest()).decode()
