@@ -19,6 +19,8 @@ from ddgan_deploy.sampler import Knob
 WEB = "web"
 SAMPLER_JSON = "sampler.json"
 _PAGE = Path(__file__).parent / "page"
+_CHANNELS = (1, 3)
+"""Grey and RGB."""
 _MOST_BYTES = 1_500_000_000
 """Of weights: WebAssembly has 4 GB in all, and ONNX Runtime arranges many weights anew before it lets go of the old."""
 
@@ -30,13 +32,17 @@ def check_web(artifact: Artifact) -> None:
         artifact: with its graphs and weights.
 
     Raises:
-        InputError: its weights are too large, or the page has no control for a knob.
+        InputError: its weights are too large, its images have an alpha channel, or the page has no control for a knob.
     """
     weights = (artifact.path / WEIGHTS).stat().st_size
     if weights > _MOST_BYTES:
         raise InputError(
             f"--web: {weights / 1e9:.1f} GB of weights are more than the {_MOST_BYTES / 1e9:.1f} GB that a browser can "
             "take: give --fp16, or leave --web out"
+        )
+    if artifact.manifest.sampler.image[0] not in _CHANNELS:
+        raise InputError(
+            "--web: images are RGBA, and a browser's canvas does not keep colours that are transparent: leave --web out"
         )
     for knob in artifact.manifest.sampler.knobs:
         if knob.shape != (1,) and not knob.is_image:

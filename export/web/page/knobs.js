@@ -48,7 +48,7 @@ function numberOf(knob, input) {
 
 // uint8 [h, w, C] of the file that was chosen; the browser decodes it, and nothing is resized.
 async function pictureOf({ name, shape: [height, width, channels] }, input) {
-  const right = `choose a picture of ${width} × ${height} pixels`;
+  const right = `choose a picture of ${width} × ${height} pixels, none of them transparent`;
   const [file] = input.files;
   if (!file) throw new Error(`${name} must be given: ${right}`);
   let bitmap;
@@ -64,5 +64,7 @@ async function pictureOf({ name, shape: [height, width, channels] }, input) {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(bitmap, 0, 0);
   const rgba = context.getImageData(0, 0, width, height).data;
+  // A canvas does not keep the colours there, nor does a model know of it.
+  if (rgba.some((value, i) => i % 4 === 3 && value < 255)) throw new Error(`${file.name} is transparent in places: ${right}`);
   return Uint8Array.from({ length: height * width * channels }, (_, i) => rgba[Math.floor(i / channels) * 4 + i % channels]);
 }

@@ -14,10 +14,8 @@ const time = (milliseconds) => milliseconds < 1000 ? `${milliseconds.toFixed(0)}
 
 async function main() {
   tell("Loading ...");
-  const answer = await fetch("sampler.json", { cache: "no-cache" });
-  if (!answer.ok) throw new Error(`sampler.json cannot be loaded (${answer.status}): serve the folder as --web wrote it`);
-  const sampler = await answer.json();
-  const [channels, height, width] = sampler.image;
+  const sampler = await readSampler();
+  const [, height, width] = sampler.image;
   const steps = sampler.steps === 1 ? "1 step" : `${sampler.steps} steps`;
   title.textContent = `${sampler.name}: ${width} × ${height}, ${steps}, ${sampler.precision}`;
   document.title = sampler.name;
@@ -50,17 +48,29 @@ async function main() {
   async function drawAll(wanted, knobs) {
     let spent = 0, count = 0;
     progress.max = wanted.length;
-    for (const seed of wanted) {
-      if (stopped) break;
-      progress.value = count;
-      tell(`Drawing seed ${seed}, ${count + 1} of ${wanted.length} ...`);
-      const { pixels, milliseconds } = await engine.draw(seed, knobs);
-      addImage(images, seed, pixels, [channels, height, width], time(milliseconds));
-      spent += milliseconds;
-      count += 1;
+    try {
+      for (const seed of wanted) {
+        if (stopped) break;
+        progress.value = count;
+        tell(`Drawing seed ${seed}, ${count + 1} of ${wanted.length} ...`);
+        const { pixels, milliseconds } = await engine.draw(seed, knobs);
+        addImage(images, seed, pixels, sampler.image, time(milliseconds));
+        spent += milliseconds;
+        count += 1;
+      }
+    } finally {
+      tell(`${count} of ${wanted.length} images` + (count ? `, ${time(spent / count)} each.` : "."));
     }
-    tell(`${count} of ${wanted.length} images` + (count ? `, ${time(spent / count)} each.` : "."));
   }
+}
+
+// What the page is told of the artifact.
+async function readSampler() {
+  const right = "serve the folder as --web wrote it";
+  const answer = await fetch("sampler.json", { cache: "no-cache" }).catch(() => null);
+  if (!answer?.ok) throw new Error(`sampler.json cannot be loaded (${answer?.status ?? "no answer"}): ${right}`);
+  // Many servers answer with another page where a file is missing.
+  return answer.json().catch(() => { throw new Error(`sampler.json is not as it was exported: ${right}`); });
 }
 
 // Runs what may fail; what failed is one line on the page.

@@ -122,7 +122,9 @@ def test_a_png_of_each(page, tmp_path):
         assert np.array_equal(np.asarray(saved.convert("RGBA")), image)
 
 
-@pytest.mark.parametrize("seeds", ["", "a", "1;2", "3-1", "-1", "1.5", str(LAST + 1), f"0-{LAST + 1}", "5,,6"])
+@pytest.mark.parametrize(
+    "seeds", ["", "a", "1;2", "3-1", "-1", "1.5", str(LAST + 1), f"0-{LAST + 1}", "5,,6", "9" * 61]
+)
 def test_wrong_seeds_are_refused_as_by_the_command_line(page, seeds):
     page.draw("1")
     shown = page.draw(seeds)
@@ -157,7 +159,8 @@ def test_every_knob(browser, upsampler, tmp_path):
     with served(upsampler / "web") as address:
         page = Page(browser, address)
         page.draw("3")
-        assert page.error == "low_res must be given: choose a picture of 8 × 8 pixels"
+        needed = "choose a picture of 8 × 8 pixels, none of them transparent"
+        assert page.error == f"low_res must be given: {needed}"
         usual = page.draw("3,4", low_res=tmp_path / "picture.png")
         assert_same(usual, sampled(upsampler, "3,4", *low_res))
         asked = page.draw("3,4", gain=2.5, label=7)
@@ -173,9 +176,12 @@ def test_every_knob(browser, upsampler, tmp_path):
             page.type(name, str(right))
         Image.new("RGB", (9, 8)).save(tmp_path / "wide.png")
         page.draw("3", low_res=tmp_path / "wide.png")
-        assert page.error == "wide.png is 9 × 8: choose a picture of 8 × 8 pixels"
+        assert page.error == f"wide.png is 9 × 8: {needed}"
+        Image.new("RGBA", (8, 8), (9, 9, 9, 128)).save(tmp_path / "glass.png")
+        page.draw("3", low_res=tmp_path / "glass.png")
+        assert page.error == f"glass.png is transparent in places: {needed}"
         page.draw("3", low_res=tmp_path / "picture.npz")
-        assert page.error == "picture.npz is no picture that this browser reads: choose a picture of 8 × 8 pixels"
+        assert page.error == f"picture.npz is no picture that this browser reads: {needed}"
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
@@ -216,6 +222,10 @@ def test_files_that_were_changed(browser, digits, tmp_path):
         assert page.error == says.format("weights.bin") and page.status == "Nothing can be drawn."
         (folder / "ddgan.onnx").unlink()
         assert Page(browser, address).error == says.format("ddgan.onnx")
+        (folder / "sampler.json").write_text("<!doctype html>")
+        assert (
+            Page(browser, address).error == "sampler.json is not as it was exported: serve the folder as --web wrote it"
+        )
         (folder / "sampler.json").unlink()
         assert Page(browser, address).error.startswith("sampler.json cannot be loaded (404)")
 
@@ -263,6 +273,51 @@ def test_a_worker_that_cannot_start(browser, digits, tmp_path, what):
 def test_from_a_disk_it_says_what_it_needs(browser, digits):
     browser.get((digits / "web" / "index.html").as_uri())
     assert "python -m http.server" in browser.find_element(By.ID, "status").text
+
+
+def test_scripts_that_a_server_hands_out_as_text(browser, digits):
+    with served(digits / "web", types={".js": "text/plain"}) as address:
+        browser.get(address)
+        assert "is not handed out as JavaScript" in browser.find_element(By.ID, "status").text
+
+
+def test_a_drawing_that_fails(browser, digits, tmp_path):
+    folder = Path(shutil.copytree(digits / "web", tmp_path / "web"))
+    worker = (folder / "worker.js").read_text()
+    failing = 'if (seed === 1n) throw new Error("no memory"); const { image }'
+    (folder / "worker.js").write_text(worker.replace("const { image }", failing))
+    with served(folder) as address:
+        page = Page(browser, address)
+        assert list(page.draw("0-2")) == [0]
+        assert page.error == "onnxruntime-web: no memory" and page.status.startswith("1 of 3 images")
+        assert list(page.draw("2")) == [2] and page.error == ""
+
+
+def test_what_a_screen_reader_says(page):
+    page.draw("7")
+    tree = page.browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    named = {(node["role"]["value"], node["name"]["value"]) for node in tree if "name" in node}
+    assert {("textbox", "Seeds"), ("button", "Draw"), ("button", "Save 7.png")} <= named
+    assert "Image of seed 7" in {name for _, name in named}
+
+
+def test_a_large_image_in_a_small_window(page):
+    size = {"width": 320, "height": 640, "deviceScaleFactor": 1, "mobile": True}
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    script = """
+    const done = arguments[0];
+    import("./images.js").then(({ addImage }) => {
+      const parent = document.getElementById("images");
+      parent.replaceChildren();
+      addImage(parent, 0n, new Uint8Array(1024 * 512), [1, 512, 1024], "1 s");
+      const { width, height } = parent.querySelector("canvas").getBoundingClientRect();
+      done([document.documentElement.scrollWidth, width / height]);
+    });
+    """
+    try:
+        assert page.browser.execute_async_script(script) == [320, 2]
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_noise(browser, digits, tmp_path):

@@ -165,6 +165,13 @@ def test_a_knob_without_a_control_is_refused(folder):
         check_web(artifact)
 
 
+def test_images_that_a_canvas_does_not_keep_are_refused(folder):
+    artifact = read_artifact(folder)
+    object.__setattr__(artifact.manifest.sampler, "image", (4, 32, 32))
+    with pytest.raises(InputError, match=r"^--web: images are RGBA, .*: leave --web out$"):
+        check_web(artifact)
+
+
 def test_a_loop_has_its_weights_in_the_graph(package, tmp_path):
     artifact = export_golden(golden_case("no_fir_t2"), tmp_path, loop="always", web=package, verify=False).artifact
     assert artifact.manifest.looped and set(told(artifact.path)["files"]) == {"ddgan.onnx"}
