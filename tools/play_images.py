@@ -9,14 +9,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.browser import open_browser
-from tests.ddgan_deploy.play.browsing import ONLY_HERE, Page, playing
+from tests.ddgan_deploy.play.browsing import Page, playing
 
 WIDTH = 900
 
 
 def main(artifact: Path, folder: Path) -> None:
     """Writes ``play-images.png``, ``play-steps.png`` and ``play-between.png``."""
-    with open_browser(ONLY_HERE) as browser, playing(artifact) as (_, url):
+    with open_browser() as browser, playing(artifact) as (_, url):
         page = Page(browser)
         page.size(WIDTH, 600)
         page.open(url)
