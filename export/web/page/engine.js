@@ -12,9 +12,10 @@ export async function openEngine({ runtime, files }, tell) {
   tell("Opening the graph ...");
   const ask = startWorker();
   const moved = [binary, graph, ...Object.values(beside)];
-  const { milliseconds } = await ask({ kind: "open", binary, graph, beside }, moved);
+  const { milliseconds, threads } = await ask({ kind: "open", binary, graph, beside }, moved);
   return {
     milliseconds,
+    threads,
     // One image: seed is a BigInt, knobs name -> {dtype, shape, data}. Returns {pixels: uint8 [H, W, C], milliseconds}.
     draw: (seed, knobs) => ask({ kind: "draw", seed, knobs }),
   };

@@ -21,7 +21,8 @@ async function main() {
   document.title = sampler.name;
   const readKnobs = addKnobs(document.getElementById("knobs"), sampler.knobs);
   const engine = await openEngine(sampler, tell);
-  tell(`Opened in ${time(engine.milliseconds)}.`);
+  const threads = engine.threads === 1 ? "one thread" : `${engine.threads} threads`;
+  tell(`Opened in ${time(engine.milliseconds)}, to draw in ${threads}.`);
   draw.disabled = false;
 
   let stopped = false;
