@@ -82,6 +82,7 @@ def serve(source: Source, listening: socket.socket, ready: Callable[[str], None]
 
         from ddgan_deploy.play import page
         from ddgan_deploy.play.files import Shelf
+        from ddgan_deploy.play.visitors import OwnPageAlone
 
         page.check_version(_GRADIO)
     except ImportError as error:
@@ -109,7 +110,8 @@ def serve(source: Source, listening: socket.socket, ready: Callable[[str], None]
             end.enter_context(contextlib.redirect_stderr(io.StringIO()))
             await super().shutdown(sockets)
 
-    server = Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE, lifespan="on"))
+    config = uvicorn.Config(OwnPageAlone(app), log_level="warning", timeout_graceful_shutdown=_PATIENCE, lifespan="on")
+    server = Server(config)
     logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, server.handle_exit)

@@ -73,7 +73,8 @@ class Page:
         keep = {"source": "performance.setResourceTimingBufferSize(100000)"}
         self.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", keep)
         self.browser.get(url)
-        self.until(lambda: self.browser.find_element(By.ID, "seeds"))
+        for name in ("seeds", "draw"):
+            self.until(lambda name=name: self.browser.find_element(By.ID, name))
 
     def until(self, work: Callable[[], T]) -> T:
         """What the work gives, as soon as that is something."""

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import signal
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.browser import open_browser
 from tests.ddgan_deploy.play.browsing import Page, playing, sampled
+from tests.export.web.served import served
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +148,35 @@ def test_nothing_is_fetched_from_elsewhere(page):
         "const done = arguments[0]; fetch('https://example.org/font.woff2', {mode: 'no-cors'}).catch(() => done())"
     )
     page.until(lambda: page.elsewhere() == ["https://example.org/font.woff2"])
+
+
+@pytest.mark.parametrize(
+    ("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 400), ("none", 400), (None, 400)]
+)
+def test_pages_of_elsewhere_upload_nothing(page, site, status):
+    """An upload without a file is no upload; ours is told so by Gradio."""
+    headers = {"Sec-Fetch-Site": site} if site else {}
+    address = page.browser.current_url + "gradio_api/upload"
+    with pytest.raises(urllib.error.HTTPError) as error:
+        urllib.request.urlopen(urllib.request.Request(address, b"", headers))
+    assert error.value.code == status
+
+
+def test_a_browser_says_of_which_site_a_request_is(page, tmp_path):
+    (tmp_path / "index.html").write_text("<!doctype html><title>elsewhere</title>")
+    upload = page.browser.current_url + "gradio_api/upload"
+    page.browser.switch_to.new_window("tab")
+    try:
+        with served(tmp_path) as elsewhere:
+            page.browser.get(elsewhere)
+            page.browser.get_log("browser")
+            post = "fetch(arguments[0], {method: 'POST', mode: 'no-cors'}).then(arguments[1], arguments[1])"
+            page.browser.execute_async_script(post, upload)
+            said = [entry["message"] for entry in page.browser.get_log("browser")]
+            assert any(upload in line and "403" in line for line in said), said
+    finally:
+        page.browser.close()
+        page.browser.switch_to.window(page.browser.window_handles[0])
 
 
 def test_a_picture_that_is_uploaded(page, upsampler, tmp_path):
