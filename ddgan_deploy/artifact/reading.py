@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,22 +63,28 @@ def read_sampler(artifact: Artifact) -> onnx.ModelProto:
         modernize(model)
     except (OSError, DecodeError, KeyError):
         raise InputError(f"{path} is missing or damaged: export again") from None
-    check_fits(artifact, SAMPLER, {entry.key: entry.value for entry in model.metadata_props})
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    check_fits(artifact, SAMPLER, metadata, [entry.name for entry in model.graph.input])
     return model
 
 
-def check_fits(artifact: Artifact, name: str, metadata: Mapping[str, str]) -> None:
+def check_fits(artifact: Artifact, name: str, metadata: Mapping[str, str], inputs: Collection[str]) -> None:
     """Refuses to run a graph of which the manifest says something else than the file itself.
 
     Args:
         artifact: whose manifest it is.
         name: of the graph's file.
-        metadata: of the file, as whoever opens it finds it there.
+        metadata, inputs: of the file, as whoever opens it finds them there; of the inputs their names.
 
     Raises:
         InputError: they differ.
     """
-    if difference := misfit(artifact.manifest, metadata):
+    sampler = artifact.manifest.sampler
+    known = sampler.served_inputs() if name == SERVED else sampler.inputs()
+    difference = misfit(artifact.manifest, metadata)
+    if not difference and set(inputs) != set(known):
+        difference = f"inputs {', '.join(sorted(known))}, not {', '.join(sorted(inputs))}"
+    if difference:
         raise InputError(f"{artifact.path / MANIFEST} does not fit {name} ({difference}): export again")
 
 

@@ -109,7 +109,7 @@ class OpenVino(Engine):
             # Weights are copied: who maps them computes with whatever is written into the file.
             with in_utf8(path.parent) as folder:
                 model = core.read_model(folder / path.name, config={"ENABLE_MMAP": False})
-                check_fits(self.artifact, SAMPLER, _metadata(model))
+                check_fits(self.artifact, SAMPLER, _metadata(model), [each.any_name for each in model.inputs])
                 compiled = core.compile_model(model, "CPU", properties)
         except RuntimeError as error:
             reason = " ".join(str(error).split())

@@ -140,7 +140,12 @@ class OnnxRuntime(Engine):
                 session = self._new_session(path.read_bytes(), folder, True, optimized)
         else:
             session = self._new_session(path, None, True, optimized)
-        check_fits(self.artifact, name, session.get_modelmeta().custom_metadata_map)
+        check_fits(
+            self.artifact,
+            name,
+            session.get_modelmeta().custom_metadata_map,
+            [each.name for each in session.get_inputs()],
+        )
         return session
 
     def _new_session(

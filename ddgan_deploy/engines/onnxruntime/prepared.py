@@ -171,7 +171,12 @@ class PreparedGraph:
 
     def _opened(self, folder: Path) -> Session:
         session = optimized_session(folder / SERVED, self._threads, self._library)
-        check_fits(self._artifact, SERVED, session.get_modelmeta().custom_metadata_map)
+        check_fits(
+            self._artifact,
+            SERVED,
+            session.get_modelmeta().custom_metadata_map,
+            [each.name for each in session.get_inputs()],
+        )
         return session
 
     def _made(self, work: Path, direct: Direct) -> Session:

@@ -138,6 +138,21 @@ def test_a_graph_of_which_the_manifest_says_something_else_does_not_run(
             assert str(caught.value) == f"{copy / MANIFEST} does not fit {name} ({says}): export again"
 
 
+@pytest.mark.parametrize("engine", ["onnxruntime", "onnxruntime-portable"])
+def test_graphs_that_were_exchanged_do_not_run(artifact, library, tmp_path, engine):
+    """Their hashes as well, so that each file is whole."""
+    copy = shutil.copytree(artifact, tmp_path / "copy")
+    (copy / SAMPLER).rename(copy / "other")
+    (copy / SERVED).rename(copy / SAMPLER)
+    (copy / "other").rename(copy / SERVED)
+    manifest = read_damaged(copy)[0].manifest
+    files = {**manifest.files, SAMPLER: manifest.files[SERVED], SERVED: manifest.files[SAMPLER]}
+    write_manifest(copy, dataclasses.replace(manifest, files=files))
+    says = rf"does not fit {SERVED} \(inputs seed, not noise, x_T, z\): export again$"
+    with open_artifact(copy, engine) as opened, pytest.raises(InputError, match=says):
+        opened.generate([0])
+
+
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino-f32"])
 def test_a_verification_says_it_in_one_line(artifact, biggan, library, tmp_path, capsys, engine):
     if engine == "openvino-f32":
