@@ -12,6 +12,7 @@ from ddgan_deploy.knob_flags import FLAGS, option_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import numpy as np
     import numpy.typing as npt
 
     from ddgan_deploy.sampler import Knob
@@ -69,9 +70,9 @@ def given_knobs(args: argparse.Namespace) -> dict[str, npt.ArrayLike]:
 def _value(name: str, text: str) -> npt.ArrayLike:
     suffix = Path(text).suffix.lower()
     if suffix == ".npz":
-        return _array(name, Path(text))
+        return _for_images(_array(name, Path(text)))
     if suffix in _NUMBERS:
-        return _numbers(name, Path(text))
+        return _for_images(_numbers(name, Path(text)))
     try:
         values = [int(part) if part.strip().lstrip("+-").isdecimal() else float(part) for part in text.split(",")]
     except ValueError:
@@ -83,7 +84,12 @@ def _value(name: str, text: str) -> npt.ArrayLike:
     return values if len(values) > 1 else values[0]
 
 
-def _numbers(name: str, path: Path) -> npt.ArrayLike:
+def _for_images(value: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """A value for each image, or one that all share: a picture [h, w, C] alone would be taken for h values."""
+    return value[None] if value.ndim == 3 else value
+
+
+def _numbers(name: str, path: Path) -> npt.NDArray[np.generic]:
     import numpy as np
 
     try:
@@ -97,11 +103,11 @@ def _numbers(name: str, path: Path) -> npt.ArrayLike:
         raise InputError(f"{path} holds no numbers: give a file {path.suffix.lower()} of {name}") from None
     if not value.size:
         raise InputError(f"{path} holds nothing: give a number of {name} for each image")
-    numbers: npt.ArrayLike = value
+    numbers: npt.NDArray[np.generic] = value
     return numbers
 
 
-def _array(name: str, path: Path) -> npt.ArrayLike:
+def _array(name: str, path: Path) -> npt.NDArray[np.generic]:
     import zipfile
 
     import numpy as np
@@ -120,7 +126,7 @@ def _array(name: str, path: Path) -> npt.ArrayLike:
                 raise InputError(f"{path} holds pictures in {name} and in {beside[0]}: give a file with one of them")
             if not value.size:
                 raise InputError(f"{path} holds nothing in its array {found}: give a picture for each image, or one")
-            told: npt.ArrayLike = value
+            told: npt.NDArray[np.generic] = value
             return told
     except InputError:
         raise

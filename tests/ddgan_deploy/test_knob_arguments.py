@@ -114,6 +114,19 @@ def test_samples_with_knobs(artifact, tmp_path):
     np.testing.assert_array_equal(out["low_res"], pictures)
 
 
+@pytest.mark.parametrize("seeds", ["0-2", "0-9"])
+def test_one_picture_for_all(artifact, tmp_path, seeds):
+    """Of 8 rows, fewer and more than there are seeds."""
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    np.savez(tmp_path / "base.npz", images=picture)
+    arguments = ["--low-res", str(tmp_path / "base.npz"), "--seeds", seeds, "--npz", str(tmp_path / "out.npz")]
+    assert command.main([str(artifact), *arguments]) == 0
+    out = np.load(tmp_path / "out.npz")
+    with open_artifact(artifact) as engine:
+        np.testing.assert_array_equal(out["images"], engine.generate(out["seeds"].tolist(), low_res=picture))
+    assert sorted(out) == ["images", "seeds"]
+
+
 def test_files_of_seeds_that_come_twice_would_replace_each_other(artifact, tmp_path, capsys):
     arguments = ["--seeds", "3,3", "--label", "1,2", "--set", "low_res=0", "--png-dir", str(tmp_path / "d")]
     assert command.main([str(artifact), *arguments]) == 2
