@@ -112,7 +112,8 @@ def _choose(engine: EngineChoice, options: EngineOptions, precision: Precision, 
         return Choice(None, _NO_ENGINES.format(page=", the page" if page else ""))
     choice = choose_engine(engine, options, precision)
     if choice.runtime is None:
-        raise InputError(f"--engine auto builds {choice}; --engine none makes the model repository alone")
+        made = "the model repository and the page" if page else "the model repository"
+        raise InputError(f"--engine auto builds {choice}; --engine none makes {made} alone")
     return choice
 
 

@@ -22,6 +22,7 @@ from ddgan_deploy.artifact.reading import read_artifact
 from ddgan_deploy.errors import InputError
 from ddgan_deploy.export import FailedGate, cli
 from ddgan_deploy.export.families.ddgan import DdganGraphs
+from ddgan_deploy.export.tensorrt.choice import Choice
 from ddgan_deploy.export.web import write
 from ddgan_deploy.export.web.package import read_package
 from ddgan_deploy.export.web.write import check_web, write_web
@@ -156,6 +157,12 @@ def test_weights_that_are_too_large_are_refused_before_the_gates(folder, package
     with pytest.raises(InputError, match="of weights"):
         export_golden(golden_case("no_fir_t2"), tmp_path / "new", web=package)
     assert not list(tmp_path.glob("new/*"))
+
+
+def test_where_no_engine_can_be_built_it_says_what_makes_the_page(folder, package, monkeypatch, capsys):
+    monkeypatch.setattr("ddgan_deploy.export.rebuild.choose_engine", lambda *_: Choice(None, "none: no GPU"))
+    assert cli.main(["--rebuild", str(folder), "--web", str(package)]) == 2
+    assert capsys.readouterr().err.endswith("; --engine none makes the model repository and the page alone\n")
 
 
 def test_a_knob_without_a_control_is_refused(folder):
