@@ -8,6 +8,7 @@ says something.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ _LOOKED_EVERY = 10
 """Polls, since a look reads all of /proc."""
 _ALIVE = 0.01
 """Of a processor: below it a process only shows that it lives (0.12 % measured)."""
+_PROGRAM = "tritonserver"
 _IO = "/proc/{pid}/io"
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -30,7 +32,8 @@ class StandsStill(InputError):
 
 
 class Loading:
-    """What a server has done since it last got on.
+    """What a server has done since it last got on; one that a script has started elsewhere, as in a container, is not
+    judged.
 
     Args:
         server: its process id, or that of a script that has started it; the leader of their session.
@@ -56,17 +59,16 @@ class Loading:
         if self._polls % _LOOKED_EVERY:
             return
         work = {pid: _Work.of(pid) for pid in session(self._server)}
-        if said != self._said or work.keys() != self._work.keys() or any(self._gets_on(pid, work[pid]) for pid in work):
+        if said != self._said or self._gets_on(work):
             self._said, self._work, self._last = said, work, self._polls
         if self._polls - self._last >= STILL_POLLS:
             seconds = STILL_POLLS * POLL_SECONDS
             raise StandsStill(f"the server has stood still for {seconds:g} s while it loaded: start it again")
 
-    def _gets_on(self, pid: int, work: _Work) -> bool:
-        before = self._work[pid]
-        if work.read is None or work.read != before.read:
+    def _gets_on(self, work: Mapping[int, _Work]) -> bool:
+        if work.keys() != self._work.keys() or not any(each.program == _PROGRAM for each in work.values()):
             return True
-        return work.seconds - before.seconds > _ALIVE * STILL_POLLS * POLL_SECONDS
+        return any(each.since(self._work[pid]) for pid, each in work.items())
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,12 @@ class _Work:
     """What a process has done since it began.
 
     Attributes:
+        program: the name of the file that it runs, of a script its interpreter's; "" where it is gone.
         seconds: of a processor.
         read: bytes, from files, pipes and sockets; None where the kernel does not tell.
     """
 
+    program: str
     seconds: float
     read: int | None
 
@@ -85,8 +89,18 @@ class _Work:
     def of(cls, pid: int) -> _Work:
         fields = stat(pid)[1]
         try:
+            program = Path(f"/proc/{pid}/exe").readlink().name
+        except OSError:
+            program = ""
+        try:
             first = Path(_IO.format(pid=pid)).read_text().splitlines()[0]
         except (OSError, IndexError):
             first = ""
         read = int(first.removeprefix("rchar: ")) if first.startswith("rchar: ") else None
-        return cls((int(fields[11]) + int(fields[12])) * _TICK, read)
+        return cls(program, (int(fields[11]) + int(fields[12])) * _TICK, read)
+
+    def since(self, before: _Work) -> bool:
+        """Whether it may have done something since."""
+        if self.read is None or self.read != before.read:
+            return True
+        return self.seconds - before.seconds > _ALIVE * STILL_POLLS * POLL_SECONDS

@@ -15,6 +15,7 @@ from ddgan_deploy.serving.server import loading
 from ddgan_deploy.serving.server.loading import Loading, StandsStill
 
 POLLS = 20
+PYTHON = Path(sys.executable).resolve().name
 DOES = {
     "waits": "time.sleep(60)",
     # As the threads by which a process of the python backend shows that it lives.
@@ -37,9 +38,10 @@ def server(request):
             os.killpg(started.pid, signal.SIGKILL)
 
 
-def _loads(server: int, monkeypatch: pytest.MonkeyPatch, says: bool = False) -> None:
+def _loads(server: int, monkeypatch: pytest.MonkeyPatch, says: bool = False, program: str = PYTHON) -> None:
     """Polls for longer than it may stand still."""
     monkeypatch.setattr(loading, "STILL_POLLS", POLLS)
+    monkeypatch.setattr(loading, "_PROGRAM", program)
     polled = Loading(server)
     for count in range(2 * POLLS + 10):
         polled.poll(count // 10 if says else 0)
@@ -66,3 +68,8 @@ def test_one_that_says_something_gets_on(server, monkeypatch):
 def test_where_the_kernel_does_not_tell_what_was_read_nothing_is_concluded(server, monkeypatch):
     monkeypatch.setattr(loading, "_IO", "/proc/{pid}/there is none")
     _loads(server, monkeypatch)
+
+
+@pytest.mark.parametrize("server", ["waits"], indirect=True)
+def test_a_server_that_a_script_has_started_elsewhere_is_not_judged(server, monkeypatch):
+    _loads(server, monkeypatch, program="tritonserver")

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -167,16 +168,21 @@ def test_new_starts_that_come_to_nothing_have_a_limit(stage, monkeypatch):
     assert stage.log[-1].endswith("and 1 new starts in a row came to nothing: it is not started again\n")
 
 
-def test_one_that_stands_still_while_it_loads_is_started_anew_even_the_first(stage, monkeypatch):
+@pytest.fixture
+def judged(monkeypatch):
+    """The stand-in is a script."""
+    monkeypatch.setattr(loading, "_PROGRAM", Path(sys.executable).resolve().name)
     monkeypatch.setattr(loading, "STILL_POLLS", 20)
+
+
+def test_one_that_stands_still_while_it_loads_is_started_anew_even_the_first(stage, judged):
     assert stage.run("loading stands", "loading stands", "3") == 3
     assert (stage.starts, stage.ready) == (3, 1)
     anew = "the server stood still while it loaded: the server is started anew\n"
     assert [line for line in stage.log if "stood" in line] == [anew] * 2
 
 
-def test_one_that_always_stands_still_is_given_up(stage, monkeypatch):
-    monkeypatch.setattr(loading, "STILL_POLLS", 10)
+def test_one_that_always_stands_still_is_given_up(stage, judged, monkeypatch):
     monkeypatch.setattr(supervise, "MOST_VAIN_STARTS", 1)
     assert stage.run(*["loading stands"] * 3) == 128 + signal.SIGKILL
     assert stage.starts == 2
